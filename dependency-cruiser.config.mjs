@@ -1,0 +1,44 @@
+/** The import star of packages/: weights in the middle, see CONTRIBUTING.md. */
+const packages = ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval'];
+const allowed = {
+  weights: [],
+  'tensor-webgpu': [],
+  vit: ['weights', 'tensor-webgpu'],
+  prune: ['weights'],
+  distill: ['weights'],
+  eval: ['weights'],
+};
+
+export default {
+  forbidden: [
+    ...packages.map((name) => ({
+      name: `${name}-imports-only-${allowed[name].join('-') || 'nothing'}`,
+      severity: 'error',
+      from: { path: `^packages/${name}/src`, pathNot: '[.]test[.]ts$' },
+      to: { path: '^packages/([^/]+)/', pathNot: [name, ...allowed[name]].map((p) => `^packages/${p}/`) },
+    })),
+    {
+      name: 'vit-uses-ops-only',
+      severity: 'error',
+      from: { path: '^packages/vit/src', pathNot: '[.]test[.]ts$' },
+      to: { path: '^packages/tensor-webgpu/', pathNot: '^packages/tensor-webgpu/(src|dist)/ops/' },
+    },
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'packages-do-not-import-examples',
+      severity: 'error',
+      from: { path: '^packages/' },
+      to: { path: '^examples/' },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '(^|/)(dist|generated)/' },
+    tsConfig: { fileName: 'tsconfig.base.json' },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: {
+      conditionNames: ['@slimsam/source', 'import', 'node', 'default'],
+      exportsFields: ['exports'],
+    },
+  },
+};
