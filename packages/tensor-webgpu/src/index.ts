@@ -1,1 +1,41 @@
-export {};
+import './gradients.ts';
+import * as tf from '@tensorflow/tfjs-core';
+import { WebgpuBackend } from './backend.ts';
+import { openDevice } from './device.ts';
+import { kernels } from './kernels/index.ts';
+
+export { WebgpuBackend } from './backend.ts';
+export type { AdapterFacts } from './device.ts';
+export type { Program } from './program.ts';
+
+/** How to open the backend. */
+export interface WebgpuOptions {
+  /** The name it is registered under; `slimsam-webgpu` unless given. */
+  readonly name?: string;
+  readonly powerPreference?: GPUPowerPreference;
+  /** Another WebGPU entry point than `navigator.gpu` or Dawn. */
+  readonly gpu?: GPU;
+}
+
+/** Opens a backend without registering it. @throws when there is no adapter, with the cure */
+export async function createWebgpuBackend(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
+  return new WebgpuBackend(await openDevice(options));
+}
+
+/**
+ * Opens the backend, registers it with its kernels and makes it TensorFlow.js's current backend.
+ *
+ * `backend.dispose()` frees it; the process then ends by itself.
+ *
+ * @throws when there is no adapter, with the cure
+ */
+export async function useWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
+  const name = options.name ?? 'slimsam-webgpu';
+  const backend = await createWebgpuBackend(options);
+  if (tf.findBackendFactory(name)) tf.removeBackend(name);
+  tf.registerBackend(name, () => backend);
+  for (const kernel of kernels)
+    if (!tf.getKernel(kernel.kernelName, name)) tf.registerKernel({ ...kernel, backendName: name });
+  await tf.setBackend(name);
+  return backend;
+}

@@ -1,1 +1,1 @@
-import '#tfjs-gradients';
+import '../gradients.ts';

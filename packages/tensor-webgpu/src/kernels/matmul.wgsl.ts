@@ -1,0 +1,225 @@
+import type { Program } from '../program.ts';
+
+/** The sizes of C[b, M, N] = A[b, M, K] B[b, K, N] (+ bias[N]), and how A and B are stored. */
+export interface MatmulSpec {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly batch: number;
+  /** A is stored [b, K, M]. */
+  readonly transposeA: boolean;
+  /** B is stored [b, N, K]. */
+  readonly transposeB: boolean;
+  /** One A (or B) serves the whole batch. */
+  readonly broadcastA: boolean;
+  readonly broadcastB: boolean;
+  readonly bias: boolean;
+}
+
+const lanes = 8;
+const vectors = 2; // vec4 columns a lane: 64 columns a subgroup
+const panelColumns = lanes * vectors * 4;
+
+/**
+ * Packed-panel matmul for CPU adapters, as measured for lavapipe (60 GFLOP/s on two cores; a workgroup-memory tile: 5).
+ *
+ * A workgroup is one subgroup and has no barrier. A panel of B (`kBlock` rows, 64 columns) is packed into private memory once and
+ * addressed by constants; the rows of A stream past it: one gather brings 8 (or, vectorised, 32) of its values and
+ * `subgroupBroadcast` hands them out. Sums go through C once per K block. Stores are staged through private memory, since the
+ * compiler otherwise sinks the arithmetic behind the store's branches and spills.
+ */
+export function panelMatmul(spec: MatmulSpec): Program {
+  const { M, N, K, batch, transposeA, transposeB } = spec;
+  const kBlock = K <= 32 ? 32 : K <= 64 ? 64 : 128;
+  const vectorA = !transposeA && K % 4 === 0;
+  const vectorB = transposeB ? K % 4 === 0 : N % 4 === 0;
+  const vectorC = N % 4 === 0;
+  const gridX = Math.ceil(N / panelColumns);
+  let gridY = 1;
+  while (gridX * gridY * batch < 8 && M / (gridY * 2) >= 48) gridY *= 2;
+  const rows = Math.ceil(M / gridY);
+  return {
+    label: `matmul-panel${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
+    wgsl: panelText({ kBlock, vectorA, vectorB, vectorC, transposeA, transposeB, bias: spec.bias }),
+    workgroups: [gridX, Math.ceil(M / rows), batch],
+    uniforms: new Uint32Array([
+      M,
+      N,
+      K,
+      rows,
+      spec.broadcastA ? 0 : M * K,
+      spec.broadcastB ? 0 : K * N,
+      M * N,
+      Math.min(kBlock, Math.ceil(K / 4) * 4),
+    ]),
+  };
+}
+
+interface PanelText {
+  readonly kBlock: number;
+  readonly vectorA: boolean;
+  readonly vectorB: boolean;
+  readonly vectorC: boolean;
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  readonly bias: boolean;
+}
+
+const times = (count: number, text: (i: number) => string, joint = '\n'): string =>
+  Array.from({ length: count }, (_, i) => text(i)).join(joint);
+
+function panelText(spec: PanelText): string {
+  const { kBlock, vectorA, vectorB, vectorC, bias } = spec;
+  const perGather = vectorA ? lanes * 4 : lanes; // values of A that one gather brings
+  const gathers = kBlock / perGather;
+  const source = (k: number): string => {
+    const gather = Math.floor(k / perGather);
+    return vectorA
+      ? `subgroupBroadcast(a${gather}[${k & 3}], ${Math.floor((k % perGather) / 4)}u)`
+      : `subgroupBroadcast(a${gather}, ${k % perGather}u)`;
+  };
+  return `enable subgroups;
+struct Sizes { M: u32, N: u32, K: u32, rows: u32, strideA: u32, strideB: u32, strideC: u32, kBlock: u32 };
+@group(0) @binding(0) var<storage, read> A: array<${vectorA ? 'vec4f' : 'f32'}>;
+@group(0) @binding(1) var<storage, read> B: array<${vectorB ? 'vec4f' : 'f32'}>;
+${bias ? `@group(0) @binding(2) var<storage, read> bias: array<${vectorC ? 'vec4f' : 'f32'}>;` : ''}
+@group(0) @binding(${bias ? 3 : 2}) var<storage, read_write> C: array<${vectorC ? 'vec4f' : 'f32'}>;
+@group(0) @binding(${bias ? 4 : 3}) var<uniform> p: Sizes;
+var<private> panel: array<vec4f, ${kBlock * vectors + vectors}>;
+@compute @workgroup_size(${lanes})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let lastColumn = (p.N + 3u) / 4u - 1u;
+  let baseA = group.z * p.strideA; let baseB = group.z * p.strideB; let baseC = group.z * p.strideC;
+  let firstRow = group.y * p.rows; let endRow = min(firstRow + p.rows, p.M);
+  let column = group.x * ${lanes * vectors}u + lane;
+  ${times(vectors, (j) => `let own${j} = column + ${j * lanes}u; let column${j} = min(own${j}, lastColumn);`)}
+  for (var k0 = 0u; k0 < p.K; k0 += p.kBlock) {
+    ${packing(spec)}
+    let last = k0 + p.kBlock >= p.K;
+    for (var row = firstRow; row < endRow; row++) {
+      ${times(gathers, (g) => gatherA(spec, g, perGather))}
+      ${times(vectors, (j) => `let at${j} = ${vectorC ? `(baseC + row * p.N) / 4u + column${j}` : `baseC + row * p.N + column${j} * 4u`}; var sum${j} = vec4f();`)}
+      if (k0 > 0u) { ${times(vectors, (j) => `sum${j} = ${vectorC ? `C[at${j}]` : loadC(j)};`, ' ')} }
+      ${times(kBlock, (k) => `let x${k} = vec4f(${source(k)}); ${times(vectors, (j) => `sum${j} = fma(x${k}, panel[${k * vectors + j}], sum${j});`, ' ')}`)}
+      ${times(vectors, (j) => `panel[${kBlock * vectors + j}] = sum${j};`, ' ')}
+      ${times(
+        vectors,
+        (j) => `{
+        var total = panel[${kBlock * vectors + j}];
+        ${bias ? `if (last) { total += ${vectorC ? `bias[column${j}]` : loadBias(j)}; }` : ''}
+        if (own${j} <= lastColumn) { ${vectorC ? `C[at${j}] = total;` : storeC(j)} }
+      }`,
+      )}
+    }
+  }
+}`;
+}
+
+/** Packs \`kBlock\` rows of B; the loop's bound is read at run time so that the compiler does not unroll it. */
+function packing({ vectorB, transposeB }: PanelText): string {
+  const column = (j: number, e: number) => `min(column${j} * 4u + ${e}u, p.N - 1u)`;
+  if (!transposeB) {
+    const value = (j: number) =>
+      vectorB
+        ? `B[(baseB + k * p.N) / 4u + column${j}]`
+        : `vec4f(${times(4, (e) => `B[baseB + k * p.N + ${column(j, e)}]`, ', ')})`;
+    return `for (var i = 0u; i < p.kBlock; i++) {
+      let k = min(k0 + i, p.K - 1u); let keep = f32(k0 + i < p.K);
+      ${times(vectors, (j) => `{ let b = ${value(j)}; panel[i * ${vectors}u + ${j}u] = select(vec4f(), b, keep > 0.0); }`)}
+    }`;
+  }
+  if (!vectorB) {
+    return `for (var i = 0u; i < p.kBlock; i++) {
+      let k = min(k0 + i, p.K - 1u); let keep = k0 + i < p.K;
+      ${times(vectors, (j) => `panel[i * ${vectors}u + ${j}u] = select(vec4f(), vec4f(${times(4, (e) => `B[baseB + ${column(j, e)} * p.K + k]`, ', ')}), keep);`)}
+    }`;
+  }
+  return `for (var i = 0u; i < p.kBlock / 4u; i++) {
+      let k = min(k0 / 4u + i, p.K / 4u - 1u); let keep = k0 + i * 4u < p.K;
+      ${times(
+        vectors,
+        (j) => `{
+        ${times(4, (e) => `let b${e} = select(vec4f(), B[(baseB + ${column(j, e)} * p.K) / 4u + k], keep);`, ' ')}
+        ${times(4, (e) => `panel[(i * 4u + ${e}u) * ${vectors}u + ${j}u] = vec4f(b0[${e}], b1[${e}], b2[${e}], b3[${e}]);`, ' ')}
+      }`,
+      )}
+    }`;
+}
+
+function gatherA({ vectorA, transposeA }: PanelText, gather: number, perGather: number): string {
+  if (vectorA)
+    return `let a${gather} = A[(baseA + row * p.K) / 4u + min(k0 / 4u + ${(gather * perGather) / 4}u + lane, p.K / 4u - 1u)];`;
+  const k = `min(k0 + ${gather * perGather}u + lane, p.K - 1u)`;
+  return transposeA ? `let a${gather} = A[baseA + ${k} * p.M + row];` : `let a${gather} = A[baseA + row * p.K + ${k}];`;
+}
+
+const loadC = (j: number) => `vec4f(${times(4, (e) => `C[min(at${j} + ${e}u, baseC + row * p.N + p.N - 1u)]`, ', ')})`;
+const loadBias = (j: number) => `vec4f(${times(4, (e) => `bias[min(column${j} * 4u + ${e}u, p.N - 1u)]`, ', ')})`;
+const storeC = (j: number) =>
+  times(4, (e) => `if (column${j} * 4u + ${e}u < p.N) { C[at${j} + ${e}u] = total[${e}]; }`, ' ');
+
+const tile = 64; // rows and columns of C a workgroup
+const depth = 16; // of K at a time
+
+/** Workgroup-memory matmul for GPUs: 64 x 64 tiles of C, 16 x 16 threads with 4 x 4 sums each. */
+export function tileMatmul(spec: MatmulSpec): Program {
+  const { M, N, K, batch, transposeA, transposeB } = spec;
+  return {
+    label: `matmul-tile${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
+    wgsl: tileText(spec),
+    workgroups: [Math.ceil(N / tile), Math.ceil(M / tile), batch],
+    uniforms: new Uint32Array([M, N, K, 0, spec.broadcastA ? 0 : M * K, spec.broadcastB ? 0 : K * N, M * N, 0]),
+  };
+}
+
+function tileText({ transposeA, transposeB, bias }: Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias'>): string {
+  const sum = (i: number) => `sum${i}`;
+  return `struct Sizes { M: u32, N: u32, K: u32, unused0: u32, strideA: u32, strideB: u32, strideC: u32, unused1: u32 };
+@group(0) @binding(0) var<storage, read> A: array<f32>;
+@group(0) @binding(1) var<storage, read> B: array<f32>;
+${bias ? '@group(0) @binding(2) var<storage, read> bias: array<f32>;' : ''}
+@group(0) @binding(${bias ? 3 : 2}) var<storage, read_write> C: array<f32>;
+@group(0) @binding(${bias ? 4 : 3}) var<uniform> p: Sizes;
+var<workgroup> tileA: array<f32, ${depth * (tile + 1)}>; // [k][row], padded against bank conflicts
+var<workgroup> tileB: array<vec4f, ${(depth * tile) / 4}>; // [k][column / 4]
+fn valueA(base: u32, row: u32, k: u32) -> f32 {
+  if (row >= p.M || k >= p.K) { return 0.0; }
+  return A[base + ${transposeA ? 'k * p.M + row' : 'row * p.K + k'}];
+}
+fn valueB(base: u32, k: u32, column: u32) -> f32 {
+  if (column >= p.N || k >= p.K) { return 0.0; }
+  return B[base + ${transposeB ? 'column * p.K + k' : 'k * p.N + column'}];
+}
+@compute @workgroup_size(16, 16)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) index: u32) {
+  let baseA = group.z * p.strideA; let baseB = group.z * p.strideB; let baseC = group.z * p.strideC;
+  let row0 = group.y * ${tile}u; let column = group.x * ${tile}u;
+  ${times(4, (i) => `var ${sum(i)} = vec4f();`, ' ')}
+  for (var k0 = 0u; k0 < p.K; k0 += ${depth}u) {
+    for (var i = index; i < ${depth * tile}u; i += 256u) {
+      ${transposeA ? `let k = i / ${tile}u; let row = i % ${tile}u;` : `let row = i / ${depth}u; let k = i % ${depth}u;`}
+      tileA[k * ${tile + 1}u + row] = valueA(baseA, row0 + row, k0 + k);
+    }
+    for (var i = index; i < ${(depth * tile) / 4}u; i += 256u) {
+      let k = i / ${tile / 4}u; let column = column0 + (i % ${tile / 4}u) * 4u;
+      tileB[i] = vec4f(${times(4, (e) => `valueB(baseB, k0 + k, column + ${e}u)`, ', ')});
+    }
+    workgroupBarrier();
+    for (var k = 0u; k < ${depth}u; k++) {
+      let b = tileB[k * ${tile / 4}u + local.x];
+      let a = k * ${tile + 1}u + local.y * 4u;
+      ${times(4, (i) => `${sum(i)} = fma(vec4f(tileA[a + ${i}u]), b, ${sum(i)});`, ' ')}
+    }
+    workgroupBarrier();
+  }
+  let column = column0 + local.x * 4u;
+  ${times(4, (i) => {
+    const store = times(
+      4,
+      (e) => `if (column + ${e}u < p.N) { C[at + ${e}u] = ${sum(i)}[${e}]${bias ? ` + bias[column + ${e}u]` : ''}; }`,
+      ' ',
+    );
+    return `{ let row = row0 + local.y * 4u + ${i}u; let at = baseC + row * p.N + column; if (row < p.M) { ${store} } }`;
+  })}
+}`;
+}
