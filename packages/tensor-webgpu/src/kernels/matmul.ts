@@ -69,7 +69,7 @@ export const matmulKernels: readonly Kernel[] = [
   {
     kernelName: tf.BatchMatMul,
     kernelFunc: ({ inputs, attrs, backend }) => {
-      const { a, b } = inputs as unknown as tf.BatchMatMulInputs;
+      const { a, b } = inputs as unknown as Record<'a' | 'b', tf.TensorInfo>;
       const { transposeA, transposeB } = attrs as unknown as tf.BatchMatMulAttrs;
       return matmul(backend as WebgpuBackend, a, b, { transposeA, transposeB });
     },

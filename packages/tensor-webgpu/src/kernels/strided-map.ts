@@ -1,0 +1,198 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { WebgpuBackend } from '../backend.ts';
+
+/** An input that is read at `offset + sum(coordinate * stride)`; a stride of 0 repeats, a negative one reverses. */
+export interface StridedInput {
+  readonly tensor: tf.TensorInfo;
+  readonly strides: readonly number[];
+  readonly offset?: number;
+}
+
+/** WGSL types of one value or of four at once. */
+export interface WgslTypes {
+  readonly float: 'f32' | 'vec4f';
+  readonly int: 'i32' | 'vec4i';
+  readonly bool: 'bool' | 'vec4<bool>';
+}
+
+export interface StridedMap {
+  readonly label: string;
+  readonly inputs: readonly StridedInput[];
+  readonly shape: readonly number[];
+  readonly dtype: tf.DataType;
+  /** The value at one place from the inputs' values there: WGSL, in terms of the types given. */
+  readonly value: (inputs: readonly string[], types: WgslTypes) => string;
+  /** Module-scope WGSL that `value` calls. */
+  readonly functions?: (types: WgslTypes) => string;
+  /** Numbers that `value` reads as `p.c0` to `p.c3`: they do not change the text. */
+  readonly constants?: readonly number[];
+}
+
+const threads = 64;
+const exactFloats = 1 << 22; // below this an index divided as a float is off by one at most
+const maxRank = 6;
+
+/**
+ * out[coordinates] = value(input_0[…], input_1[…], …): element-wise kernels with broadcasting, and every kernel that only moves data.
+ *
+ * Dimensions that no input needs apart are merged first, and four neighbours are computed at once where all inputs allow it.
+ */
+export function stridedMap(backend: WebgpuBackend, map: StridedMap): tf.TensorInfo {
+  const size = tf.util.sizeFromShape([...map.shape]);
+  const output = { shape: map.shape, dtype: map.dtype };
+  const merged = mergeDimensions(
+    map.shape,
+    map.inputs.map((input) => input.strides),
+  );
+  const rank = merged.sizes.length;
+  if (rank > maxRank)
+    throw new Error(`${map.label}: expected at most ${maxRank} separate dimensions, got ${rank} for [${map.shape}]`);
+  const offsets = map.inputs.map((input) => input.offset ?? 0);
+  const inner = merged.sizes[rank - 1]!;
+  const flat =
+    rank === 1 && merged.strides.every((strides) => strides[0] === 1) && offsets.every((offset) => offset === 0);
+  const vector =
+    flat ||
+    (inner % 4 === 0 &&
+      merged.strides.every(
+        (strides, k) =>
+          strides[rank - 1] === 0 ||
+          (strides[rank - 1] === 1 &&
+            offsets[k]! % 4 === 0 &&
+            strides.slice(0, -1).every((stride) => stride % 4 === 0)),
+      ));
+  const units = vector ? Math.ceil(size / 4) : size;
+  const text = mapText(map, {
+    rank,
+    vector,
+    steps: merged.strides.map((strides) => strides[rank - 1]!),
+    exact: units < exactFloats,
+  });
+  const groups = Math.ceil(units / threads);
+  const gridX = Math.min(groups, 32768);
+  const words = new ArrayBuffer(4 * (8 + maxRank * (map.inputs.length + 1) + map.inputs.length));
+  const ints = new Int32Array(words);
+  const floats = new Float32Array(words);
+  ints.set([units, gridX * threads]);
+  floats.set((map.constants ?? []).slice(0, 4), 4);
+  merged.sizes.forEach((extent, d) => {
+    ints[8 + d] = vector && d === rank - 1 ? Math.ceil(extent / 4) : extent;
+  });
+  merged.strides.forEach((strides, k) => {
+    const base = 8 + maxRank * (k + 1) + k;
+    ints[base] = offsets[k]!;
+    strides.forEach((stride, d) => {
+      ints[base + 1 + d] = vector && d === rank - 1 ? stride * 4 : stride;
+    });
+  });
+  return backend.run(
+    {
+      label: map.label,
+      wgsl: text,
+      workgroups: [gridX, Math.ceil(groups / gridX) || 0, 1],
+      uniforms: new Uint32Array(words),
+    },
+    map.inputs.map((input) => input.tensor),
+    [output],
+  )[0]!;
+}
+
+/** Row-major strides of a shape. */
+export function rowMajor(shape: readonly number[]): number[] {
+  const strides = Array<number>(shape.length).fill(1);
+  for (let d = shape.length - 2; d >= 0; d--) strides[d] = strides[d + 1]! * shape[d + 1]!;
+  return strides;
+}
+
+/** Strides with which `shape` fills `target` by broadcasting: 0 along repeated dimensions. */
+export function broadcastStrides(shape: readonly number[], target: readonly number[]): number[] {
+  const own = rowMajor(shape);
+  const lead = target.length - shape.length;
+  return target.map((_, d) => (d < lead || shape[d - lead] === 1 ? 0 : own[d - lead]!));
+}
+
+function mergeDimensions(
+  shape: readonly number[],
+  inputs: readonly (readonly number[])[],
+): { sizes: number[]; strides: number[][] } {
+  const sizes: number[] = [];
+  const strides: number[][] = inputs.map(() => []);
+  shape.forEach((extent, d) => {
+    if (extent === 1) return;
+    const last = sizes.length - 1;
+    if (last >= 0 && inputs.every((input, k) => strides[k]![last] === input[d]! * extent)) {
+      sizes[last]! *= extent;
+      inputs.forEach((input, k) => {
+        strides[k]![last] = input[d]!;
+      });
+      return;
+    }
+    sizes.push(extent);
+    inputs.forEach((input, k) => strides[k]!.push(input[d]!));
+  });
+  if (sizes.length === 0) return { sizes: [1], strides: inputs.map(() => [1]) };
+  return { sizes, strides };
+}
+
+interface MapText {
+  readonly rank: number;
+  readonly vector: boolean;
+  /** each input's innermost stride */
+  readonly steps: readonly number[];
+  readonly exact: boolean;
+}
+
+function mapText(map: StridedMap, { rank, vector, steps, exact }: MapText): string {
+  const types: WgslTypes = vector
+    ? { float: 'vec4f', int: 'vec4i', bool: 'vec4<bool>' }
+    : { float: 'f32', int: 'i32', bool: 'bool' };
+  const typeOf = (dtype: tf.DataType) => (dtype === 'float32' ? types.float : types.int);
+  // a repeated innermost value is read as a scalar, everything else four at once
+  const wide = steps.map((step) => vector && step !== 0);
+  const elementOf = (k: number) =>
+    map.inputs[k]!.tensor.dtype === 'float32' ? (wide[k] ? 'vec4f' : 'f32') : wide[k] ? 'vec4i' : 'i32';
+  const count = map.inputs.length;
+  const coordinates = Array.from({ length: rank }, (_, d) => d);
+  const split = coordinates
+    .slice(1)
+    .reverse()
+    .map(
+      (d) =>
+        `let q${d} = divide(rest${d}, p.size${d}); let x${d} = rest${d} - q${d} * p.size${d}; let rest${d - 1} = q${d};`,
+    );
+  return `struct Sizes { units: i32, row: i32, unused0: i32, unused1: i32, c0: f32, c1: f32, c2: f32, c3: f32,
+  ${Array.from({ length: maxRank }, (_, d) => `size${d}: i32`).join(', ')},
+  ${map.inputs.map((_, k) => `offset${k}: i32, ${Array.from({ length: maxRank }, (_, d) => `stride${k}_${d}: i32`).join(', ')}`).join(',\n  ')} };
+${map.inputs.map((_, k) => `@group(0) @binding(${k}) var<storage, read> in${k}: array<${elementOf(k)}>;`).join('\n')}
+@group(0) @binding(${count}) var<storage, read_write> out: array<${typeOf(map.dtype)}>;
+@group(0) @binding(${count + 1}) var<uniform> p: Sizes;
+${exact ? fastDivide : 'fn divide(i: i32, size: i32) -> i32 { return i / size; }'}
+${map.functions?.(types) ?? ''}
+@compute @workgroup_size(${threads})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let i = i32(id.x) + i32(id.y) * p.row;
+  if (i >= p.units) { return; }
+  let rest${rank - 1} = i;
+  ${split.join('\n  ')}
+  let x0 = rest0;
+  ${map.inputs
+    .map((_, k) => {
+      const at = `p.offset${k} + ${coordinates.map((d) => `x${d} * p.stride${k}_${d}`).join(' + ')}`;
+      const load = `in${k}[${wide[k] ? `(${at}) / 4` : at}]`;
+      const splat = vector && !wide[k] ? `${typeOf(map.inputs[k]!.tensor.dtype)}(${load})` : load;
+      return `let v${k} = ${splat};`;
+    })
+    .join('\n  ')}
+  out[i] = ${map.value(
+    map.inputs.map((_, k) => `v${k}`),
+    types,
+  )};
+}`;
+}
+
+// integer division is done lane by lane on CPU adapters; the quotient of floats is off by one at most, and mended
+const fastDivide = `fn divide(i: i32, size: i32) -> i32 {
+  let guess = i32(f32(i) / f32(size));
+  let rest = i - guess * size;
+  return guess + select(0, 1, rest >= size) - select(0, 1, rest < 0);
+}`;
