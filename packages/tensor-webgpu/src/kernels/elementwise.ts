@@ -186,6 +186,9 @@ export const elementwiseKernels: readonly Kernel[] = [
       clipValueMax!,
     ]),
   ),
+  kernel(tf.EluGrad, (backend, { dy, y }) =>
+    binary(backend, 'EluGrad', dy!, y!, (d, v, { float }) => `select(${d} * (${v} + 1.0), ${d}, ${v} >= ${float}())`),
+  ),
   {
     kernelName: tf.Cast,
     kernelFunc: ({ inputs, attrs, backend }) =>

@@ -156,7 +156,7 @@ function reduction(kernelName: string, how: Fold, resultType: (dtype: tf.DataTyp
         reductionIndices?: number[];
         keepDims: boolean;
       };
-      const folded = reduce(backend as WebgpuBackend, x, axis ?? reductionIndices ?? [], keepDims, how);
+      const folded = reduce(backend as WebgpuBackend, x, reductionIndices ?? axis!, keepDims, how);
       return recast(backend as WebgpuBackend, folded, resultType(x.dtype));
     },
   };
