@@ -1,3 +1,13 @@
 export { type Axes, type Axis, type Dimension, dims, linear, type Member } from './axes.ts';
 export type { Attention, Costs } from './costs.ts';
+export {
+  type ExpectedShapes,
+  type LoadedWeights,
+  loadWeights,
+  parseWeights,
+  readSafetensors,
+  saveWeights,
+  writeFileAtomic,
+} from './files.ts';
+export { parseSafetensors, type RawTensor, type Safetensors, serializeSafetensors } from './safetensors.ts';
 export { disposeWeights, type Scope, scope, type Weights } from './weights.ts';

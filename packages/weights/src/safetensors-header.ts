@@ -1,0 +1,148 @@
+import type { RawTensor } from './safetensors.ts';
+
+/** Bytes of one element. */
+export const elementBytes: Readonly<Record<RawTensor['dtype'], number>> = {
+  F64: 8,
+  I64: 8,
+  F32: 4,
+  I32: 4,
+  F16: 2,
+  BF16: 2,
+  U8: 1,
+  BOOL: 1,
+};
+
+/** Where a tensor lies: bytes [start, end) after the header. */
+export interface Entry {
+  name: string;
+  dtype: RawTensor['dtype'];
+  shape: number[];
+  start: number;
+  end: number;
+}
+
+/** Reads and checks everything before the data. */
+export function parseHeader(
+  bytes: Uint8Array,
+  source: string,
+): { entries: Entry[]; metadata: Record<string, string>; dataStart: number } {
+  const json = headerJson(bytes, source);
+  const dataStart = 8 + headerLength(bytes, source);
+  const metadata: Record<string, string> = {};
+  const entries: Entry[] = [];
+  for (const [name, value] of Object.entries(json)) {
+    if (name === '__metadata__') Object.assign(metadata, checkMetadata(value, source));
+    else entries.push(checkEntry(name, value, source));
+  }
+  checkOffsets(entries, bytes.length - dataStart, source);
+  return { entries, metadata, dataStart };
+}
+
+function fail(source: string, expected: string, got: string): never {
+  throw new Error(`parseSafetensors: expected ${expected} in ${source}, got ${got}`);
+}
+
+function headerLength(bytes: Uint8Array, source: string): number {
+  if (bytes.length < 8) fail(source, 'at least the 8 bytes of the header length', `${bytes.length}; truncated?`);
+  const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  if (length > BigInt(bytes.length - 8)) {
+    fail(source, `a header of at most ${bytes.length - 8} bytes`, `${length}; truncated, or not a safetensors file`);
+  }
+  return Number(length);
+}
+
+function headerJson(bytes: Uint8Array, source: string): Record<string, unknown> {
+  const header = bytes.subarray(8, 8 + headerLength(bytes, source));
+  let text: string;
+  let json: unknown;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(header);
+    json = JSON.parse(text);
+  } catch (error) {
+    return fail(source, 'a JSON header', `'${error instanceof Error ? error.message : error}'`);
+  }
+  if (!isRecord(json)) fail(source, 'a JSON object as header', `'${text.slice(0, 20)}'`);
+  const twice = duplicateKey(text);
+  if (twice !== undefined) fail(source, 'every name once', `'${twice}' twice`);
+  return json;
+}
+
+/** JSON.parse keeps the last of equal keys in silence. The text is valid JSON here. */
+function duplicateKey(text: string): string | undefined {
+  const objects: Set<string>[] = [];
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"\s*:?|[{}]/g)) {
+    if (token === '{') objects.push(new Set());
+    else if (token === '}') objects.pop();
+    else if (token.endsWith(':')) {
+      const key: string = JSON.parse(token.slice(0, -1));
+      const keys = objects.at(-1)!;
+      if (keys.has(key)) return key;
+      keys.add(key);
+    }
+  }
+  return undefined;
+}
+
+function checkMetadata(value: unknown, source: string): Record<string, string> {
+  if (!isRecord(value) || Object.values(value).some((text) => typeof text !== 'string')) {
+    fail(source, '__metadata__ as an object of strings', JSON.stringify(value).slice(0, 60));
+  }
+  return value as Record<string, string>;
+}
+
+function checkEntry(name: string, value: unknown, source: string): Entry {
+  if (!isRecord(value)) {
+    return fail(source, `an object for tensor '${name}'`, String(JSON.stringify(value)).slice(0, 60));
+  }
+  const { dtype, shape, data_offsets: offsets } = value;
+  if (!isDtype(dtype)) {
+    return fail(
+      source,
+      `dtype of '${name}' to be one of ${Object.keys(elementBytes).join(', ')}`,
+      String(JSON.stringify(dtype)),
+    );
+  }
+  if (!isSizes(shape)) {
+    return fail(source, `shape of '${name}' as whole numbers from 0`, String(JSON.stringify(shape)));
+  }
+  if (!isSizes(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!) {
+    return fail(source, `data_offsets of '${name}' as [start, end]`, String(JSON.stringify(offsets)));
+  }
+  const [start, end] = [offsets[0]!, offsets[1]!];
+  const size = shape.reduce((product, length) => product * length, elementBytes[dtype]);
+  if (size !== end - start) {
+    fail(source, `${size} bytes for '${name}' (${dtype} [${shape.join(', ')}])`, `${end - start}`);
+  }
+  return { name, dtype, shape, start, end };
+}
+
+/** The data is to be covered without a gap or an overlap. */
+function checkOffsets(entries: readonly Entry[], length: number, source: string): void {
+  const order = [...entries].sort((a, b) => a.start - b.start || a.end - b.end);
+  let end = 0;
+  let before = 'the header';
+  for (const entry of order) {
+    if (entry.start !== end) {
+      const kind = entry.start < end ? 'an overlap' : 'a gap';
+      fail(source, `'${entry.name}' to start at ${end}, after ${before}`, `${entry.start}: ${kind}`);
+    }
+    if (entry.end > length) {
+      fail(source, `'${entry.name}' to end within ${length} bytes of data`, `${entry.end}; truncated?`);
+    }
+    end = entry.end;
+    before = `'${entry.name}'`;
+  }
+  if (end !== length) fail(source, `the data to end at ${end}, after ${before}`, `${length - end} bytes more`);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isDtype(value: unknown): value is RawTensor['dtype'] {
+  return typeof value === 'string' && Object.hasOwn(elementBytes, value);
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}
