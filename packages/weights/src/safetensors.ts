@@ -1,0 +1,147 @@
+import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half.ts';
+import { type Entry, elementBytes, parseHeader } from './safetensors-header.ts';
+
+/** A tensor of a safetensors file. F16, BF16 and F64 are held as float32, I64 as int32, BOOL as 0 and 1. */
+export interface RawTensor {
+  dtype: 'F32' | 'F16' | 'BF16' | 'F64' | 'I32' | 'U8' | 'BOOL' | 'I64';
+  shape: number[];
+  data: Float32Array | Int32Array | Uint8Array;
+}
+
+/** The contents of a safetensors file. */
+export interface Safetensors {
+  tensors: Record<string, RawTensor>;
+  metadata: Record<string, string>;
+}
+
+/**
+ * Reads a safetensors file from its bytes. Nothing in it is trusted: lengths, offsets and shapes are checked first.
+ *
+ * @param source the file's name, for errors
+ * @throws when the file is truncated or not safetensors, a tensor's offsets overlap, leave a gap or do not fit its shape,
+ *   a name occurs twice, a dtype is unknown, or an I64 value does not fit 32 bits
+ */
+export function parseSafetensors(bytes: Uint8Array, source: string): Safetensors {
+  const { entries, metadata, dataStart } = parseHeader(bytes, source);
+  const data = bytes.subarray(dataStart);
+  return {
+    tensors: Object.fromEntries(entries.map((entry) => [entry.name, decode(entry, data, source)])),
+    metadata,
+  };
+}
+
+/**
+ * Writes tensors as the bytes of a safetensors file. Wide dtypes come first, so that all are aligned.
+ *
+ * @throws when a tensor's data does not fit its shape, or a value is beyond F16's +-65504
+ */
+export function serializeSafetensors(
+  tensors: Readonly<Record<string, RawTensor>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array<ArrayBuffer> {
+  const order = Object.entries(tensors).sort(
+    ([a, x], [b, y]) => elementBytes[y.dtype] - elementBytes[x.dtype] || (a < b ? -1 : 1),
+  );
+  let end = 0;
+  const entries = order.map(([name, { dtype, shape, data }]): Entry => {
+    const size = shape.reduce((product, length) => product * length, 1);
+    if (name === '__metadata__') throw new Error("serializeSafetensors: expected another name than '__metadata__'");
+    if (data.length !== size) {
+      throw new Error(
+        `serializeSafetensors: expected ${size} values for '${name}' [${shape.join(', ')}], got ${data.length}`,
+      );
+    }
+    const start = end;
+    end += size * elementBytes[dtype];
+    return { name, dtype, shape, start, end };
+  });
+  const header = new TextEncoder().encode(headerText(entries, metadata));
+  const bytes = new Uint8Array(8 + header.length + end);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
+  bytes.set(header, 8);
+  for (const entry of entries) {
+    bytes.set(encode(entry.name, tensors[entry.name]!), 8 + header.length + entry.start);
+  }
+  return bytes;
+}
+
+/** JSON, padded with spaces so that the data starts at a multiple of 8. */
+function headerText(entries: readonly Entry[], metadata: Readonly<Record<string, string>>): string {
+  const json = JSON.stringify({
+    ...(Object.keys(metadata).length > 0 ? { __metadata__: metadata } : {}),
+    ...Object.fromEntries(
+      entries.map(({ name, dtype, shape, start, end }) => [name, { dtype, shape, data_offsets: [start, end] }]),
+    ),
+  });
+  const length = new TextEncoder().encode(json).length;
+  return json + ' '.repeat((8 - (length % 8)) % 8);
+}
+
+function decode({ name, dtype, shape, start, end }: Entry, data: Uint8Array, source: string): RawTensor {
+  const width = elementBytes[dtype];
+  // typed arrays need aligned offsets, which the format does not promise
+  const aligned = (data.byteOffset + start) % width === 0 ? data.subarray(start, end) : data.slice(start, end);
+  const { buffer, byteOffset } = aligned;
+  const count = (end - start) / width;
+  switch (dtype) {
+    case 'F32':
+      return { dtype, shape, data: new Float32Array(buffer, byteOffset, count) };
+    case 'F64':
+      return { dtype, shape, data: Float32Array.from(new Float64Array(buffer, byteOffset, count)) };
+    case 'F16':
+      return { dtype, shape, data: Float32Array.from(new Uint16Array(buffer, byteOffset, count), fromFloat16) };
+    case 'BF16':
+      return { dtype, shape, data: Float32Array.from(new Uint16Array(buffer, byteOffset, count), fromBfloat16) };
+    case 'I32':
+      return { dtype, shape, data: new Int32Array(buffer, byteOffset, count) };
+    case 'I64':
+      return { dtype, shape, data: narrow(new BigInt64Array(buffer, byteOffset, count), name, source) };
+    default:
+      return { dtype, shape, data: aligned };
+  }
+}
+
+function narrow(values: BigInt64Array, name: string, source: string): Int32Array {
+  const result = new Int32Array(values.length);
+  values.forEach((value, index) => {
+    if (BigInt.asIntN(32, value) !== value) {
+      throw new Error(
+        `parseSafetensors: expected the I64 values of '${name}' in ${source} to fit 32 bits, got ${value} at ${index}`,
+      );
+    }
+    result[index] = Number(value);
+  });
+  return result;
+}
+
+function encode(name: string, { dtype, data }: RawTensor): Uint8Array {
+  const typed = encodeValues(name, dtype, data);
+  return new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength);
+}
+
+function encodeValues(name: string, dtype: RawTensor['dtype'], data: RawTensor['data']): ArrayBufferView {
+  switch (dtype) {
+    case 'F32':
+      return Float32Array.from(data);
+    case 'F64':
+      return Float64Array.from(data);
+    case 'F16':
+      return Uint16Array.from(data, (value, index) => {
+        const bits = toFloat16(value);
+        if ((bits & 0x7fff) === 0x7c00 && Number.isFinite(value)) {
+          throw new Error(
+            `serializeSafetensors: expected the F16 values of '${name}' within +-65504, got ${value} at ${index}; write F32`,
+          );
+        }
+        return bits;
+      });
+    case 'BF16':
+      return Uint16Array.from(data, toBfloat16);
+    case 'I32':
+      return Int32Array.from(data);
+    case 'I64':
+      return BigInt64Array.from(Array.from(data, BigInt));
+    default:
+      return Uint8Array.from(data);
+  }
+}
