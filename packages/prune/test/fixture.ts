@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs';
+import { type Axes, linear, type Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+
+interface Kept {
+  q: number[];
+  k: number[];
+  v: number[];
+  mlp: number[];
+}
+
+interface Expected {
+  stage1: Record<'disturbed_taylor' | 'magnitude', { keptEmbedding: number[] }>;
+  prunedSha256: Record<string, string>;
+  stage2: Record<'global' | 'uniform', { kept: Record<string, Kept> }>;
+}
+
+export const depth = 4;
+export const heads = 4;
+
+function fixtureBytes(name: string): Buffer {
+  return readFileSync(new URL(`fixtures/${name}`, import.meta.url));
+}
+
+export const expected: Expected = JSON.parse(fixtureBytes('prune-tiny.expected.json').toString('utf8'));
+
+/** All float32 arrays of the fixture by name; only what this file needs (the header is trusted). */
+const arrays: Record<string, { shape: number[]; values: Float32Array }> = (() => {
+  const bytes = fixtureBytes('prune-tiny.safetensors');
+  const start = 8 + Number(bytes.readBigUInt64LE(0));
+  const header: Record<string, { shape: number[]; data_offsets: [number, number] }> = JSON.parse(
+    bytes.toString('utf8', 8, start),
+  );
+  return Object.fromEntries(
+    Object.entries(header).map(([name, { shape, data_offsets: at }]) => {
+      const data = new Uint8Array(bytes.subarray(start + at[0], start + at[1]));
+      return [name, { shape, values: new Float32Array(data.buffer) }];
+    }),
+  );
+})();
+
+export function values(name: string): Float32Array {
+  return arrays[name]!.values;
+}
+
+/** New tensors of every array whose name starts with the prefix, without the prefix. */
+export function tensors(prefix: string): Record<string, tf.Tensor> {
+  const names = Object.keys(arrays).filter((name) => name.startsWith(prefix));
+  return Object.fromEntries(
+    names.map((name) => [name.slice(prefix.length), tf.tensor(arrays[name]!.values, arrays[name]!.shape)]),
+  );
+}
+
+/**
+ * The reference's encoder keeps q, k and v as three layers: another architecture is another table. Its attention dimension is the
+ * plain [heads * headWidth], so that heads are tied by `averageHeads`, as in the reference.
+ */
+export function splitAxes(): Axes {
+  const blocks = Array.from({ length: depth }, (_, i) => {
+    const b = `blocks.${i}`;
+    return {
+      ...norm(`${b}.norm1`),
+      ...linear(`${b}.attn.q`, `${b}.attn`, 'embed'),
+      ...linear(`${b}.attn.k`, `${b}.attn`, 'embed'),
+      ...linear(`${b}.attn.v`, `${b}.attn`, 'embed'),
+      ...linear(`${b}.attn.proj`, 'embed', `${b}.attn`),
+      ...norm(`${b}.norm2`),
+      ...linear(`${b}.mlp.lin1`, `${b}.mlp`, 'embed'),
+      ...linear(`${b}.mlp.lin2`, 'embed', `${b}.mlp`),
+    };
+  });
+  return Object.assign(
+    {
+      'patch_embed.proj.weight': ['embed', null, null, null],
+      'patch_embed.proj.bias': ['embed'],
+      pos_embed: [null, null, null, 'embed'],
+      'neck.0.weight': [null, 'embed', null, null],
+    },
+    ...blocks,
+  );
+}
+
+function norm(name: string): Axes {
+  return { [`${name}.weight`]: ['embed'], [`${name}.bias`]: ['embed'] };
+}
+
+/** Meta's names with fused q/k/v for the same values: new tensors. */
+export function fuse(weights: Weights): Weights {
+  const fused: Record<string, tf.Tensor> = {};
+  for (const [name, tensor] of Object.entries(weights)) {
+    const part = /^(.*\.attn)\.([qkv])\.(weight|bias)$/.exec(name);
+    if (part === null) fused[`image_encoder.${name}`] = tf.clone(tensor);
+    else if (part[2] === 'q') {
+      const three = ['q', 'k', 'v'].map((layer) => weights[`${part[1]}.${layer}.${part[3]}`]!);
+      fused[`image_encoder.${part[1]}.qkv.${part[3]}`] = tf.concat(three, 0);
+    }
+  }
+  return fused;
+}
+
+/** The largest |got - expected|, relative to the largest |expected|. */
+export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
+  if (got.length !== wanted.length) throw new Error(`expected ${wanted.length} values, got ${got.length}`);
+  let error = 0;
+  let scale = 0;
+  for (let i = 0; i < wanted.length; i++) {
+    error = Math.max(error, Math.abs(got[i]! - wanted[i]!));
+    scale = Math.max(scale, Math.abs(wanted[i]!));
+  }
+  return error / scale;
+}

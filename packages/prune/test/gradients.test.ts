@@ -1,0 +1,96 @@
+import '@tensorflow/tfjs-backend-cpu';
+import '@slimsam/tensor-webgpu/ops';
+import type { Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, expect, test } from 'vitest';
+import { accumulateGradients, disturbed, disturbedLoss, importance, noise } from '../src/index.ts';
+
+beforeAll(async () => {
+  await tf.setBackend('cpu');
+});
+
+const makeWeights = () => ({ 'a.weight': tf.tensor2d([1, -2, 3, 4], [2, 2]), unused: tf.scalar(1) });
+/** mean over 4 elements of (w * x): dL/dw = x / 4. */
+const linearLoss = (weights: Weights, x: number): tf.Scalar => tf.mean(tf.mul(weights['a.weight']!, x));
+
+test('signed sums cancel, absolute sums do not; loss and count; weights out of reach get no gradient', async () => {
+  const weights = makeWeights();
+  const signed = await accumulateGradients({ loss: linearLoss, weights, batches: [4, -8, 2] });
+  expect(Object.keys(signed.gradients)).toEqual(['a.weight']);
+  expect([...(await signed.gradients['a.weight']!.data())]).toEqual([-0.5, -0.5, -0.5, -0.5]);
+  expect(signed.loss).toBeCloseTo(1.5 * (4 - 8 + 2));
+  expect(signed.count).toBe(3);
+
+  const absolute = await accumulateGradients({ loss: linearLoss, weights, batches: [4, -8, 2], mode: 'absolute' });
+  const axes = { 'a.weight': ['d', null] } as const;
+  const options = { criterion: 'taylor', weights, axes, dimensions: ['d'] } as const;
+  // sum over the batches of |w g|: |w| (4 + 8 + 2) / 4
+  expect((await importance({ ...options, gradients: absolute.gradients })).d).toEqual(Float32Array.of(10.5, 24.5));
+});
+
+test('memory stays flat, from async batches too, and an abort frees the sums', async () => {
+  const weights = makeWeights();
+  const before = tf.memory().numTensors;
+  const counts: number[] = [];
+  const controller = new AbortController();
+  async function* batches() {
+    for (let i = 1; ; i++) {
+      counts.push(tf.memory().numTensors);
+      if (i === 6) controller.abort(new Error('enough'));
+      yield i;
+    }
+  }
+  const run = accumulateGradients({ loss: linearLoss, weights, batches: batches(), signal: controller.signal });
+  await expect(run).rejects.toThrow('enough');
+  expect(counts.slice(1)).toEqual([1, 1, 1, 1, 1].map((sums) => before + sums));
+  expect(tf.memory().numTensors).toBe(before);
+});
+
+test('errors name the cause and free everything', async () => {
+  const weights = makeWeights();
+  const before = tf.memory().numTensors;
+  const run = (batches: number[], loss = linearLoss) => accumulateGradients({ loss, weights, batches });
+  await expect(run([])).rejects.toThrow('expected at least one batch');
+  await expect(run([1, Number.NaN])).rejects.toThrow('expected a finite loss, got NaN in batch 1');
+  const vector = (w: Weights) => tf.sum(w['a.weight']!, 0) as tf.Scalar;
+  await expect(run([1], vector)).rejects.toThrow('expected a scalar loss, got shape [2]');
+  expect(tf.memory().numTensors).toBe(before);
+});
+
+test('disturbedLoss is MSE(f, f + n) with a constant target', async () => {
+  const weights = makeWeights();
+  const n = noise([2, 2], { seed: 1, sigma: 0.5 });
+  const target = tf.add(weights['a.weight'], n);
+  const explicit = (w: Weights): tf.Scalar => tf.mean(tf.squaredDifference(w['a.weight']!, target));
+  const one = await accumulateGradients({ loss: explicit, weights, batches: [0] });
+  const two = await accumulateGradients({ loss: (w) => disturbedLoss(w['a.weight']!, n), weights, batches: [0] });
+  // noise made within the loss, as a caller does
+  const inner = (w: Weights) => disturbedLoss(w['a.weight']!, noise([2, 2], { seed: 1, sigma: 0.5 }));
+  const three = await accumulateGradients({ loss: inner, weights, batches: [0] });
+  const wanted = await one.gradients['a.weight']!.data();
+  expect(two.loss).toBeCloseTo(one.loss, 6);
+  for (const result of [two, three]) {
+    const got = await result.gradients['a.weight']!.data();
+    for (let i = 0; i < 4; i++) expect(got[i]).toBeCloseTo(wanted[i]!, 6);
+  }
+  expect(() => disturbedLoss(n, tf.zeros([3]))).toThrow('expected noise of the output');
+});
+
+test.each(['normal', 'uniform', 'laplace'] as const)(
+  '%s noise: mean 0, deviation sigma, seeded',
+  async (distribution) => {
+    const options = { seed: 7, sigma: 0.02, distribution };
+    const values = (await noise([100, 1000], options).data()) as Float32Array;
+    const mean = values.reduce((sum, x) => sum + x, 0) / values.length;
+    const deviation = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / values.length);
+    expect(Math.abs(mean)).toBeLessThan(0.02 * 0.015); // 4.7 standard errors
+    expect(Math.abs(deviation / 0.02 - 1)).toBeLessThan(0.015);
+    expect(await disturbed(tf.zeros([100, 1000]), options).data()).toEqual(values);
+    expect(await noise([100, 1000], { ...options, seed: 8 }).data()).not.toEqual(values);
+  },
+);
+
+test('bad noise options are refused', () => {
+  expect(() => noise([1], { seed: 0.5 })).toThrow('expected an integer seed');
+  expect(() => noise([1], { seed: 1, sigma: 0 })).toThrow('expected sigma > 0');
+});

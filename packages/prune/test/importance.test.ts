@@ -1,0 +1,69 @@
+import '@tensorflow/tfjs-backend-cpu';
+import type { Axes } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, expect, test } from 'vitest';
+import { countMacs, countParameters, importance } from '../src/index.ts';
+
+beforeAll(async () => {
+  await tf.setBackend('cpu');
+});
+
+const axes: Axes = {
+  'in.weight': ['d', null],
+  'in.bias': ['d'],
+  'qkv.weight': [[3, 2, 'head'], 'd'],
+  'out.weight': [null, [2, 'head']],
+  table: [null, 'd'],
+};
+
+const makeWeights = () => ({
+  'in.weight': tf.tensor2d([1, 2, 3, 4], [2, 2]),
+  'in.bias': tf.tensor1d([100, 100]),
+  'qkv.weight': tf.ones([18, 2]),
+  'out.weight': tf.tensor2d([1, 2, 3, 4, 5, 6], [1, 6]),
+  table: tf.tensor2d([100, 100], [1, 2]),
+});
+
+test('magnitude: the group mean over matrices only, through product axes', async () => {
+  const before = tf.memory().numTensors;
+  const weights = makeWeights();
+  const scores = await importance({ criterion: 'magnitude', weights, axes, dimensions: ['d', 'head'] });
+  expect(scores.d).toEqual(Float32Array.of((1 + 4 + 18) / 2, (9 + 16 + 18) / 2));
+  // 6 rows of two ones; 1 + 16, 4 + 25, 9 + 36
+  expect(scores.head).toEqual(Float32Array.of((12 + 17) / 2, (12 + 29) / 2, (12 + 45) / 2));
+  tf.dispose(weights);
+  expect(tf.memory().numTensors).toBe(before);
+});
+
+test('random is seeded; a criterion of one’s own is an object', async () => {
+  const options = { weights: makeWeights(), axes, dimensions: ['head'] } as const;
+  const first = await importance({ ...options, criterion: 'random', seed: 3 });
+  expect(await importance({ ...options, criterion: 'random', seed: 3 })).toEqual(first);
+  expect(await importance({ ...options, criterion: 'random', seed: 4 })).not.toEqual(first);
+  const largest = { needsGradients: false, score: ({ weight }: { weight: tf.Tensor3D }) => tf.max(weight, [0, 2]) };
+  expect((await importance({ ...options, criterion: largest })).head).toEqual(Float32Array.of(2.5, 3, 3.5));
+});
+
+test('errors name what is missing', async () => {
+  const weights = makeWeights();
+  const options = { criterion: 'taylor', weights, axes, dimensions: ['d'] } as const;
+  await expect(importance(options)).rejects.toThrow("expected a gradient [2, 2] of 'in.weight', got none");
+  await expect(importance({ ...options, dimensions: ['e'] })).rejects.toThrow("dimensions d, head, got 'e'");
+  await expect(importance({ ...options, scored: () => false })).rejects.toThrow("convolution weight in 'd', got none");
+});
+
+test('counts from shapes', () => {
+  const weights = {
+    'a.qkv.weight': { shape: [12, 4] },
+    'a.qkv.bias': { shape: [12] },
+    'b.conv.weight': { shape: [2, 3, 5, 5] },
+  };
+  expect(countParameters(weights)).toBe(48 + 12 + 150);
+  expect(countParameters(weights, { prefix: 'a.' })).toBe(60);
+  const costs = {
+    applications: { 'a.qkv.weight': 10, 'b.conv.weight': 7 },
+    attention: [{ qkv: 'a.qkv.weight', windows: 2, tokens: 5 }],
+  };
+  expect(countMacs(weights, costs)).toEqual({ macs: 480 + 1050, macsWithAttention: 480 + 1050 + 2 * 2 * 25 * 4 });
+  expect(() => countMacs({}, costs)).toThrow("countMacs: expected weight 'a.qkv.weight', got none");
+});
