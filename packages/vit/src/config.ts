@@ -1,0 +1,57 @@
+import { z } from 'zod';
+
+/** What the shapes of the weights cannot tell about a SAM. Widths and depths come from the weights, so pruning keeps the config. */
+export interface SamConfig {
+  /** Side of the square input, pixels. */
+  readonly imageSize: number;
+  /** Side of a patch, pixels. */
+  readonly patchSize: number;
+  /** Attention heads of the image encoder. */
+  readonly heads: number;
+  /** Channels of a head before any pruning: attention scores keep the scale headWidth^-1/2 when channels are removed. */
+  readonly headWidth: number;
+  /** Side of an attention window, patches. */
+  readonly windowSize: number;
+  /** The blocks that attend globally. */
+  readonly globalBlocks: readonly number[];
+  /** Attention heads of the mask decoder. */
+  readonly decoderHeads: number;
+  /** Mean and standard deviation of R, G, B, in [0, 255]. */
+  readonly pixelMean: readonly [number, number, number];
+  readonly pixelStd: readonly [number, number, number];
+}
+
+const count = z.int().positive();
+const rgb = z.tuple([z.number(), z.number(), z.number()]);
+const samConfig = z.strictObject({
+  imageSize: count,
+  patchSize: count,
+  heads: count,
+  headWidth: count,
+  windowSize: count,
+  globalBlocks: z.array(z.int().nonnegative()),
+  decoderHeads: count,
+  pixelMean: rgb.default([123.675, 116.28, 103.53]),
+  pixelStd: rgb.default([58.395, 57.12, 57.375]),
+});
+
+/**
+ * Checks a config read from JSON. Mean and standard deviation of the pixels default to SAM's.
+ *
+ * @throws when a field is missing, unknown or of another type, naming each
+ */
+export function parseSamConfig(json: unknown): SamConfig {
+  const parsed = samConfig.safeParse(json);
+  if (!parsed.success)
+    throw new Error(`SAM config: expected the fields of SamConfig, got:\n${z.prettifyError(parsed.error)}`);
+  const { imageSize, patchSize } = parsed.data;
+  if (imageSize % patchSize !== 0) {
+    throw new Error(`SAM config: expected imageSize to be a multiple of patchSize, got ${imageSize} and ${patchSize}`);
+  }
+  return parsed.data;
+}
+
+/** Side of the grid of patches. */
+export function gridSize(config: SamConfig): number {
+  return config.imageSize / config.patchSize;
+}

@@ -1,0 +1,208 @@
+import { attention, gelu, linear } from '@slimsam/tensor-webgpu/ops';
+import { type Scope, scope, type Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import type { SamConfig } from './config.ts';
+import { convolution3x3, dense, norm, pointwise } from './layers.ts';
+
+/** What the encoder gives back. */
+export interface ImageFeatures {
+  /** [B, C, H / 16, W / 16] */
+  readonly embedding: tf.Tensor4D;
+  /** The intermediates that were asked for, by name. */
+  readonly taps: Readonly<Record<string, tf.Tensor>>;
+}
+
+/** Keeps an intermediate when it was asked for. */
+type Tap = (name: string, x: tf.Tensor) => void;
+
+/**
+ * SAM's image encoder (segment-anything, modeling/image_encoder.py): a ViT with window and global attention, decomposed relative
+ * positions and a convolutional neck.
+ *
+ * Taps: `patch_embed` (the residual stream that enters block 0, with the position embedding) [B, h, w, C]; for block i
+ * `blocks.i.attn.qkv` [B * windows, N, 3 * heads * head], padded windows included, `blocks.i.attn` (the stream after attention) and
+ * `blocks.i` (after the MLP) [B, h, w, C], `blocks.i.mlp.hidden` (after GELU) [B, h, w, M].
+ *
+ * @param image [B, 3, S, S], normalised
+ * @throws when the image has another size, a weight is missing, or a tap is unknown
+ */
+export function encodeImage(
+  weights: Weights,
+  config: SamConfig,
+  image: tf.Tensor4D,
+  options: { readonly taps?: readonly string[] } = {},
+): ImageFeatures {
+  const S = config.imageSize;
+  if (image.shape[1] !== 3 || image.shape[2] !== S || image.shape[3] !== S) {
+    throw new Error(`encodeImage: expected image [B, 3, ${S}, ${S}], got [${image.shape}]; preprocess() makes one`);
+  }
+  const wanted = new Set(options.taps);
+  const depth = encoderDepth(weights);
+  const known = tapNames(depth);
+  for (const name of wanted) {
+    if (!known.includes(name)) throw new Error(`encodeImage: expected taps among ${known.join(', ')}, got '${name}'`);
+  }
+  return tf.tidy(() => {
+    const taps: Record<string, tf.Tensor> = {};
+    const tap: Tap = (name, x) => {
+      if (wanted.has(name)) taps[name] = x;
+    };
+    const weight = scope(weights, 'image_encoder');
+    let x = tf.add(patchEmbedding(weight, image), weight('pos_embed')); // [B, h, w, C]
+    tap('patch_embed', x);
+    for (let i = 0; i < depth; i++)
+      x = block(scope(weights, `image_encoder.blocks.${i}`), config, x, { index: i, tap });
+    return { embedding: neck(weight, x), taps };
+  });
+}
+
+/** A convolution whose stride is its size p, of [B, 3, S, S] -> [B, S / p, S / p, C]. */
+function patchEmbedding(weight: Scope, image: tf.Tensor4D): tf.Tensor {
+  const kernel = weight('patch_embed.proj.weight');
+  const [C, , p] = kernel.shape as [number, number, number];
+  const [B, , S] = image.shape;
+  const g = S / p;
+  const patches = tf.transpose(tf.reshape(image, [B, 3, g, p, g, p]), [0, 2, 4, 1, 3, 5]); // [B, g, g, 3, p, p]
+  return linear(tf.reshape(patches, [B, g, g, 3 * p * p]), {
+    weight: tf.reshape(kernel, [C, 3 * p * p]),
+    bias: weight('patch_embed.proj.bias'),
+  });
+}
+
+/** Number of blocks, counted by name. */
+export function encoderDepth(weights: Readonly<Record<string, unknown>>): number {
+  let depth = 0;
+  while (`image_encoder.blocks.${depth}.norm1.weight` in weights) depth++;
+  return depth;
+}
+
+/** Names of all taps of an encoder. */
+function tapNames(depth: number): string[] {
+  const ofBlock = (i: number) => [`blocks.${i}.attn.qkv`, `blocks.${i}.attn`, `blocks.${i}.mlp.hidden`, `blocks.${i}`];
+  return ['patch_embed', ...Array.from({ length: depth }, (_, i) => ofBlock(i)).flat()];
+}
+
+/** The taps of stage 1, bottleneck aligning: SlimSAM's q/k/v of window and of global blocks, and the MLPs' hidden layers. */
+export function bottleneckTaps(
+  weights: Weights,
+  config: SamConfig,
+): { windowQkv: string[]; globalQkv: string[]; mlpHidden: string[] } {
+  const blocks = Array.from({ length: encoderDepth(weights) }, (_, i) => i);
+  const qkv = (list: number[]) => list.map((i) => `blocks.${i}.attn.qkv`);
+  return {
+    windowQkv: qkv(blocks.filter((i) => !config.globalBlocks.includes(i))),
+    globalQkv: qkv(blocks.filter((i) => config.globalBlocks.includes(i))),
+    mlpHidden: blocks.map((i) => `blocks.${i}.mlp.hidden`),
+  };
+}
+
+/** The taps of stage 2, embedding aligning: the residual stream after the patch embedding, each attention and each MLP. */
+export function embeddingTaps(weights: Weights): string[] {
+  return [
+    'patch_embed',
+    ...Array.from({ length: encoderDepth(weights) }, (_, i) => [`blocks.${i}.attn`, `blocks.${i}`]).flat(),
+  ];
+}
+
+function block(weight: Scope, config: SamConfig, x: tf.Tensor, { index, tap }: { index: number; tap: Tap }): tf.Tensor {
+  const [B, h, w, C] = x.shape as [number, number, number, number];
+  const size = config.globalBlocks.includes(index) ? h : config.windowSize;
+  const windows = partition(norm(weight, 'norm1', x), size);
+  const attended = windowAttention(weight, config, windows, (qkv) => tap(`blocks.${index}.attn.qkv`, qkv));
+  const afterAttention = tf.add(x, unpartition(attended, [B, h, w, C]));
+  tap(`blocks.${index}.attn`, afterAttention);
+  const hidden = gelu(dense(weight, 'mlp.lin1', norm(weight, 'norm2', afterAttention)));
+  tap(`blocks.${index}.mlp.hidden`, hidden);
+  const out = tf.add(afterAttention, dense(weight, 'mlp.lin2', hidden));
+  tap(`blocks.${index}`, out);
+  return out;
+}
+
+/** [B, h, w, C] -> [B * windows, size, size, C], padded with zeros below and to the right. */
+function partition(x: tf.Tensor, size: number): tf.Tensor {
+  const [B, h, w, C] = x.shape as [number, number, number, number];
+  const [rows, columns] = [Math.ceil(h / size), Math.ceil(w / size)];
+  if (rows === 1 && columns === 1 && h === size && w === size) return x;
+  const padded =
+    h % size === 0 && w % size === 0
+      ? x
+      : tf.pad(x, [
+          [0, 0],
+          [0, rows * size - h],
+          [0, columns * size - w],
+          [0, 0],
+        ]);
+  const split = tf.reshape(padded, [B, rows, size, columns, size, C]);
+  return tf.reshape(tf.transpose(split, [0, 1, 3, 2, 4, 5]), [B * rows * columns, size, size, C]);
+}
+
+/** The inverse of `partition`. */
+function unpartition(windows: tf.Tensor, shape: [number, number, number, number]): tf.Tensor {
+  const [B, h, w, C] = shape;
+  const size = windows.shape[1]!;
+  const [rows, columns] = [Math.ceil(h / size), Math.ceil(w / size)];
+  if (rows === 1 && columns === 1 && h === size && w === size) return windows;
+  const split = tf.reshape(windows, [B, rows, columns, size, size, C]);
+  const joined = tf.reshape(tf.transpose(split, [0, 1, 3, 2, 4, 5]), [B, rows * size, columns * size, C]);
+  return h % size === 0 && w % size === 0 ? joined : tf.slice(joined, [0, 0, 0, 0], [B, h, w, C]);
+}
+
+/** Multi-head attention with decomposed relative positions: x [G, s, s, C] -> [G, s, s, C]. */
+function windowAttention(weight: Scope, config: SamConfig, x: tf.Tensor, tapQkv: (qkv: tf.Tensor) => void): tf.Tensor {
+  const [G, s, , C] = x.shape as [number, number, number, number];
+  const H = config.heads;
+  const N = s * s;
+  const qkv = dense(weight, 'attn.qkv', tf.reshape(x, [G, N, C])); // [G, N, 3 * H * D]
+  tapQkv(qkv);
+  const D = qkv.shape[2]! / 3 / H;
+  const split = tf.transpose(tf.reshape(qkv, [G, N, 3, H, D]), [2, 0, 3, 1, 4]); // [3, G, H, N, D]
+  const [query, key, value] = tf.unstack(tf.reshape(split, [3, G * H, N, D])) as [
+    tf.Tensor3D,
+    tf.Tensor3D,
+    tf.Tensor3D,
+  ];
+  const out = attention({
+    query,
+    key,
+    value,
+    scale: config.headWidth ** -0.5,
+    bias: {
+      height: relativePositions(query, weight('attn.rel_pos_h'), { side: s, axis: 'height' }),
+      width: relativePositions(query, weight('attn.rel_pos_w'), { side: s, axis: 'width' }),
+    },
+  });
+  const merged = tf.reshape(tf.transpose(tf.reshape(out, [G, H, N, D]), [0, 2, 1, 3]), [G, N, H * D]);
+  return tf.reshape(dense(weight, 'attn.proj', merged), [G, s, s, C]);
+}
+
+/**
+ * q . R of decomposed relative positions along one axis: out[g, (y, x), k] = query[g, (y, x)] . table[p - k + s - 1], where p is y
+ * (height) or x (width) -> [G, N, s]. The query is not scaled, as in segment-anything.
+ */
+function relativePositions(
+  query: tf.Tensor3D,
+  table: tf.Tensor,
+  { side: s, axis }: { side: number; axis: 'height' | 'width' },
+): tf.Tensor3D {
+  const [G, N, D] = query.shape;
+  if (table.shape[0] !== 2 * s - 1) {
+    throw new Error(
+      `encodeImage: expected a relative position table [${2 * s - 1}, ${D}] for a window of ${s}, got [${table.shape}]`,
+    );
+  }
+  const places = Int32Array.from({ length: N }, (_, i) => Math.floor(i / s) - (i % s) + s - 1);
+  const rows = tf.reshape(tf.gather(table, tf.tensor1d(places, 'int32')), [s, s, D]); // [p, k, D]
+  const grid = tf.reshape(query, [G, s, s, D]);
+  const order = axis === 'height' ? [1, 0, 2, 3] : [2, 0, 1, 3]; // p first
+  const back = axis === 'height' ? [1, 0, 2, 3] : [1, 2, 0, 3];
+  const byPlace = tf.reshape(tf.transpose(grid, order), [s, G * s, D]);
+  const products = tf.reshape(tf.matMul(byPlace, rows, false, true), [s, G, s, s]); // [p, G, other, k]
+  return tf.reshape(tf.transpose(products, back), [G, N, s]);
+}
+
+/** 1 x 1 and 3 x 3 convolutions, each with a channel norm: [B, h, w, C] -> [B, 256, h, w]. */
+function neck(weight: Scope, x: tf.Tensor): tf.Tensor4D {
+  const narrow = norm(weight, 'neck.1', pointwise(weight, 'neck.0', x, { bias: false }));
+  const mixed = norm(weight, 'neck.3', convolution3x3(weight, 'neck.2', narrow));
+  return tf.transpose(mixed, [0, 3, 1, 2]) as tf.Tensor4D;
+}
