@@ -29,12 +29,13 @@ const probeTimeout = 60_000;
 export function ensureAdapter() {
   const kind = process.env.SLIMSAM_ADAPTER || 'any';
   if (!kinds.includes(kind)) throw new Error(`SLIMSAM_ADAPTER: expected ${kinds.join(', ')}, got '${kind}'`);
-  let adapter = readCache(kind);
-  if (!adapter) {
-    adapter = findAdapter(kind);
-    mkdirSync(cacheFolder, { recursive: true });
-    writeFileSync(cacheFile, JSON.stringify({ key: cacheKey(kind), adapter }, undefined, 2));
-  }
+  const key = cacheKey(kind);
+  const cache = readCache();
+  const cached = cache[key];
+  if (cached) return { name: cached.name, env: { ...process.env, ...cached.env } };
+  const adapter = findAdapter(kind);
+  mkdirSync(cacheFolder, { recursive: true });
+  writeFileSync(cacheFile, JSON.stringify({ ...cache, [cacheKey(kind)]: adapter }, undefined, 2)); // the key after an installation
   return { name: adapter.name, env: { ...process.env, ...adapter.env } };
 }
 
@@ -115,14 +116,12 @@ function driverFiles() {
     .filter((file) => file.endsWith('.json'));
 }
 
-/** @param {string} kind @returns {Adapter | undefined} */
-function readCache(kind) {
+/** @returns {Record<string, Adapter>} the adapters found before, by what decided them */
+function readCache() {
   try {
-    const { key, adapter } = JSON.parse(readFileSync(cacheFile, 'utf8'));
-    const files = [adapter.env.VK_DRIVER_FILES].filter(Boolean);
-    return key === cacheKey(kind) && files.every((file) => existsSync(file)) ? adapter : undefined;
+    return JSON.parse(readFileSync(cacheFile, 'utf8'));
   } catch {
-    return undefined; // none yet, or half-written: the probe decides
+    return {}; // none yet, or half-written: the probe decides
   }
 }
 
