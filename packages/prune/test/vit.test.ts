@@ -1,0 +1,111 @@
+import { useWebgpu, type WebgpuBackend } from '@slimsam/tensor-webgpu';
+import { encodeImage, encoderAxes, parseSamConfig } from '@slimsam/vit';
+import type { Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { accumulateGradients, disturbedLoss, prune } from '../src/index.ts';
+import { expected, fuse, relativeError, splitAxes, tensors, values } from './fixture.ts';
+
+const config = parseSamConfig({
+  imageSize: 64,
+  patchSize: 8,
+  heads: 4,
+  headWidth: 12,
+  windowSize: 3,
+  globalBlocks: [1, 3],
+  decoderHeads: 4,
+});
+let backend: WebgpuBackend;
+
+beforeAll(async () => {
+  backend = await useWebgpu();
+});
+afterAll(() => backend.dispose());
+
+function image(i: number): tf.Tensor4D {
+  return tf.tensor4d(values('images').subarray(i * 12288, (i + 1) * 12288), [1, 3, 64, 64]);
+}
+
+/** The loss of the fixture's image i, with the fixture's noise. */
+function loss(weights: Weights, i: number): tf.Scalar {
+  const noise = tf.tensor4d(values('noise').subarray(i * 1024, (i + 1) * 1024), [1, 16, 8, 8]);
+  return disturbedLoss(encodeImage(weights, config, image(i)).embedding, noise);
+}
+
+/** The model of a stage: the original, or the pruned one with the fixture's relative positions. */
+function modelOf(stage: 'stage1' | 'stage2'): Weights {
+  return tf.tidy(() => {
+    const teacher = tensors('teacher.');
+    if (stage === 'stage1') return fuse(teacher);
+    const student = prune(teacher, splitAxes(), { embed: expected.stage1.disturbed_taylor.keptEmbedding });
+    return fuse({ ...student, ...tensors('student.') });
+  });
+}
+
+test.each(['stage1', 'stage2'] as const)('%s: gradients of the disturbed loss are the reference’s', async (stage) => {
+  const weights = modelOf(stage);
+  const { gradients, loss: total } = await accumulateGradients({ loss, weights, batches: [0, 1, 2, 3] });
+  expect(relativeError([total], values(`${stage}.loss_sum`))).toBeLessThan(1e-4);
+  const wanted = tf.tidy(() => fuse(tensors(`${stage}.grad.`)));
+  expect(Object.keys(gradients).sort()).toEqual(Object.keys(wanted).sort());
+  for (const [name, gradient] of Object.entries(wanted)) {
+    expect(relativeError(await gradients[name]!.data(), await gradient.data()), name).toBeLessThan(1e-3);
+  }
+  tf.dispose([weights, gradients, wanted]);
+});
+
+/** Sets the channels of a dimension outside `kept` to zero in every weight; the dimension is the last factor of its axes. */
+function zeroed(weights: Weights, dimension: string, { kept, size }: { kept: number[]; size: number }): Weights {
+  const axes = encoderAxes(weights, config);
+  return Object.fromEntries(
+    Object.entries(weights).map(([name, weight]) => {
+      const axis = (axes[name] ?? []).findIndex((factors) => factors !== null && [factors].flat().includes(dimension));
+      if (axis < 0) return [name, weight];
+      const after = weight.shape.slice(axis + 1).reduce((total, length) => total * length, 1);
+      const mask = Float32Array.from({ length: size }, (_, i) => (kept.includes(i) ? 1 : 0));
+      const parts = tf.reshape(weight, [-1, size, after]); // [before, size, after]
+      return [name, tf.reshape(tf.mul(parts, tf.tensor3d(mask, [1, size, 1])), weight.shape)];
+    }),
+  );
+}
+
+const every = (size: number, step: number): number[] =>
+  Array.from({ length: size }, (_, i) => i).filter((i) => i % step);
+
+test.each([
+  ['blocks.1.head', 12],
+  ['blocks.2.mlp', 192],
+])('zeroing channels of %s equals removing them', async (dimension, size) => {
+  const kept = every(size, 3);
+  const [zero, removed] = tf.tidy(() => {
+    const weights = modelOf('stage1');
+    const run = (table: Weights) => encodeImage(table, config, image(0)).embedding;
+    return [
+      run(zeroed(weights, dimension, { kept, size })),
+      run(prune(weights, encoderAxes(weights, config), { [dimension]: kept })),
+    ];
+  });
+  expect(relativeError(await removed.data(), await zero.data())).toBeLessThan(1e-5);
+  tf.dispose([zero, removed]);
+});
+
+// A layer norm takes mean and variance over all C channels, zeros included. With K channels kept and their mean m and variance v it
+// sees mean (K/C) m and variance (K/C) v + (K/C) (1 - K/C) m², so zeroing embedding channels is not removing them.
+test('zeroing embedding channels equals removing them up to the first layer norm only', async () => {
+  const kept = every(48, 4);
+  const outputs = tf.tidy(() => {
+    const weights = modelOf('stage1');
+    const run = (table: Weights) => encodeImage(table, config, image(0), { taps: ['patch_embed'] });
+    const zero = run(zeroed(weights, 'embed', { kept, size: 48 }));
+    const removed = run(prune(weights, encoderAxes(weights, config), { embed: kept }));
+    return {
+      zeroPatches: tf.gather(zero.taps.patch_embed!, tf.tensor1d(kept, 'int32'), 3),
+      removedPatches: removed.taps.patch_embed!,
+      zero: zero.embedding,
+      removed: removed.embedding,
+    };
+  });
+  expect(await outputs.removedPatches.data()).toEqual(await outputs.zeroPatches.data());
+  expect(relativeError(await outputs.removed.data(), await outputs.zero.data())).toBeGreaterThan(1e-3);
+  tf.dispose(outputs);
+});
