@@ -61,7 +61,7 @@ export function createPredictor(weights: Weights, config: SamConfig): Predictor 
     },
     async predict(image, prompts) {
       const { inputSize, originalSize } = image;
-      const [lowRes, scores, bits] = tf.tidy(() => {
+      const { lowRes, scores, bits } = tf.tidy(() => {
         const { embedding } = image;
         const { sparse, dense } = encodePrompts(weights, config, toTensors(prompts, image));
         const decoded = decodeMasks(weights, config, {
@@ -71,7 +71,11 @@ export function createPredictor(weights: Weights, config: SamConfig): Predictor 
           multimask: prompts.multimask ?? true,
         });
         const sizes = { inputSize, originalSize, imageSize: config.imageSize };
-        return [decoded.masks, decoded.scores, tf.greater(upsampleMasks(decoded.masks, sizes), 0)] as const;
+        return {
+          lowRes: decoded.masks,
+          scores: decoded.scores,
+          bits: tf.greater(upsampleMasks(decoded.masks, sizes), 0),
+        };
       });
       try {
         const [N, M] = lowRes.shape;
