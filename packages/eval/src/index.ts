@@ -1,1 +1,1 @@
-export {};
+export { generateScene, type RgbImage, type Scene, type SceneAnnotation, type SceneOptions } from './scenes/scene.ts';
