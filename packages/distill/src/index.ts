@@ -1,1 +1,16 @@
-export {};
+export { type AdamOptions, type AdamStep, adam, type Optimizer, type OptimizerState } from './adam.ts';
+export { type DistillOptions, distill, type Forward, type Model } from './distill.ts';
+export { type Plateau, type PlateauState, plateau, warmupCosine } from './learning-rate.ts';
+export type { LossParts, Position } from './loss.ts';
+export { type MaskPrediction, maskLoss } from './mask-loss.ts';
+export { shuffledBatches } from './shuffled-batches.ts';
+export {
+  type BottleneckTaps,
+  bottleneckAligning,
+  bottleneckWeight,
+  embeddingAligning,
+  embeddingWeight,
+  type Features,
+} from './slimming-losses.ts';
+export { type TrainingState, type TrainingStep, type TrainOptions, train } from './train.ts';
+export { loadTraining, saveTraining } from './training-state.ts';

@@ -1,0 +1,63 @@
+/** Rises from 0 over `warmup` steps, then falls along a cosine to 0 at `steps`. */
+export function warmupCosine(options: {
+  readonly peak: number;
+  readonly warmup: number;
+  readonly steps: number;
+}): (position: { readonly step: number }) => number {
+  const { peak, warmup, steps } = options;
+  return ({ step }) => {
+    if (step < warmup) return (peak * (step + 1)) / warmup;
+    return 0.5 * peak * (1 + Math.cos(Math.PI * Math.min(1, (step - warmup) / Math.max(1, steps - warmup))));
+  };
+}
+
+/** What a plateau must remember: JSON. */
+export interface PlateauState {
+  readonly learningRate: number;
+  readonly best: number;
+  readonly bad: number;
+}
+
+/** A learning rate that falls when a metric stops rising. */
+export interface Plateau {
+  readonly learningRate: number;
+  /** Tells it the metric of one more epoch; true when it is the best so far. */
+  feed(metric: number): boolean;
+  state(): PlateauState;
+}
+
+/**
+ * Halves the learning rate when the metric has not risen for more than `patience` epochs in a row
+ * (torch.optim.lr_scheduler.ReduceLROnPlateau in mode max; SlimSAM: patience 3 in stage 1, 4 in stage 2).
+ */
+export function plateau(options: {
+  readonly learningRate: number;
+  readonly patience: number;
+  readonly factor?: number;
+  readonly from?: PlateauState | undefined;
+}): Plateau {
+  const { patience, factor = 0.5, from } = options;
+  let { learningRate, best, bad } = from ?? {
+    learningRate: options.learningRate,
+    best: Number.NEGATIVE_INFINITY,
+    bad: 0,
+  };
+  return {
+    get learningRate() {
+      return learningRate;
+    },
+    feed(metric) {
+      if (metric > best) {
+        best = metric;
+        bad = 0;
+        return true;
+      }
+      if (++bad > patience) {
+        learningRate *= factor;
+        bad = 0;
+      }
+      return false;
+    },
+    state: () => ({ learningRate, best, bad }),
+  };
+}

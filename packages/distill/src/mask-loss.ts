@@ -1,0 +1,52 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { LossParts } from './loss.ts';
+
+/** Predicted masks and what they should be. */
+export interface MaskPrediction {
+  /** [N, M, h, w] */
+  readonly logits: tf.Tensor4D;
+  /** [N, M], predicted IoU */
+  readonly scores: tf.Tensor2D;
+  /** [N, h, w], in [0, 1] */
+  readonly targets: tf.Tensor3D;
+}
+
+/**
+ * SAM's training loss: 20 focal + dice for the best of the M masks of a prompt, and the squared error of the predicted IoU for all
+ * (Segment Anything, appendix A; focal with alpha 0.25 and gamma 2).
+ *
+ * @throws when the shapes disagree
+ */
+export function maskLoss({ logits, scores, targets }: MaskPrediction): LossParts {
+  const [N, M, h, w] = logits.shape;
+  if (targets.shape.join() !== [N, h, w].join() || scores.shape.join() !== [N, M].join()) {
+    throw new Error(
+      `maskLoss: expected scores [${N}, ${M}] and targets [${N}, ${h}, ${w}] for logits [${logits.shape}], got [${scores.shape}] and [${targets.shape}]`,
+    );
+  }
+  const x = tf.reshape(logits, [N, M, h * w]);
+  const t = tf.reshape(targets, [N, 1, h * w]);
+  const p = tf.sigmoid(x);
+  const both = tf.mul(p, t);
+  const crossEntropy = tf.sub(tf.softplus(x), tf.mul(x, t));
+  const missed = tf.sub(tf.add(p, t), tf.mul(both, 2)); // 1 - p_t = p + t - 2 p t
+  const alpha = tf.sub(0.75, tf.mul(t, 0.5)); // 0.25 inside, 0.75 outside
+  const focal = tf.mean(tf.mul(tf.mul(crossEntropy, tf.square(missed)), alpha), 2); // [N, M]
+  const overlap = tf.add(tf.mul(tf.sum(both, 2), 2), 1);
+  const dice = tf.sub(1, tf.div(overlap, tf.add(tf.add(tf.sum(p, 2), tf.sum(t, 2)), 1))); // [N, M]
+  const masks = tf.mean(tf.min(tf.add(tf.mul(focal, 20), dice), 1));
+  const iou = tf.mean(tf.squaredDifference(scores, realIou(x, t)));
+  return {
+    total: tf.add(masks, iou) as tf.Scalar,
+    parts: { focal: tf.mean(focal) as tf.Scalar, dice: tf.mean(dice) as tf.Scalar, iou: iou as tf.Scalar },
+  };
+}
+
+/** IoU of the masks cut at 0 with the targets cut at a half: [N, M]. No gradient passes. */
+function realIou(x: tf.Tensor, t: tf.Tensor): tf.Tensor {
+  const mask = tf.cast(tf.greater(x, 0), 'float32');
+  const target = tf.cast(tf.greater(t, 0.5), 'float32');
+  const overlap = tf.sum(tf.mul(mask, target), 2);
+  const union = tf.sub(tf.add(tf.sum(mask, 2), tf.sum(target, 2)), overlap);
+  return tf.div(overlap, tf.maximum(union, 1));
+}

@@ -1,0 +1,21 @@
+import { uniformInt } from 'pure-rand/distribution/uniformInt';
+import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
+
+/**
+ * The order of one epoch, cut into batches of indices: a pure function of its arguments. The last batch may be smaller.
+ *
+ * @param options.startBatch batches to leave out, for a run that goes on in the middle of an epoch
+ */
+export function* shuffledBatches(
+  count: number,
+  options: { readonly batchSize: number; readonly seed: number; readonly epoch: number; readonly startBatch?: number },
+): Generator<number[], void, undefined> {
+  const { batchSize, seed, epoch, startBatch = 0 } = options;
+  const random = xoroshiro128plus(Math.imul(seed, 0x9e3779b9) ^ Math.imul(epoch + 1, 0x85ebca6b));
+  const order = Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const j = uniformInt(random, 0, i);
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  }
+  for (let at = startBatch * batchSize; at < count; at += batchSize) yield order.slice(at, at + batchSize);
+}

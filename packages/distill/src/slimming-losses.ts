@@ -1,0 +1,96 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { LossParts } from './loss.ts';
+
+/** An encoder's embedding and intermediates. */
+export interface Features {
+  readonly embedding: tf.Tensor;
+  readonly taps: Readonly<Record<string, tf.Tensor>>;
+}
+
+/** The tap names of stage 1. */
+export interface BottleneckTaps {
+  readonly windowQkv: readonly string[];
+  readonly globalQkv: readonly string[];
+  readonly mlpHidden: readonly string[];
+}
+
+/**
+ * Stage 1, bottleneck aligning: (1 - a) MSE(embedding) + a [MSE(q, k, v of window blocks) + MSE(q, k, v of global blocks) +
+ * MSE(MLP hidden after GELU)], student against the original (SlimSAM section 3.3). Within a term one mean is taken over all blocks'
+ * elements. The paper's code compares the global blocks' q, k, v with themselves; here they are compared with the teacher's.
+ */
+export function bottleneckAligning(inputs: {
+  readonly student: Features;
+  readonly teacher: Features;
+  readonly taps: BottleneckTaps;
+  readonly a: number;
+}): LossParts {
+  const { student, teacher, taps, a } = inputs;
+  const embedding = meanSquaredError([[student.embedding, teacher.embedding]]);
+  if (a === 0) return { total: embedding, parts: { embedding } };
+  const term = (names: readonly string[]) =>
+    meanSquaredError(names.map((name) => [tapOf(student, name), tapOf(teacher, name)]));
+  const parts = {
+    embedding,
+    windowQkv: term(taps.windowQkv),
+    globalQkv: term(taps.globalQkv),
+    mlpHidden: term(taps.mlpHidden),
+  };
+  const bottleneck = tf.addN([parts.windowQkv, parts.globalQkv, parts.mlpHidden]);
+  return { total: tf.add(tf.mul(embedding, 1 - a), tf.mul(bottleneck, a)) as tf.Scalar, parts };
+}
+
+/**
+ * Stage 2, embedding aligning: (1 - a) MSE(embedding, the original's) + a MSE(block embeddings, the stage-1 model's) +
+ * a MSE(embedding, the stage-1 model's) (SlimSAM section 3.3).
+ */
+export function embeddingAligning(inputs: {
+  readonly student: Features;
+  readonly teacher: Features;
+  readonly previous: Features;
+  readonly taps: readonly string[];
+  readonly a: number;
+}): LossParts {
+  const { student, teacher, previous, taps, a } = inputs;
+  const embedding = meanSquaredError([[student.embedding, teacher.embedding]]);
+  if (a === 0) return { total: embedding, parts: { embedding } };
+  const parts = {
+    embedding,
+    blockEmbeddings: meanSquaredError(taps.map((name) => [tapOf(student, name), tapOf(previous, name)])),
+    previousEmbedding: meanSquaredError([[student.embedding, previous.embedding]]),
+  };
+  const aligned = tf.add(parts.blockEmbeddings, parts.previousEmbedding);
+  return { total: tf.add(tf.mul(embedding, 1 - a), tf.mul(aligned, a)) as tf.Scalar, parts };
+}
+
+/** a of stage 1: a half in the first half of the epochs, then 0. */
+export function bottleneckWeight(epoch: number, epochs: number): number {
+  return epoch < epochs / 2 ? 0.5 : 0;
+}
+
+/** a of stage 2: (N - n - 1) / N for epoch n < N, then 0, with N half of the epochs. */
+export function embeddingWeight(epoch: number, epochs: number): number {
+  const half = Math.max(1, Math.round(epochs / 2));
+  return epoch < half ? (half - epoch - 1) / half : 0;
+}
+
+function tapOf(features: Features, name: string): tf.Tensor {
+  const tap = features.taps[name];
+  if (!tap)
+    throw new Error(
+      `distill: expected tap '${name}', got ${Object.keys(features.taps).join(', ') || 'none'}; ask the forward function for it`,
+    );
+  return tap;
+}
+
+/** One mean over the elements of all pairs together. */
+function meanSquaredError(pairs: readonly (readonly [tf.Tensor, tf.Tensor])[]): tf.Scalar {
+  if (pairs.length === 0) return tf.scalar(0);
+  const elements = pairs.reduce((sum, [x]) => sum + x.size, 0);
+  const sums = pairs.map(([x, y]) => {
+    if (x.shape.join() !== y.shape.join())
+      throw new Error(`distill: expected equal shapes, got student [${x.shape}] and teacher [${y.shape}]`);
+    return tf.sum(tf.squaredDifference(x, y));
+  });
+  return tf.div(tf.addN(sums), elements) as tf.Scalar;
+}
