@@ -15,7 +15,7 @@ const repeatWindow = 500;
  * @param {NodeJS.ProcessEnv} env
  * @returns {NodeJS.ProcessEnv}
  */
-export function withBinaries(env) {
+function withBinaries(env) {
   const key = Object.keys(env).find((name) => name.toUpperCase() === 'PATH') ?? 'PATH';
   return { ...env, [key]: [path.join(root, 'node_modules', '.bin'), env[key]].filter(Boolean).join(path.delimiter) };
 }

@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { useWebgpu } from '@slimsam/tensor-webgpu';
+import { createPredictor, initSam, parseSamConfig } from '@slimsam/vit';
+
+test('vit: a random SAM answers a point with masks in the size of the image', async () => {
+  const backend = await useWebgpu();
+  try {
+    const config = parseSamConfig({
+      ...{ imageSize: 32, patchSize: 16, heads: 2, headWidth: 4 },
+      ...{ windowSize: 2, globalBlocks: [0], decoderHeads: 2 },
+    });
+    const sizes = {
+      ...{ width: 8, depth: 1, mlpWidth: 16, promptWidth: 16 },
+      ...{ maskChannels: 4, decoderMlpWidth: 16, iouHiddenWidth: 16 },
+    };
+    const predictor = createPredictor(initSam(config, sizes, { seed: 1 }), config);
+    const image = { width: 40, height: 24, data: new Uint8Array(40 * 24 * 3).map((_, i) => (i * 7) % 256) };
+    const { masks, scores } = await predictor.predict(predictor.embed(image), { points: [[20, 12]] });
+    assert.equal(masks[0]?.length, 3);
+    assert.equal(masks[0]?.[0]?.length, 40 * 24);
+    assert.ok(scores[0]?.every(Number.isFinite));
+  } finally {
+    backend.dispose();
+  }
+});
