@@ -12,7 +12,7 @@ import { saveWeights, writeFileAtomic } from '@slimsam/weights';
 import { Command } from 'commander';
 import { openBackend } from './backend.ts';
 import { naturalNumber, positiveInteger } from './options.ts';
-import { teacherBatches } from './teacher-batches.ts';
+import { type TeacherBatch, teacherBatches } from './teacher-batches.ts';
 import { teacherConfig as config, teacherSizes as sizes } from './teacher-config.ts';
 import { promptedLoss, validate } from './teacher-loss.ts';
 
@@ -39,7 +39,7 @@ try {
   const perEpoch = options.every;
   let losses: number[] = [];
   let since = performance.now();
-  for await (const { position, loss, epochDone, weights, state } of train({
+  for await (const { position, loss, epochDone, weights, state } of train<TeacherBatch>({
     weights: saved?.state.weights ?? initSam(config, sizes, { seed: options.seed }),
     trainable: (name) => !name.includes('gaussian'),
     loss: ({ weights, batch }) => promptedLoss(weights, config, batch),

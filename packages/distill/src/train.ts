@@ -144,9 +144,8 @@ function gradientsOf<Batch extends tf.TensorContainer, Prepared extends tf.Tenso
   let values: tf.Tensor1D | undefined;
   try {
     const { value, grads } = tf.engine().gradients(
-      (...tensors: tf.Tensor[]) => {
-        const current = { ...frozen, ...Object.fromEntries(names.map((name, i) => [name, tensors[i]!])) };
-        const { total, parts } = options.loss({ weights: current, batch, prepared }, position);
+      () => {
+        const { total, parts } = options.loss({ weights: { ...frozen, ...weights }, batch, prepared }, position);
         partNames = Object.keys(parts);
         values = tf.keep(tf.stack([total, ...Object.values(parts)]) as tf.Tensor1D);
         return total;
