@@ -1,12 +1,12 @@
-import { type Axes, type Costs, linear, type Weights } from '@slimsam/weights';
+import { type Axes, type Costs, linear } from '@slimsam/weights';
 import { gridSize, type SamConfig } from './config.ts';
-import { encoderDepth } from './encoder.ts';
+import { encoderDepth, type Named } from './encoder.ts';
 
 /**
  * The axes of every encoder weight. Dimensions: `embed`, the width of the residual stream; in block i `blocks.i.head`, the channels
  * of a head (the same ones in every head, and in q, k and v), and `blocks.i.mlp`, the hidden width of the MLP.
  */
-export function encoderAxes(weights: Weights, config: SamConfig): Axes {
+export function encoderAxes(weights: Named, config: SamConfig): Axes {
   const encoder = 'image_encoder';
   const axes: Record<string, Axes[string]> = {
     [`${encoder}.patch_embed.proj.weight`]: ['embed', null, null, null],
@@ -35,10 +35,7 @@ export function encoderAxes(weights: Weights, config: SamConfig): Axes {
 }
 
 /** How often the encoder applies each matrix for one image, and its attentions: what MACs are counted from. */
-export function encoderCosts(
-  weights: Readonly<Record<string, { readonly shape: readonly number[] }>>,
-  config: SamConfig,
-): Costs {
+export function encoderCosts(weights: Named, config: SamConfig): Costs {
   const g = gridSize(config);
   const cells = g * g;
   const encoder = 'image_encoder';

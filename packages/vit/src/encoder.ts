@@ -12,6 +12,9 @@ export interface ImageFeatures {
   readonly taps: Readonly<Record<string, tf.Tensor>>;
 }
 
+/** Weights, or only their shapes. */
+export type Named = Readonly<Record<string, { readonly shape: readonly number[] }>>;
+
 /** Keeps an intermediate when it was asked for. */
 type Tap = (name: string, x: tf.Tensor) => void;
 
@@ -70,7 +73,7 @@ function patchEmbedding(weight: Scope, image: tf.Tensor4D): tf.Tensor {
 }
 
 /** Number of blocks, counted by name. */
-export function encoderDepth(weights: Readonly<Record<string, unknown>>): number {
+export function encoderDepth(weights: Named): number {
   let depth = 0;
   while (`image_encoder.blocks.${depth}.norm1.weight` in weights) depth++;
   return depth;
@@ -84,7 +87,7 @@ function tapNames(depth: number): string[] {
 
 /** The taps of stage 1, bottleneck aligning: SlimSAM's q/k/v of window and of global blocks, and the MLPs' hidden layers. */
 export function bottleneckTaps(
-  weights: Weights,
+  weights: Named,
   config: SamConfig,
 ): { windowQkv: string[]; globalQkv: string[]; mlpHidden: string[] } {
   const blocks = Array.from({ length: encoderDepth(weights) }, (_, i) => i);
@@ -97,7 +100,7 @@ export function bottleneckTaps(
 }
 
 /** The taps of stage 2, embedding aligning: the residual stream after the patch embedding, each attention and each MLP. */
-export function embeddingTaps(weights: Weights): string[] {
+export function embeddingTaps(weights: Named): string[] {
   return [
     'patch_embed',
     ...Array.from({ length: encoderDepth(weights) }, (_, i) => [`blocks.${i}.attn`, `blocks.${i}`]).flat(),

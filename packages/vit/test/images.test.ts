@@ -1,0 +1,123 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import sharp, { type Sharp } from 'sharp';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  decodeImage,
+  preprocess,
+  type RgbImage,
+  readImageFolder,
+  resizeBilinear,
+  resizeLongestSide,
+} from '../src/index.ts';
+import { type Fixture, readFixture, relativeError, tinyConfig } from './support.ts';
+
+let tiny: Fixture;
+let image: RgbImage;
+let folder: string;
+beforeAll(async () => {
+  await tf.setBackend('cpu');
+  tiny = await readFixture('sam-tiny');
+  image = { width: 117, height: 90, data: tiny.io.image_u8!.data as Uint8Array };
+});
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'vit-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** The image as a file of the folder. */
+async function save(name: string, change = (file: Sharp) => file): Promise<string> {
+  const raw = { width: image.width, height: image.height, channels: 3 as const };
+  const path = join(folder, name);
+  await change(sharp(image.data, { raw })).toFile(path);
+  return path;
+}
+
+describe('resizing', () => {
+  it('is bit for bit that of Pillow', () => {
+    const resized = resizeLongestSide(image, 128);
+    expect([resized.height, resized.width, 3]).toEqual(tiny.io.resized_u8!.shape);
+    expect(Buffer.compare(resized.data, tiny.io.resized_u8!.data as Uint8Array)).toBe(0);
+  });
+
+  it('keeps a constant image constant, and an image of the same size as it is', () => {
+    const grey = { width: 31, height: 7, data: new Uint8Array(31 * 7 * 3).fill(255) };
+    const small = resizeBilinear(grey, { width: 3, height: 50 });
+    expect(small.data.every((value) => value === 255)).toBe(true);
+    expect(resizeBilinear(grey, { width: 31, height: 7 })).toEqual(grey);
+    expect(resizeLongestSide({ width: 1000, height: 1, data: new Uint8Array(3000) }, 64).height).toBe(1);
+    expect(() => resizeBilinear(grey, { width: 0, height: 2 })).toThrow('at least 1 pixel, got 0 x 2');
+  });
+});
+
+it('preprocesses as segment-anything', async () => {
+  const { pixels, inputSize } = preprocess(image, tinyConfig);
+  expect(inputSize).toEqual([98, 128]);
+  expect(await relativeError(pixels, tiny, 'preprocessed')).toBeLessThan(1e-6);
+});
+
+describe('decodeImage', () => {
+  it('reads RGB, grey, alpha, 16 bits and palettes as 8-bit RGB', async () => {
+    expect(await decodeImage(await save('rgb.png'))).toEqual(image);
+    expect(await decodeImage(await save('alpha.png', (file) => file.ensureAlpha(0.5)))).toEqual(image);
+    expect(await decodeImage(await save('deep.png', (file) => file.toColourspace('rgb16')))).toEqual(image);
+    const grey = await decodeImage(await save('grey.png', (file) => file.toColourspace('b-w')));
+    expect(grey.data).toHaveLength(117 * 90 * 3);
+    expect(grey.data.every((value, i) => value === grey.data[i - (i % 3)])).toBe(true);
+    expect((await decodeImage(await save('palette.png', (file) => file.png({ palette: true })))).data).toHaveLength(
+      117 * 90 * 3,
+    );
+  });
+
+  it('turns an image upright by its EXIF orientation', async () => {
+    const path = await save('turned.png', (file) => file.withMetadata({ orientation: 6 }));
+    const turned = await decodeImage(path);
+    expect([turned.width, turned.height]).toEqual([90, 117]);
+    // orientation 6: the first row is shown as the last column
+    expect(turned.data.slice(89 * 3, 90 * 3)).toEqual(image.data.slice(0, 3));
+  });
+
+  it('names a file that is missing, truncated or no image', async () => {
+    const path = await save('whole.jpg');
+    const bytes = await readFile(path);
+    const cut = join(folder, 'cut.jpg');
+    await writeFile(cut, bytes.subarray(0, bytes.length / 2));
+    await expect(decodeImage(cut)).rejects.toThrow(`for '${cut}'`);
+    await writeFile(cut, 'text');
+    await expect(decodeImage(cut)).rejects.toThrow(`for '${cut}'`);
+    await expect(decodeImage(join(folder, 'none.jpg'))).rejects.toThrow('none.jpg');
+  });
+});
+
+describe('readImageFolder', () => {
+  const collect = async (options?: Parameters<typeof readImageFolder>[1]) => {
+    const names: string[] = [];
+    for await (const { path } of readImageFolder(folder, options)) names.push(path.slice(folder.length + 1));
+    return names;
+  };
+
+  it('reads images sorted by name, passes other files over and reports those it skips', async () => {
+    await save('b.png');
+    await save('a.JPG', (file) => file.jpeg());
+    await writeFile(join(folder, 'a0.jpg'), 'not an image');
+    await writeFile(join(folder, 'notes.txt'), '');
+    const skipped: string[] = [];
+    expect(await collect({ onSkip: (path) => skipped.push(path) })).toEqual(['a.JPG', 'b.png']);
+    expect(skipped).toEqual([join(folder, 'a0.jpg')]);
+    await expect(collect({ strict: true })).rejects.toThrow('a0.jpg');
+    await expect(collect({ signal: AbortSignal.abort(new Error('stopped')) })).rejects.toThrow('stopped');
+  });
+
+  it('refuses a missing folder, one without images and one of broken images', async () => {
+    await expect(collect()).rejects.toThrow('readImageFolder: expected images');
+    await writeFile(join(folder, 'a.jpg'), 'not an image');
+    await expect(collect({ onSkip: () => {} })).rejects.toThrow('got 1 that cannot');
+    const parent = folder;
+    folder = join(parent, 'none');
+    await expect(collect()).rejects.toThrow('readImageFolder: expected a folder');
+    folder = parent;
+  });
+});

@@ -1,0 +1,60 @@
+import { fileURLToPath } from 'node:url';
+import { useWebgpu } from '@slimsam/tensor-webgpu';
+import { loadWeights, type RawTensor, readSafetensors, type Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { parseSamConfig, type SamConfig } from '../src/index.ts';
+
+/** The sizes of the sam-tiny fixture, a whole small SAM of segment-anything. */
+export const tinyConfig: SamConfig = parseSamConfig({
+  imageSize: 128,
+  patchSize: 16,
+  heads: 4,
+  headWidth: 12,
+  windowSize: 3,
+  globalBlocks: [1, 3],
+  decoderHeads: 4,
+});
+
+/** A fixture's weights, and the reference's inputs and outputs. */
+export interface Fixture {
+  weights: Weights;
+  io: Record<string, RawTensor>;
+}
+
+/** Opens WebGPU for the tests of a file, and closes it after them. */
+export function withWebgpu(): void {
+  let close = () => {};
+  beforeAll(async () => {
+    const backend = await useWebgpu();
+    close = () => backend.dispose();
+  });
+  afterAll(() => close());
+}
+
+/** Reads a folder of test/fixtures. */
+export async function readFixture(name: string): Promise<Fixture> {
+  const folder = fileURLToPath(new URL(`fixtures/${name}/`, import.meta.url));
+  const { weights } = await loadWeights(`${folder}model.safetensors`);
+  return { weights, io: (await readSafetensors(`${folder}io.safetensors`)).tensors };
+}
+
+/** A value of the fixture as a tensor. */
+export function tensorOf({ io }: Fixture, name: string): tf.Tensor {
+  const { data, shape } = io[name]!;
+  return tf.tensor(data, shape, 'float32');
+}
+
+/** Largest difference, as a share of the reference's range. */
+export async function relativeError(actual: tf.Tensor, fixture: Fixture, name: string): Promise<number> {
+  const reference = fixture.io[name]!;
+  expect(actual.shape).toEqual(reference.shape);
+  const values = await actual.data();
+  let [low, high, worst] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0];
+  reference.data.forEach((value, i) => {
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+    worst = Math.max(worst, Math.abs(value - values[i]!));
+  });
+  return worst / (high - low);
+}
