@@ -18,7 +18,7 @@ interface Stored {
 }
 
 const idleCapBytes = 1 << 30;
-const cacheCap = 16384;
+const cacheCap = 4096;
 
 /** A TensorFlow.js backend that computes in WGSL. Make one with `createWebgpuBackend` or `useWebgpu`. */
 export class WebgpuBackend extends tf.KernelBackend {
@@ -30,10 +30,7 @@ export class WebgpuBackend extends tf.KernelBackend {
   readonly #queue: CommandQueue;
   readonly #stored = new Map<tf.DataId, Stored>();
   readonly #uniforms = new Map<string, GPUBuffer>();
-  readonly #groups = new Map<string, GPUBindGroup>();
   readonly #constants = new Map<string, GPUBuffer>();
-  readonly #bufferIds = new WeakMap<GPUBuffer, number>();
-  #nextBufferId = 0;
   #failure: Error | undefined;
   #disposed = false;
 
@@ -257,7 +254,6 @@ export class WebgpuBackend extends tf.KernelBackend {
       this.#submit();
       for (const old of this.#uniforms.values()) old.destroy();
       this.#uniforms.clear();
-      this.#groups.clear();
     }
     const size = Math.ceil(words.byteLength / 16) * 16;
     const buffer = this.device.createBuffer({ size, usage: uniformUsage, mappedAtCreation: true, label: 'uniforms' });
@@ -267,31 +263,20 @@ export class WebgpuBackend extends tf.KernelBackend {
     return buffer;
   }
 
-  /** Bind groups cost 22 us each and the same buffers come back step after step. */
+  /**
+   * Bind groups are made anew (22 us): kept ones would be freed only when JavaScript's collector comes round to it, and on lavapipe
+   * each holds a memory mapping, of which a Linux process has 65,530.
+   */
   #group(pipeline: Pipeline, buffers: readonly GPUBuffer[]): GPUBindGroup {
-    let key = `${pipeline.id}`;
-    for (const buffer of buffers) {
-      let id = this.#bufferIds.get(buffer);
-      if (id === undefined) {
-        id = this.#nextBufferId++;
-        this.#bufferIds.set(buffer, id);
-      }
-      key += `,${id}`;
-    }
-    const known = this.#groups.get(key);
-    if (known) return known;
-    if (this.#groups.size >= cacheCap) this.#groups.clear();
-    const group = this.device.createBindGroup({
+    return this.device.createBindGroup({
       layout: pipeline.layout,
       entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
     });
-    this.#groups.set(key, group);
-    return group;
   }
 
   #submit(): void {
     this.#queue.flush();
-    if (this.#pool.trim()) this.#groups.clear();
+    this.#pool.trim();
   }
 }
 

@@ -64,10 +64,8 @@ export class BufferPool {
   readonly #overflow: GPUBuffer[] = [];
 
   /** Destroys what is above the cap. Call it after a submit: a destroyed buffer must not be in an open encoder. */
-  trim(): boolean {
-    if (this.#overflow.length === 0) return false;
+  trim(): void {
     for (const buffer of this.#overflow.splice(0)) buffer.destroy();
-    return true;
   }
 
   destroy(): void {
