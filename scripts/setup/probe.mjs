@@ -5,7 +5,7 @@
  */
 import { writeSync } from 'node:fs';
 
-/** @param {{ name: string } | { error: string }} result */
+/** @param {{ name: string } | { error: string }} result @returns {never} */
 function finish(result) {
   writeSync(1, `${JSON.stringify(result)}\n`);
   process.exit(0); // at once: some drivers crash when they are taken down
@@ -15,7 +15,7 @@ try {
   const { create } = await import('webgpu');
   const gpu = create([]);
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (!adapter) finish({ error: 'no adapter' });
+  if (!adapter) throw new Error('no adapter');
   const { description, device: model, vendor, architecture } = adapter.info;
   const device = await adapter.requestDevice();
   const code =
