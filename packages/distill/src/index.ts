@@ -1,4 +1,5 @@
 export { type AdamOptions, type AdamStep, adam, type Optimizer, type OptimizerState } from './adam.ts';
+export { type Best, type BestKeeper, keepBest } from './best.ts';
 export { type DistillOptions, distill, type Forward, type Model } from './distill.ts';
 export { type Plateau, type PlateauState, plateau, warmupCosine } from './learning-rate.ts';
 export type { LossParts, Position } from './loss.ts';
@@ -12,5 +13,5 @@ export {
   embeddingWeight,
   type Features,
 } from './slimming-losses.ts';
-export { type TrainingState, type TrainingStep, type TrainOptions, train } from './train.ts';
-export { loadTraining, saveTraining } from './training-state.ts';
+export { type LearningRate, type TrainingState, type TrainingStep, type TrainOptions, train } from './train.ts';
+export { loadTraining, saveTraining, type TrainingExtras } from './training-state.ts';

@@ -14,7 +14,8 @@ export function warmupCosine(options: {
 /** What a plateau must remember: JSON. */
 export interface PlateauState {
   readonly learningRate: number;
-  readonly best: number;
+  /** The best metric; null before the first. */
+  readonly best: number | null;
   readonly bad: number;
 }
 
@@ -28,7 +29,7 @@ export interface Plateau {
 
 /**
  * Halves the learning rate when the metric has not risen for more than `patience` epochs in a row
- * (torch.optim.lr_scheduler.ReduceLROnPlateau in mode max; SlimSAM: patience 3 in stage 1, 4 in stage 2).
+ * (torch.optim.lr_scheduler.ReduceLROnPlateau in mode max with threshold 0; SlimSAM: patience 3 in stage 1, 4 in stage 2).
  */
 export function plateau(options: {
   readonly learningRate: number;
@@ -39,7 +40,7 @@ export function plateau(options: {
   const { patience, factor = 0.5, from } = options;
   let { learningRate, best, bad } = from ?? {
     learningRate: options.learningRate,
-    best: Number.NEGATIVE_INFINITY,
+    best: null,
     bad: 0,
   };
   return {
@@ -47,7 +48,7 @@ export function plateau(options: {
       return learningRate;
     },
     feed(metric) {
-      if (metric > best) {
+      if (best === null || metric > best) {
         best = metric;
         bad = 0;
         return true;

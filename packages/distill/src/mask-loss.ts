@@ -12,8 +12,10 @@ export interface MaskPrediction {
 }
 
 /**
- * SAM's training loss: 20 focal + dice for the best of the M masks of a prompt, and the squared error of the predicted IoU for all
- * (Segment Anything, appendix A; focal with alpha 0.25 and gamma 2).
+ * SAM's training loss: 20 focal + dice of the best of the M masks of a prompt, and the squared error of the predicted IoU of all
+ * (Segment Anything, appendix A). The best is the one with the least 20 focal + dice; means are taken over prompts.
+ *
+ * focal = mean of -alpha_t (1 - p_t)^2 log p_t with alpha 0.25; dice = 1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1); p = sigmoid(logits).
  *
  * @throws when the shapes disagree
  */
@@ -34,22 +36,35 @@ export function maskLoss({ logits, scores, targets }: MaskPrediction): LossParts
   const focal = tf.mean(tf.mul(tf.mul(crossEntropy, tf.square(missed)), alpha), 2); // [N, M]
   const overlap = tf.add(tf.mul(tf.sum(both, 2), 2), 1);
   const dice = tf.sub(1, tf.div(overlap, tf.add(tf.add(tf.sum(p, 2), tf.sum(t, 2)), 1))); // [N, M]
-  const masks = tf.mean(tf.min(tf.add(tf.mul(focal, 20), dice), 1));
-  const iou = tf.mean(tf.squaredDifference(scores, realIou(x, t)));
-  return {
-    total: tf.add(masks, iou) as tf.Scalar,
-    parts: { focal: tf.mean(focal) as tf.Scalar, dice: tf.mean(dice) as tf.Scalar, iou: iou as tf.Scalar },
+  const choice = constant(tf.add(tf.mul(focal, 20), dice), best); // [N, M]
+  const parts = {
+    focal: tf.div(tf.sum(tf.mul(focal, choice)), N) as tf.Scalar,
+    dice: tf.div(tf.sum(tf.mul(dice, choice)), N) as tf.Scalar,
+    iou: tf.mean(
+      tf.squaredDifference(
+        scores,
+        constant(x, (logits) => realIou(logits, t)),
+      ),
+    ) as tf.Scalar,
   };
+  return { total: tf.addN([tf.mul(parts.focal, 20), parts.dice, parts.iou]) as tf.Scalar, parts };
 }
 
-/** IoU of the masks cut at 0 with the targets cut at a half: [N, M]. No gradient passes. */
-function realIou(x: tf.Tensor, t: tf.Tensor): tf.Tensor {
-  const iou = (logits: tf.Tensor): tf.Tensor => {
-    const mask = tf.cast(tf.greater(logits, 0), 'float32');
-    const target = tf.cast(tf.greater(t, 0.5), 'float32');
-    const overlap = tf.sum(tf.mul(mask, target), 2);
-    const union = tf.sub(tf.add(tf.sum(mask, 2), tf.sum(target, 2)), overlap);
-    return tf.div(overlap, tf.maximum(union, 1));
-  };
-  return tf.customGrad((logits) => ({ value: iou(logits as tf.Tensor), gradFunc: () => tf.zerosLike(x) }))(x);
+/** 1 for the least of each row, 0 for the others: [N, M]. */
+function best(losses: tf.Tensor): tf.Tensor {
+  return tf.oneHot(tf.argMin(losses, 1), losses.shape[1]!, 1, 0, 'float32');
+}
+
+/** IoU of the masks cut at 0 with the targets cut at a half: [N, M]. */
+function realIou(logits: tf.Tensor, t: tf.Tensor): tf.Tensor {
+  const mask = tf.cast(tf.greater(logits, 0), 'float32');
+  const target = tf.cast(tf.greater(t, 0.5), 'float32');
+  const overlap = tf.sum(tf.mul(mask, target), 2);
+  const union = tf.sub(tf.add(tf.sum(mask, 2), tf.sum(target, 2)), overlap);
+  return tf.div(overlap, tf.maximum(union, 1));
+}
+
+/** f(x), of which the gradient is zero. */
+function constant(x: tf.Tensor, f: (x: tf.Tensor) => tf.Tensor): tf.Tensor {
+  return tf.customGrad((x) => ({ value: f(x as tf.Tensor), gradFunc: () => tf.zerosLike(x as tf.Tensor) }))(x);
 }

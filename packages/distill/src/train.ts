@@ -1,6 +1,8 @@
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Optimizer, OptimizerState } from './adam.ts';
+import { GradientSum, gradientsOf } from './gradients.ts';
+import type { Plateau } from './learning-rate.ts';
 import type { LossParts, Position } from './loss.ts';
 
 /** All that is needed to go on: written by `saveTraining`. */
@@ -24,6 +26,9 @@ export interface TrainingStep {
   readonly state: TrainingState;
 }
 
+/** A constant, a function of the position, or a plateau that the caller feeds. */
+export type LearningRate = number | ((position: Position) => number) | Plateau;
+
 export interface TrainOptions<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer> {
   /** Not changed; training works on copies. */
   readonly weights: Weights;
@@ -42,7 +47,7 @@ export interface TrainOptions<Batch extends tf.TensorContainer, Prepared extends
   readonly epochs: number;
   /** Batches whose gradients are averaged for one step; 1 unless given. */
   readonly accumulate?: number;
-  readonly learningRate: number | ((position: Position) => number);
+  readonly learningRate: LearningRate;
   /** A state to go on from; it is copied. */
   readonly resume?: TrainingState | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -51,50 +56,48 @@ export interface TrainOptions<Batch extends tf.TensorContainer, Prepared extends
 /**
  * Trains, one optimizer step at a time. Evaluation, checkpoints, logging and early stop are the caller's loop body.
  *
- * @throws when the loss is not a number (naming the step and the parts), or the signal's reason when it is aborted
+ * @throws when the loss is not a number (naming the step and the parts), `resume` is of another model, an epoch has no batches, or
+ *   the signal's reason when it is aborted. Everything is disposed by then, as when the caller leaves the loop.
  */
 export async function* train<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer = undefined>(
   options: TrainOptions<Batch, Prepared>,
 ): AsyncGenerator<TrainingStep, void, undefined> {
-  const { optimizer, epochs, signal, trainable = () => true } = options;
-  const accumulate = options.accumulate ?? 1;
+  check(options);
+  const { optimizer, epochs, signal, accumulate = 1, trainable = () => true } = options;
   const all = options.resume?.weights ?? options.weights;
-  const frozen = Object.fromEntries(Object.entries(all).filter(([name]) => !trainable(name)));
-  let weights = cloned(Object.fromEntries(Object.entries(all).filter(([name]) => trainable(name))));
+  const frozen = cloned(all, (name) => !trainable(name));
+  let weights = cloned(all, trainable);
   const from = options.resume?.optimizer;
   let optimizerState = from ? { step: from.step, m: cloned(from.m), v: cloned(from.v) } : optimizer.init(weights);
   let position = options.resume?.position ?? { epoch: 0, batch: 0, step: 0 };
   const sum = new GradientSum();
   try {
     while (position.epoch < epochs) {
-      const iterator = iterate(options.batches(position.epoch, position.batch));
+      const start = position;
+      const iterator = iterate(options.batches(start.epoch, start.batch));
       let next = await iterator.next();
       try {
         while (!next.done) {
           signal?.throwIfAborted();
           const batch = next.value;
           try {
-            sum.add(gradientsOf(options, { weights, frozen, batch, position }));
+            sum.add(differentiate(options, { weights, frozen, batch, position }));
           } finally {
             tf.dispose(batch);
           }
           next = await iterator.next();
           position = { ...position, batch: position.batch + 1 };
           if (sum.count < accumulate && !next.done) continue;
-          const { loss, parts } = await sum.report(position.step);
-          const learningRate =
-            typeof options.learningRate === 'number' ? options.learningRate : options.learningRate(position);
-          const gradients = sum.take();
-          const updated = tf.tidy(
-            () =>
-              optimizer.update(
-                { weights, gradients, state: optimizerState },
-                learningRate,
-              ) as unknown as tf.TensorContainer,
-          ) as unknown as ReturnType<Optimizer['update']>;
-          disposeAll(weights, gradients, optimizerState.m, optimizerState.v);
+          const learningRate = learningRateAt(options, position);
+          const updated = update(
+            optimizer,
+            { weights, gradients: sum.gradients(), state: optimizerState },
+            learningRate,
+          );
+          disposeAll(weights, optimizerState.m, optimizerState.v);
           weights = updated.weights;
           optimizerState = updated.state;
+          const { loss, parts } = await sum.losses(position.step); // the only read, when all of the step's work is queued
           const epochDone = next.done === true;
           position = {
             epoch: position.epoch + (epochDone ? 1 : 0),
@@ -116,117 +119,88 @@ export async function* train<Batch extends tf.TensorContainer, Prepared extends 
         if (!next.done) tf.dispose(next.value);
         await iterator.return?.();
       }
-      if (position.batch > 0)
+      if (position === start)
         throw new Error(
-          `train: expected at least one more batch in epoch ${position.epoch} from batch ${position.batch} on, got none`,
+          `train: expected at least one batch in epoch ${start.epoch} from batch ${start.batch} on, got none`,
         );
     }
   } finally {
     sum.dispose();
-    disposeAll(weights, optimizerState.m, optimizerState.v);
+    disposeAll(frozen, weights, optimizerState.m, optimizerState.v);
   }
 }
 
-interface BatchGradients {
-  readonly gradients: Weights;
-  /** [1 + parts], the total first */
-  readonly values: tf.Tensor1D;
-  readonly names: readonly string[];
-}
-
-function gradientsOf<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer>(
+/** The batches' own tensors are the caller's to dispose; what `prepare` made is disposed here. */
+function differentiate<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer>(
   options: TrainOptions<Batch, Prepared>,
   { weights, frozen, batch, position }: { weights: Weights; frozen: Weights; batch: Batch; position: Position },
-): BatchGradients {
-  const names = Object.keys(weights);
+): ReturnType<typeof gradientsOf> {
   const prepared = tf.tidy(() => options.prepare?.(batch, position) as tf.TensorContainer) as Prepared;
-  let partNames: string[] = [];
-  let values: tf.Tensor1D | undefined;
   try {
-    const { value, grads } = tf.engine().gradients(
-      () => {
-        const { total, parts } = options.loss({ weights: { ...frozen, ...weights }, batch, prepared }, position);
-        partNames = Object.keys(parts);
-        values = tf.keep(tf.stack([total, ...Object.values(parts)]) as tf.Tensor1D);
-        return total;
-      },
-      names.map((name) => weights[name]!),
-      undefined,
-      true, // a weight that the loss does not reach gets a zero gradient
-    );
-    value.dispose();
-    const gradients = Object.fromEntries(names.map((name, i) => [name, grads[i] ?? tf.zerosLike(weights[name]!)]));
-    return { gradients, values: values!, names: partNames };
-  } catch (error) {
-    values?.dispose();
-    throw error;
+    return gradientsOf(weights, () => options.loss({ weights: { ...frozen, ...weights }, batch, prepared }, position));
   } finally {
     tf.dispose(prepared);
   }
 }
 
-/** Gradients and losses of the batches since the last step. */
-class GradientSum {
-  count = 0;
-  #gradients: Weights | undefined;
-  #values: tf.Tensor1D | undefined;
-  #names: readonly string[] = [];
-
-  add({ gradients, values, names }: BatchGradients): void {
-    this.count++;
-    this.#names = names;
-    this.#gradients = this.#gradients ? merge(this.#gradients, gradients) : gradients;
-    this.#values = this.#values ? (merge({ x: this.#values }, { x: values }).x as tf.Tensor1D) : values;
-  }
-
-  /** Reads the losses' means. @throws when the total is not a number */
-  async report(step: number): Promise<{ loss: number; parts: Record<string, number> }> {
-    const values = this.#values!;
-    this.#values = undefined;
-    const means = [...(await values.data())].map((value) => value / this.count);
-    values.dispose();
-    const parts = Object.fromEntries(this.#names.map((name, i) => [name, means[i + 1]!]));
-    if (!Number.isFinite(means[0])) {
-      const list = Object.entries(parts).map(([name, value]) => `${name} ${value}`);
-      throw new Error(
-        `train: expected a finite loss at step ${step}, got ${means[0]} (${list.join(', ')}); lower the learning rate`,
-      );
-    }
-    return { loss: means[0]!, parts };
-  }
-
-  /** The mean gradients; the sum starts anew. */
-  take(): Weights {
-    const gradients = this.#gradients!;
-    const count = this.count;
-    this.#gradients = undefined;
-    this.count = 0;
-    if (count === 1) return gradients;
-    const means = tf.tidy(() =>
-      Object.fromEntries(Object.entries(gradients).map(([name, g]) => [name, tf.div(g, count)])),
-    );
-    disposeWeights(gradients);
-    return means;
-  }
-
-  dispose(): void {
-    if (this.#gradients) disposeWeights(this.#gradients);
-    this.#values?.dispose();
+/** One optimizer step: new tensors. The gradients are disposed. */
+function update(
+  optimizer: Optimizer,
+  inputs: Parameters<Optimizer['update']>[0],
+  learningRate: number,
+): ReturnType<Optimizer['update']> {
+  try {
+    // tidy's types know no readonly tables
+    return tf.tidy(
+      () => optimizer.update(inputs, learningRate) as unknown as tf.TensorContainer,
+    ) as unknown as ReturnType<Optimizer['update']>;
+  } finally {
+    disposeWeights(inputs.gradients);
   }
 }
 
-function merge(a: Weights, b: Weights): Weights {
-  const sum = tf.tidy(() => Object.fromEntries(Object.entries(a).map(([name, x]) => [name, tf.add(x, b[name]!)])));
-  disposeAll(a, b);
-  return sum;
+function learningRateAt({ learningRate }: { learningRate: LearningRate }, position: Position): number {
+  if (typeof learningRate === 'number') return learningRate;
+  return typeof learningRate === 'function' ? learningRate(position) : learningRate.learningRate;
+}
+
+/** @throws when counts are not natural numbers, nothing is trained, or `resume` is of another model */
+function check<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer>({
+  weights,
+  resume,
+  epochs,
+  accumulate = 1,
+  trainable = () => true,
+}: TrainOptions<Batch, Prepared>): void {
+  for (const [name, value] of Object.entries({ epochs, accumulate })) {
+    if (!Number.isInteger(value) || value < 1) throw new Error(`train: expected ${name} to be 1, 2, …, got ${value}`);
+  }
+  const trained = Object.keys(weights).filter(trainable);
+  if (trained.length === 0) throw new Error('train: expected a weight that is trainable, got none');
+  if (!resume) return;
+  const tables = [
+    ['weight', resume.weights, Object.keys(weights)],
+    ['first moment', resume.optimizer.m, trained],
+    ['second moment', resume.optimizer.v, trained],
+  ] as const;
+  for (const [kind, table, names] of tables) {
+    for (const name of names) {
+      const [expected, got] = [weights[name]!.shape, table[name]?.shape];
+      if (got?.join() !== expected.join())
+        throw new Error(
+          `train: expected resume to have the ${kind} '${name}' [${expected}], got ${got ? `[${got}]` : 'none'}; resume with the model and the trainable weights of before`,
+        );
+    }
+  }
 }
 
 function disposeAll(...tables: Weights[]): void {
   for (const table of tables) disposeWeights(table);
 }
 
-function cloned(weights: Weights): Weights {
-  return Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, tf.clone(weight)]));
+function cloned(weights: Weights, wanted: (name: string) => boolean = () => true): Weights {
+  const entries = Object.entries(weights).filter(([name]) => wanted(name));
+  return Object.fromEntries(entries.map(([name, weight]) => [name, tf.clone(weight)]));
 }
 
 function iterate<T>(source: AsyncIterable<T> | Iterable<T>): AsyncIterator<T> | Iterator<T> {

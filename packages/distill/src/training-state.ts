@@ -1,41 +1,48 @@
-import { loadWeights, saveWeights, type Weights } from '@slimsam/weights';
+import { disposeWeights, loadWeights, saveWeights, type Weights } from '@slimsam/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
+import type { Best } from './best.ts';
+import type { PlateauState } from './learning-rate.ts';
 import type { TrainingState } from './train.ts';
 
+/** What may be kept beside a training state. */
+export interface TrainingExtras {
+  readonly best?: Best | undefined;
+  readonly plateau?: PlateauState | undefined;
+  /** Anything else that JSON can hold, such as seeds or a curve. */
+  readonly notes?: unknown;
+}
+
 const count = z.int().nonnegative();
-const header = z.object({
+const header = z.strictObject({
   format: z.literal('slimsam-training'),
-  position: z.object({ epoch: count, batch: count, step: count }),
+  position: z.strictObject({ epoch: count, batch: count, step: count }),
   optimizerStep: count,
+  bestMetric: z.number().nullable().default(null),
+  plateau: z
+    .strictObject({ learningRate: z.number(), best: z.number().nullable(), bad: count })
+    .nullable()
+    .default(null),
   notes: z.unknown(),
 });
 
-/**
- * Writes a training state, whole or not at all: one safetensors file with weights, moments and position.
- *
- * @param options.notes anything of the caller's that JSON can hold, such as a plateau's state or a curve
- */
-export async function saveTraining(
-  path: string,
-  state: TrainingState,
-  options: { readonly notes?: unknown } = {},
-): Promise<void> {
+/** Writes a training state, whole or not at all: one safetensors file with weights, moments, best weights and position. */
+export async function saveTraining(path: string, state: TrainingState, extras: TrainingExtras = {}): Promise<void> {
   const { weights, optimizer, position } = state;
-  const named = (prefix: string, table: Weights) =>
-    Object.entries(table).map(([name, tensor]) => [`${prefix}:${name}`, tensor] as const);
-  const tensors = Object.fromEntries([
-    ...named('weight', weights),
-    ...named('m', optimizer.m),
-    ...named('v', optimizer.v),
-  ]);
-  const training = {
+  const { best, plateau, notes } = extras;
+  const tables = { weight: weights, m: optimizer.m, v: optimizer.v, best: best?.weights ?? {} };
+  const tensors = Object.entries(tables).flatMap(([kind, table]) =>
+    Object.entries(table).map(([name, tensor]) => [`${kind}:${name}`, tensor] as const),
+  );
+  const training: z.infer<typeof header> = {
     format: 'slimsam-training',
     position,
     optimizerStep: optimizer.step,
-    notes: options.notes ?? null,
+    bestMetric: best?.metric ?? null,
+    plateau: plateau ?? null,
+    notes: notes ?? null,
   };
-  await saveWeights(path, tensors, { metadata: { training: JSON.stringify(training) } });
+  await saveWeights(path, Object.fromEntries(tensors), { metadata: { training: JSON.stringify(training) } });
 }
 
 /**
@@ -43,23 +50,32 @@ export async function saveTraining(
  *
  * @throws when the file is not a training state
  */
-export async function loadTraining(path: string): Promise<{ state: TrainingState; notes: unknown }> {
+export async function loadTraining(path: string): Promise<{ readonly state: TrainingState } & TrainingExtras> {
   const { weights: tensors, metadata } = await loadWeights(path);
-  const parsed = header.safeParse(parseJson(metadata.training));
-  if (!parsed.success) {
-    for (const tensor of Object.values(tensors)) tensor.dispose();
-    throw new Error(`loadTraining: expected '${path}' to be a training state, got:\n${z.prettifyError(parsed.error)}`);
+  try {
+    const parsed = header.safeParse(parseJson(metadata.training));
+    if (!parsed.success) throw new Error(z.prettifyError(parsed.error));
+    const tables: Record<string, Record<string, tf.Tensor>> = { weight: {}, m: {}, v: {}, best: {} };
+    for (const [name, tensor] of Object.entries(tensors)) {
+      const at = name.indexOf(':');
+      const table = tables[name.slice(0, at)];
+      if (!table) throw new Error(`a tensor '${name}', not weight:, m:, v: or best:`);
+      table[name.slice(at + 1)] = tensor;
+    }
+    const { weight, m, v, best } = tables as Record<'weight' | 'm' | 'v' | 'best', Weights>;
+    const { position, optimizerStep, bestMetric, plateau, notes } = parsed.data;
+    return {
+      state: { weights: weight, optimizer: { step: optimizerStep, m, v }, position },
+      best: bestMetric === null ? undefined : { metric: bestMetric, weights: best },
+      plateau: plateau ?? undefined,
+      notes,
+    };
+  } catch (error) {
+    disposeWeights(tensors);
+    throw new Error(
+      `loadTraining: expected '${path}' to be a file of saveTraining, got ${error instanceof Error ? error.message : error}`,
+    );
   }
-  const tables: Record<string, Record<string, tf.Tensor>> = { weight: {}, m: {}, v: {} };
-  for (const [name, tensor] of Object.entries(tensors)) {
-    const at = name.indexOf(':');
-    tables[name.slice(0, at)]![name.slice(at + 1)] = tensor;
-  }
-  const { position, optimizerStep, notes } = parsed.data;
-  return {
-    state: { weights: tables.weight!, optimizer: { step: optimizerStep, m: tables.m!, v: tables.v! }, position },
-    notes,
-  };
 }
 
 function parseJson(text: string | undefined): unknown {
