@@ -26,10 +26,9 @@ export function bottleneckAligning(inputs: {
   readonly a: number;
 }): LossParts {
   const { student, teacher, taps, a } = inputs;
-  const embedding = meanSquaredError([[student.embedding, teacher.embedding]]);
+  const embedding = meanSquaredError([pair('embedding', student, teacher)]);
   if (a === 0) return { total: embedding, parts: { embedding } };
-  const term = (names: readonly string[]) =>
-    meanSquaredError(names.map((name) => [tapOf(student, name), tapOf(teacher, name)]));
+  const term = (names: readonly string[]) => meanSquaredError(names.map((name) => pair(name, student, teacher)));
   const parts = {
     embedding,
     windowQkv: term(taps.windowQkv),
@@ -52,12 +51,12 @@ export function embeddingAligning(inputs: {
   readonly a: number;
 }): LossParts {
   const { student, teacher, previous, taps, a } = inputs;
-  const embedding = meanSquaredError([[student.embedding, teacher.embedding]]);
+  const embedding = meanSquaredError([pair('embedding', student, teacher)]);
   if (a === 0) return { total: embedding, parts: { embedding } };
   const parts = {
     embedding,
-    blockEmbeddings: meanSquaredError(taps.map((name) => [tapOf(student, name), tapOf(previous, name)])),
-    previousEmbedding: meanSquaredError([[student.embedding, previous.embedding]]),
+    blockEmbeddings: meanSquaredError(taps.map((name) => pair(name, student, previous))),
+    previousEmbedding: meanSquaredError([pair('embedding', student, previous)]),
   };
   const aligned = tf.add(parts.blockEmbeddings, parts.previousEmbedding);
   return { total: tf.add(tf.mul(embedding, 1 - a), tf.mul(aligned, a)) as tf.Scalar, parts };
@@ -74,23 +73,27 @@ export function embeddingWeight(epoch: number, epochs: number): number {
   return epoch < half ? (half - epoch - 1) / half : 0;
 }
 
-function tapOf(features: Features, name: string): tf.Tensor {
-  const tap = features.taps[name];
-  if (!tap)
+/** The tensors of one name. @throws when one is missing, or their shapes differ */
+function pair(name: string, student: Features, teacher: Features): [tf.Tensor, tf.Tensor] {
+  const of = ({ embedding, taps }: Features) => (name === 'embedding' ? embedding : taps[name]);
+  const [x, y] = [of(student), of(teacher)];
+  if (!x || !y) {
+    const names = Object.keys((x ? teacher : student).taps);
     throw new Error(
-      `distill: expected tap '${name}', got ${Object.keys(features.taps).join(', ') || 'none'}; ask the forward function for it`,
+      `distill: expected tap '${name}', got ${names.join(', ') || 'none'}; ask the forward function for it`,
     );
-  return tap;
+  }
+  if (x.shape.join() !== y.shape.join())
+    throw new Error(
+      `distill: expected student's '${name}' in the teacher's shape [${y.shape}], got [${x.shape}]; align only what is not pruned`,
+    );
+  return [x, y];
 }
 
 /** One mean over the elements of all pairs together. */
 function meanSquaredError(pairs: readonly (readonly [tf.Tensor, tf.Tensor])[]): tf.Scalar {
   if (pairs.length === 0) return tf.scalar(0);
   const elements = pairs.reduce((sum, [x]) => sum + x.size, 0);
-  const sums = pairs.map(([x, y]) => {
-    if (x.shape.join() !== y.shape.join())
-      throw new Error(`distill: expected equal shapes, got student [${x.shape}] and teacher [${y.shape}]`);
-    return tf.sum(tf.squaredDifference(x, y));
-  });
+  const sums = pairs.map(([x, y]) => tf.sum(tf.squaredDifference(x, y)));
   return tf.div(tf.addN(sums), elements) as tf.Scalar;
 }

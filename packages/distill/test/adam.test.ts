@@ -1,0 +1,46 @@
+import { adamStep } from '@slimsam/tensor-webgpu/ops';
+import * as tf from '@tensorflow/tfjs-core';
+import { expect, test } from 'vitest';
+import { type AdamOptions, adam } from '../src/index.ts';
+import { numbers, relativeError, withWebgpu } from './support.ts';
+
+withWebgpu();
+
+/** torch.optim.AdamW in float64, for one matrix [2, 3]. */
+function reference(start: number[], gradients: readonly number[][], { weightDecay = 0 }: AdamOptions, rate: number) {
+  const [w, m, v] = [[...start], start.map(() => 0), start.map(() => 0)];
+  gradients.forEach((gradient, t) => {
+    gradient.forEach((g, i) => {
+      m[i] = 0.9 * m[i]! + 0.1 * g;
+      v[i] = 0.999 * v[i]! + 0.001 * g * g;
+      const [first, second] = [m[i]! / (1 - 0.9 ** (t + 1)), v[i]! / (1 - 0.999 ** (t + 1))];
+      w[i] = w[i]! * (1 - rate * weightDecay) - (rate * first) / (Math.sqrt(second) + 1e-8);
+    });
+  });
+  return w;
+}
+
+test.each([
+  ['composed', {}],
+  ['composed, with weight decay', { weightDecay: 0.1 }],
+  ['adamStep of tensor-webgpu, with weight decay', { weightDecay: 0.1, step: adamStep }],
+])('%s: 60 steps are those of a float64 reference', async (_, options: AdamOptions) => {
+  const start = numbers(6, 5);
+  const gradients = Array.from({ length: 60 }, (_, t) => numbers(6, 100 + t).map((g) => g * 10 ** -(t % 5)));
+  const { init, update } = adam(options);
+  let weights: Record<string, tf.Tensor> = { matrix: tf.tensor2d(start, [2, 3]), vector: tf.tensor1d(start) };
+  let state = init(weights);
+  const live = tf.memory().numTensors;
+  for (const gradient of gradients) {
+    const g = { matrix: tf.tensor2d(gradient, [2, 3]), vector: tf.tensor1d(gradient) };
+    const next = update({ weights, gradients: g, state }, 0.01);
+    tf.dispose([weights, state.m, state.v, g]);
+    weights = { ...next.weights };
+    state = next.state;
+  }
+  expect(tf.memory().numTensors).toBe(live);
+  expect(state.step).toBe(60);
+  expect(relativeError(await weights.matrix!.data(), reference(start, gradients, options, 0.01))).toBeLessThan(2e-6);
+  // vectors (biases, norms) do not decay
+  expect(relativeError(await weights.vector!.data(), reference(start, gradients, {}, 0.01))).toBeLessThan(2e-6);
+});

@@ -1,0 +1,108 @@
+import { bottleneckTaps, embeddingTaps } from '@slimsam/vit';
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, expect, test } from 'vitest';
+import {
+  adam,
+  bottleneckAligning,
+  bottleneckWeight,
+  distill,
+  embeddingAligning,
+  embeddingWeight,
+} from '../src/index.ts';
+import { config, type Fixture, forward, readFixture } from './fixture.ts';
+import { relativeError, withWebgpu } from './support.ts';
+
+withWebgpu();
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await readFixture();
+});
+
+const read = async (x: tf.Tensor) => (await x.data())[0]!;
+
+test('stage 1: four terms, total and gradients are the reference’s (its global q/k/v term corrected)', async () => {
+  const { teacher, student, image, raw } = fixture;
+  const taps = bottleneckTaps(teacher, config);
+  const gradients: Record<string, tf.Tensor> = {};
+  const losses = [];
+  for await (const { loss, parts, state } of distill({
+    student: { forward, weights: student },
+    teachers: { teacher: { forward, weights: teacher } },
+    taps: () => Object.values(taps).flat(),
+    loss: (features, { teacher }) => bottleneckAligning({ student: features, teacher, taps, a: 0.5 }),
+    optimizer: adam({ beta1: 0 }), // then the first moment is the gradient
+    learningRate: 1e-4,
+    batches: () => [tf.clone(image)],
+    epochs: 1,
+  })) {
+    losses.push({ loss, parts });
+    for (const [name, m] of Object.entries(state.optimizer.m)) gradients[name] = tf.clone(m);
+  }
+  const { loss, parts } = losses[0]!;
+  expect(Object.keys(parts)).toEqual(['embedding', 'windowQkv', 'globalQkv', 'mlpHidden']);
+  Object.values(parts).forEach((part, i) => {
+    expect(part).toBeGreaterThan(0);
+    expect(Math.abs(part / raw['bottleneck_loss.parts']!.data[i]! - 1)).toBeLessThan(1e-4);
+  });
+  expect(Math.abs(loss / raw['bottleneck_loss.total']!.data[0]! - 1)).toBeLessThan(1e-4);
+
+  const wanted = Object.keys(raw).filter((name) => name.startsWith('grad.'));
+  expect(Object.keys(gradients).sort()).toEqual(wanted.map((name) => name.slice(5)).sort());
+  for (const name of wanted) {
+    const values = await gradients[name.slice(5)]!.data();
+    const error = relativeError(
+      values.filter((_, i) => i % 7 === 0),
+      raw[name]!.data,
+    );
+    expect(error, name).toBeLessThan(1e-3);
+  }
+  tf.dispose(gradients);
+});
+
+test('stage 2: the image embedding and the block embeddings are the reference’s', async () => {
+  const { teacher, student, image, raw } = fixture;
+  const taps = embeddingTaps(teacher);
+  const { total, parts } = tf.tidy(() => {
+    const original = forward(teacher, image, taps);
+    return embeddingAligning({
+      student: forward(student, image, taps),
+      teacher: original,
+      previous: original,
+      taps,
+      a: 0.25,
+    });
+  }) as ReturnType<typeof embeddingAligning>;
+  const [embedding, blocks] = raw['embedding_loss.parts']!.data;
+  expect((await read(parts.embedding!)) / embedding!).toBeCloseTo(1, 4);
+  expect((await read(parts.blockEmbeddings!)) / blocks!).toBeCloseTo(1, 4);
+  expect((await read(parts.previousEmbedding!)) / embedding!).toBeCloseTo(1, 4);
+  expect((await read(total)) / (0.75 * embedding! + 0.25 * (blocks! + embedding!))).toBeCloseTo(1, 4);
+});
+
+test('a term takes one mean over the elements of all its blocks; at a = 0 no taps are needed', async () => {
+  const features = (...values: number[][]) => ({
+    embedding: tf.tensor1d([values.length]),
+    taps: Object.fromEntries(values.map((v, i) => [`t${i}`, tf.tensor1d(v)])),
+  });
+  const teacher = features([0, 0, 0, 0], [0, 0]);
+  const student = features([1, 1, 1, 1], [3, 3]);
+  const taps = { windowQkv: ['t0', 't1'], globalQkv: ['t0'], mlpHidden: ['t1'] };
+  const { parts } = bottleneckAligning({ student, teacher, taps, a: 0.5 });
+  expect(await read(parts.windowQkv!)).toBeCloseTo((4 * 1 + 2 * 9) / 6);
+  expect(await read(parts.globalQkv!)).toBeCloseTo(1);
+  expect(await read(parts.mlpHidden!)).toBeCloseTo(9);
+  const bare = { ...student, taps: {} };
+  expect(Object.keys(bottleneckAligning({ student: bare, teacher, taps, a: 0 }).parts)).toEqual(['embedding']);
+  expect(() => bottleneckAligning({ student: bare, teacher, taps, a: 0.5 })).toThrow("expected tap 't0', got none");
+  expect(() => bottleneckAligning({ student: features([1], [1, 1]), teacher, taps, a: 0.5 })).toThrow(
+    "expected student's 't0' in the teacher's shape [4], got [1]",
+  );
+});
+
+test('the weights of the aligning terms over the epochs', () => {
+  const over = (weight: (epoch: number, epochs: number) => number, epochs: number) =>
+    Array.from({ length: epochs }, (_, epoch) => weight(epoch, epochs));
+  expect(over(bottleneckWeight, 4)).toEqual([0.5, 0.5, 0, 0]);
+  expect(over(bottleneckWeight, 20).filter((a) => a === 0.5)).toHaveLength(10);
+  expect(over(embeddingWeight, 8)).toEqual([0.75, 0.5, 0.25, 0, 0, 0, 0, 0]);
+});
