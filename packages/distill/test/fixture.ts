@@ -34,19 +34,15 @@ export interface Fixture {
 export async function readFixture(): Promise<Fixture> {
   const raw = (await readSafetensors(own)).tensors;
   const { weights } = await loadWeights(shared);
-  return tf.tidy(
-    () =>
-      ({
-        teacher: fuse(under(weights, 'teacher.')),
-        student: Object.fromEntries(
-          Object.entries(raw)
-            .filter(([name]) => name.startsWith('student.'))
-            .map(([name, { data, shape }]) => [name.slice(8), tf.tensor(data, shape)]),
-        ),
-        image: tf.slice(weights.images as tf.Tensor4D, 0, 1),
-        raw,
-      }) as unknown as tf.TensorContainer,
-  ) as unknown as Fixture;
+  const perturbed = Object.entries(raw).filter(([name]) => name.startsWith('student.'));
+  return {
+    teacher: fuse(under(weights, 'teacher.')),
+    student: Object.fromEntries(
+      perturbed.map(([name, { data, shape }]) => [name.slice('student.'.length), tf.tensor(data, shape)]),
+    ),
+    image: tf.slice(weights.images as tf.Tensor4D, 0, 1),
+    raw,
+  };
 }
 
 function under(weights: Weights, prefix: string): Weights {

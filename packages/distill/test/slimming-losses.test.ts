@@ -62,16 +62,15 @@ test('stage 1: four terms, total and gradients are the reference’s (its global
 test('stage 2: the image embedding and the block embeddings are the reference’s', async () => {
   const { teacher, student, image, raw } = fixture;
   const taps = embeddingTaps(teacher);
-  const { total, parts } = tf.tidy(() => {
-    const original = forward(teacher, image, taps);
-    return embeddingAligning({
-      student: forward(student, image, taps),
-      teacher: original,
-      previous: original,
-      taps,
-      a: 0.25,
-    });
-  }) as ReturnType<typeof embeddingAligning>;
+  const original = forward(teacher, image, taps);
+  const features = forward(student, image, taps);
+  const { total, parts } = embeddingAligning({
+    student: features,
+    teacher: original,
+    previous: original,
+    taps,
+    a: 0.25,
+  });
   const [embedding, blocks] = raw['embedding_loss.parts']!.data;
   expect((await read(parts.embedding!)) / embedding!).toBeCloseTo(1, 4);
   expect((await read(parts.blockEmbeddings!)) / blocks!).toBeCloseTo(1, 4);

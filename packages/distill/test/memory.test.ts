@@ -1,0 +1,22 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { expect, test } from 'vitest';
+import { withWebgpu } from './support.ts';
+import { tinyRun } from './tiny-run.ts';
+
+const backend = withWebgpu();
+
+test('tensors and buffers stay flat over 100 steps, and nothing is left after them', async () => {
+  const { steps, models } = tinyRun({ epochs: 20, learningRate: 0.01 });
+  const before = tf.memory().numTensors;
+  const seen: { tensors: number; bytes: number; loss: number }[] = [];
+  for await (const { loss } of steps)
+    seen.push({ tensors: tf.memory().numTensors, bytes: backend().memory().numBytesInGPU, loss });
+  expect(seen).toHaveLength(100);
+  const inEpoch = seen.filter((_, i) => i % 5 !== 4); // a next batch waits at all but the last step of an epoch
+  expect(new Set(inEpoch.map(({ tensors }) => tensors)).size).toBe(1);
+  const grown = inEpoch.at(-1)!.bytes - inEpoch[0]!.bytes;
+  expect(grown / seen.length).toBeLessThanOrEqual(512); // the backend keeps scalars; Adam's two of a step are new ones
+  expect(seen.at(-1)!.loss).toBeLessThan(0.5 * seen[0]!.loss);
+  expect(tf.memory().numTensors).toBe(before);
+  tf.dispose([...models]);
+});
