@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { expectTensor } from './fused.ts';
+import { expectTensor, hasKernel, runFused } from './fused.ts';
 
 /** What attention reads. G counts independent attentions: batch x windows x heads. */
 export interface AttentionInputs {
@@ -45,8 +45,37 @@ export function attentionReference(inputs: AttentionInputs): tf.Tensor3D {
  * @throws when the shapes disagree
  */
 export function attention(inputs: AttentionInputs): tf.Tensor3D {
-  return attentionReference(inputs);
+  const name = inputs.bias ? 'FusedAttentionBias' : 'FusedAttention';
+  if (!hasKernel(name)) return attentionReference(inputs);
+  const { query, key, value, scale, bias } = checkAttention(inputs);
+  if (query.size === 0 || key.size === 0) return tf.zeros(query.shape);
+  return tf.tidy(() => runFused(name, { query, key, value, ...bias }, { scale })[0] as tf.Tensor3D);
 }
+
+const gradient: Omit<tf.GradConfig, 'kernelName' | 'inputsToSave'> = {
+  outputsToSave: [true, true],
+  gradFunc: (dy, saved, attrs) => {
+    const withBias = saved.length === 7;
+    const [query, key, value] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
+    const [height, width] = withBias ? saved.slice(3) : [];
+    const [output, logSumExp] = saved.slice(-2) as [tf.Tensor, tf.Tensor];
+    const inputs = { query, key, value, ...(withBias && { height: height!, width: width! }) };
+    // one backward run for all inputs, and before the thunks: each thunk is tidied on its own
+    const gradients = runFused(
+      'FusedAttentionGrad',
+      { ...inputs, output, logSumExp, gradient: (dy as tf.Tensor[])[0]! },
+      { scale: attrs.scale as number },
+    );
+    return Object.fromEntries(Object.keys(inputs).map((name, i) => [name, () => gradients[i]!]));
+  },
+};
+
+tf.registerGradient({ ...gradient, kernelName: 'FusedAttention', inputsToSave: ['query', 'key', 'value'] });
+tf.registerGradient({
+  ...gradient,
+  kernelName: 'FusedAttentionBias',
+  inputsToSave: ['query', 'key', 'value', 'height', 'width'],
+});
 
 function checkAttention({ query, key, value, scale, bias }: AttentionInputs) {
   expectTensor(

@@ -1,0 +1,83 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import type { WebgpuBackend } from '../backend.ts';
+import type { Kernel } from '../kernels/index.ts';
+import {
+  type AttentionSpec,
+  attentionForward,
+  attentionKeyGradient,
+  attentionQueryGradient,
+  attentionStatistics,
+} from './attention.wgsl.ts';
+
+interface AttentionTensors {
+  readonly query: tf.TensorInfo;
+  readonly key: tf.TensorInfo;
+  readonly value: tf.TensorInfo;
+  readonly height?: tf.TensorInfo;
+  readonly width?: tf.TensorInfo;
+}
+
+interface GradientTensors extends AttentionTensors {
+  readonly output: tf.TensorInfo;
+  readonly logSumExp: tf.TensorInfo;
+  readonly gradient: tf.TensorInfo;
+}
+
+const bindingsNeeded = 10; // storage buffers of the query gradient with bias
+
+function specOf(backend: WebgpuBackend, { query, key, height, width }: AttentionTensors, scale: number): AttentionSpec {
+  const [G, Nq, D] = query.shape as [number, number, number];
+  const Nk = key.shape[1]!;
+  const { isCpu, subgroupSize } = backend.facts;
+  const bindings = backend.device.limits.maxStorageBuffersPerShaderStage;
+  if (bindings < bindingsNeeded) {
+    throw new Error(
+      `attention: expected an adapter with ${bindingsNeeded} storage buffers a shader, got ${bindings}; use attentionReference`,
+    );
+  }
+  const bias = height !== undefined;
+  const [kh, kw] = bias ? [height.shape[2]!, width!.shape[2]!] : [1, Nk];
+  return { G, Nq, Nk, D, kh, kw, scale, bias, lanes: isCpu && subgroupSize === 8 ? 8 : 0 };
+}
+
+const float = (shape: readonly number[]) => ({ shape, dtype: 'float32' as const });
+
+function forward(backend: WebgpuBackend, inputs: AttentionTensors, scale: number): tf.TensorInfo[] {
+  const { query, key, value, height, width } = inputs;
+  const spec = specOf(backend, inputs, scale);
+  const tensors = height ? [query, key, value, height, width!] : [query, key, value];
+  return backend.run(attentionForward(spec), tensors, [float(query.shape), float([spec.G, spec.Nq])]);
+}
+
+function backward(backend: WebgpuBackend, inputs: GradientTensors, scale: number): tf.TensorInfo[] {
+  const { query, key, value, height, width, output, logSumExp, gradient } = inputs;
+  const spec = specOf(backend, inputs, scale);
+  const statistics = backend.run(
+    attentionStatistics(spec),
+    [output, gradient, logSumExp],
+    [float([spec.G, spec.Nq, 2])],
+  )[0]!;
+  const bias = height ? [height, width!] : [];
+  const tensors = [query, key, value, gradient, statistics, ...bias];
+  const [dQuery, ...dBias] = backend.run(
+    attentionQueryGradient(spec),
+    tensors,
+    [query, ...bias].map(({ shape }) => float(shape)),
+  );
+  const dKeys = backend.run(attentionKeyGradient(spec), tensors, [float(key.shape), float(value.shape)]);
+  backend.disposeData(statistics.dataId);
+  return [dQuery!, ...dKeys, ...dBias];
+}
+
+export const attentionKernels: readonly Kernel[] = [
+  ...['FusedAttention', 'FusedAttentionBias'].map((kernelName) => ({
+    kernelName,
+    kernelFunc: ({ inputs, attrs, backend }: Parameters<Kernel['kernelFunc']>[0]) =>
+      forward(backend as WebgpuBackend, inputs as unknown as AttentionTensors, attrs!.scale as number),
+  })),
+  {
+    kernelName: 'FusedAttentionGrad',
+    kernelFunc: ({ inputs, attrs, backend }) =>
+      backward(backend as WebgpuBackend, inputs as unknown as GradientTensors, attrs!.scale as number),
+  },
+];
