@@ -17,7 +17,7 @@ export interface Optimizer {
   ): { weights: Weights; state: OptimizerState };
 }
 
-/** One tensor's step; `adamStep` of `@slimsam/tensor-webgpu/ops` does it in one dispatch. */
+/** One tensor's step, such as `adamStep` of `@slimsam/tensor-webgpu/ops`. */
 export type AdamStep = (
   tensors: { weight: tf.Tensor; gradient: tf.Tensor; m: tf.Tensor; v: tf.Tensor },
   options: {
