@@ -5,7 +5,7 @@ import { tinyRun } from './tiny-run.ts';
 
 const backend = withWebgpu();
 
-test('tensors and buffers stay flat over 100 steps, and nothing is left after them', async () => {
+test('over 100 steps tensors stay flat and live buffers grow by scalars only; nothing is left after them', async () => {
   const { steps, models } = tinyRun({ epochs: 20, learningRate: 0.01 });
   const before = tf.memory().numTensors;
   const seen: { tensors: number; bytes: number; loss: number }[] = [];
