@@ -36,7 +36,7 @@ function specOf(backend: WebgpuBackend, { query, key, height, width }: Attention
     );
   }
   const bias = height !== undefined;
-  const [kh, kw] = bias ? [height.shape[2]!, width!.shape[2]!] : [1, Nk];
+  const [kh, kw] = bias ? [height.shape[2]!, width!.shape[2]!] : [Nk, 1];
   return { G, Nq, Nk, D, kh, kw, scale, bias, lanes: isCpu && subgroupSize === 8 ? 8 : 0 };
 }
 

@@ -1,6 +1,6 @@
 import type { Program } from '../program.ts';
 
-/** Sizes of G independent attentions of Nq queries over Nk = kh x kw keys (without bias: 1 x Nk). */
+/** Sizes of G independent attentions of Nq queries over Nk = kh x kw keys (without bias: Nk x 1). */
 export interface AttentionSpec {
   readonly G: number;
   readonly Nq: number;
@@ -33,12 +33,13 @@ interface Plan {
 
 const portableWidth = 64;
 const bodyPairs = 1024; // unrolled multiply-adds beyond this lose half the speed on CPU adapters
+const mostOwned = 4;
 
 function planOf(spec: AttentionSpec, rows: number, products: number, step: number): Plan {
   const { D, lanes, bias } = spec;
   const vector = D % 4 === 0;
   if (lanes === 0) return { D, lanes, width: portableWidth, own: 1, step: 1, bias, vector };
-  const most = Math.max(1, Math.min(8, Math.floor(bodyPairs / (products * D * step))));
+  const most = Math.max(1, Math.min(mostOwned, Math.floor(bodyPairs / (products * D * step))));
   const panels = Math.ceil(rows / (lanes * most));
   return { D, lanes, width: lanes, own: Math.ceil(rows / (lanes * panels)), step, bias, vector };
 }
@@ -165,21 +166,35 @@ function accumulate(plan: Plan, array: string, terms: { name: string; weight: st
   });
 }
 
-/** Streams the keys past owned queries, row of keys by row of keys; `body` sees `column<u>`, `key<u>` and scores `s<u>_<t>`. */
-function streamKeys(plan: Plan, body: string, perRow = '', afterRow = ''): string {
+/** The owned queries' bias over a row of keys, in private memory; rounded up, so that few widths make a text. */
+const widthArray = (spec: AttentionSpec, plan: Plan, name: string): string =>
+  spec.bias ? `var<private> ${name}: array<f32, ${Math.ceil(spec.kw / 16) * 16 * plan.own}>; // [kw][own]` : '';
+
+const eachWidth = (plan: Plan, text: (slot: string, at: string, t: number) => string): string =>
+  plan.bias
+    ? `for (var x = 0u; x < p.kw; x++) { ${times(plan.own, (t) => text(`x * ${plan.own}u + ${t}u`, `i${t} * p.kw + x`, t), ' ')} }`
+    : '';
+
+/**
+ * Streams the keys past owned queries, `step` rows of keys at a time so that they share what is read of the accumulators.
+ * `body` sees the gathered k<u> and v<u>, the scores s<u>_<t>, the bias' rows y<u> and the column x.
+ */
+function streamKeys(plan: Plan, body: string, before = '', after = ''): string {
   const { own, step, bias } = plan;
-  const start = (u: number, t: number) => (bias ? `h${t} + W[i${t} * p.kw + column${u}]` : '0.0');
-  return `for (var y = 0u; y < p.kh; y++) {
-    ${bias ? times(own, (t) => `let h${t} = H[i${t} * p.kh + y];`, ' ') : ''} ${perRow}
-    for (var x = 0u; x < p.kw; x += ${step}u) {
-      ${times(step, (u) => `let column${u} = min(x + ${u}u, p.kw - 1u); let key${u} = g * p.Nk + y * p.kw + column${u};`, ' ')}
+  const each = (text: (u: number, t: number) => string) => times(step, (u) => times(own, (t) => text(u, t), ' '));
+  return `for (var y = 0u; y < p.kh; y += ${step}u) {
+    ${times(step, (u) => `let y${u} = min(y + ${u}u, p.kh - 1u);`, ' ')}
+    ${each((u, t) => `let h${u}_${t} = ${[...(u ? [`select(-1e30, 0.0, y + ${u}u < p.kh)`] : ['0.0']), ...(bias ? [`H[i${t} * p.kh + y${u}]`] : [])].join(' + ')};`)}
+    ${before}
+    ${bias ? 'for (var x = 0u; x < p.kw; x++) {' : '{'}
+      ${times(step, (u) => `let key${u} = g * p.Nk + y${u}${bias ? ' * p.kw + x' : ''};`, ' ')}
       ${times(step, (u) => `${gather(plan, `k${u}`, 'K', `key${u}`)} ${gather(plan, `v${u}`, 'V', `key${u}`)}`)}
-      ${times(step, (u) => times(own, (t) => `var s${u}_${t} = ${start(u, t)};`, ' '))}
+      
+      ${each((u, t) => `var s${u}_${t} = h${u}_${t}${bias ? ` + width[x * ${own}u + ${t}u]` : ''};`)}
       ${dots(plan, 'k', 'query', 's')}
-      ${times(step - 1, (u) => `if (x + ${u + 1}u >= p.kw) { ${times(own, (t) => `s${u + 1}_${t} = -1e30;`, ' ')} }`)}
       ${body}
     }
-    ${afterRow}
+    ${after}
   }`;
 }
 
@@ -189,7 +204,7 @@ function streamKeys(plan: Plan, body: string, perRow = '', afterRow = ''): strin
  * The softmax is online: the sums so far are rescaled whenever `step` keys raise the maximum.
  */
 export function attentionForward(spec: AttentionSpec): Program {
-  const plan = planOf(spec, spec.Nq, 2, 2);
+  const plan = planOf(spec, spec.Nq, 2, spec.bias && spec.D <= 32 ? 2 : 1);
   const { D, own, step, bias } = plan;
   const each = (text: (t: number) => string) => times(own, text, ' ');
   const overSteps = (text: (u: number) => string, joint: string) => times(step, text, joint);
@@ -197,13 +212,15 @@ export function attentionForward(spec: AttentionSpec): Program {
 var<private> query: array<f32, ${D * own}>; // scaled
 var<private> sums: array<f32, ${D * own}>;
 var<private> inverse: array<f32, ${own}>;
+${widthArray(spec, plan, 'width')}
 ${prologue(plan, 'Nq')}
   ${pack(plan, 'query', 'Q', 'Nq', ' * p.scale')}
   ${clear(plan, 'sums')}
+  ${eachWidth(plan, (slot, at) => `width[${slot}] = W[${at}];`)}
   ${each((t) => `var top${t} = -1e30; var total${t} = 0.0;`)}
   ${streamKeys(
     plan,
-    `${each((t) => `let new${t} = max(top${t}, ${step === 1 ? `s0_${t}` : `max(s0_${t}, s1_${t})`}); let f${t} = exp(top${t} - new${t}); top${t} = new${t};`)}
+    `${each((t) => `let new${t} = ${Array.from({ length: step }, (_, u) => u).reduce((most, u) => `max(${most}, s${u}_${t})`, `top${t}`)}; let f${t} = exp(top${t} - new${t}); top${t} = new${t};`)}
       ${each((t) => overSteps((u) => `let w${u}_${t} = exp(s${u}_${t} - top${t});`, ' '))}
       ${each((t) => `total${t} = fma(total${t}, f${t}, ${overSteps((u) => `w${u}_${t}`, ' + ')});`)}
       ${accumulate(plan, 'sums', { name: 'v', weight: 'w' }, 'f')}`,
@@ -232,32 +249,65 @@ ${prologue(plan, 'Nq')}
  * [query's (, height's, width's)]. With p = exp(s - log-sum-exp): ds = p (dO . value - dO . O), dQ = scale sum_k ds key.
  */
 export function attentionQueryGradient(spec: AttentionSpec): Program {
-  const plan = planOf(spec, spec.Nq, 3, 1);
-  const { D, own, bias } = plan;
+  const plan = planOf(spec, spec.Nq, 3, spec.bias && spec.D <= 32 ? 2 : 1);
+  const { D, own, step, bias } = plan;
   const each = (text: (t: number) => string) => times(own, text, ' ');
+  const both = (text: (u: number, t: number) => string) => times(step, (u) => times(own, (t) => text(u, t), ' '));
   const inputs = ['Q', 'K', 'V', 'dO', 'statistics'];
   const wgsl = `${header(plan, bias ? [...inputs, 'H', 'W'] : inputs, bias ? ['dQ', 'dH', 'dW'] : ['dQ'])}
 var<private> query: array<f32, ${D * own}>; // scaled
 var<private> gradient: array<f32, ${D * own}>;
 var<private> sums: array<f32, ${D * own}>;
+${widthArray(spec, plan, 'width')}
+${widthArray(spec, plan, 'widthSums')}
 ${prologue(plan, 'Nq')}
   ${pack(plan, 'query', 'Q', 'Nq', ' * p.scale')}
   ${pack(plan, 'gradient', 'dO', 'Nq')}
   ${clear(plan, 'sums')}
+  ${eachWidth(plan, (slot, at) => `width[${slot}] = W[${at}]; widthSums[${slot}] = 0.0;`)}
   ${each((t) => `let lse${t} = statistics[i${t} * 2u]; let delta${t} = statistics[i${t} * 2u + 1u]; let inside${t} = first + ${t * plan.width}u < p.Nq;`)}
   ${streamKeys(
     plan,
-    `${each((t) => `var d0_${t} = -delta${t};`)}
+    `${both((u, t) => `var d${u}_${t} = -delta${t};`)}
       ${dots(plan, 'v', 'gradient', 'd')}
-      ${each((t) => `let w0_${t} = d0_${t} * exp(s0_${t} - lse${t});`)}
-      ${bias ? each((t) => `dh${t} += w0_${t}; if (inside${t}) { let at = i${t} * p.kw + column0; if (y == 0u) { dW[at] = w0_${t}; } else { dW[at] += w0_${t}; } }`) : ''}
+      ${both((u, t) => `let w${u}_${t} = d${u}_${t} * exp(s${u}_${t} - lse${t});`)}
+      ${bias ? both((u, t) => `dh${u}_${t} += w${u}_${t};`) : ''}
+      ${bias ? each((t) => `widthSums[x * ${own}u + ${t}u] += ${times(step, (u) => `w${u}_${t}`, ' + ')};`) : ''}
       ${accumulate(plan, 'sums', { name: 'k', weight: 'w' })}`,
-    bias ? each((t) => `var dh${t} = 0.0;`) : '',
-    bias ? each((t) => `if (inside${t}) { dH[i${t} * p.kh + y] = dh${t}; }`) : '',
+    bias ? both((u, t) => `var dh${u}_${t} = 0.0;`) : '',
+    bias ? both((u, t) => `if (inside${t} && y + ${u}u < p.kh) { dH[i${t} * p.kh + y${u}] = dh${u}_${t}; }`) : '',
   )}
+  ${eachWidth(plan, (slot, at, t) => `if (inside${t}) { dW[${at}] = widthSums[${slot}]; }`)}
   ${unpack(plan, 'sums', 'dQ', 'Nq', 'p.scale')}
 }`;
   return program('attention query gradient', spec, plan, spec.Nq, wgsl);
+}
+
+/** Whether a query's bias along an axis of `size` fits two registers, from which lanes take it by shuffles. */
+const shuffled = (plan: Plan, size: number): boolean => plan.lanes > 0 && size <= 2 * plan.lanes;
+
+/** Brings the bias of query `q<u>` to the lanes, where it fits. */
+function gatherBias({ kh, kw }: AttentionSpec, plan: Plan, u: number): string {
+  const load = (name: string, tensor: string, size: number) =>
+    shuffled(plan, size)
+      ? times(
+          Math.ceil(size / plan.lanes),
+          (i) =>
+            `let ${name}${u}_${i} = ${tensor}[q${u} * p.${name} + min(lane + ${i * plan.lanes}u, p.${name} - 1u)];`,
+          ' ',
+        )
+      : '';
+  return `${load('kh', 'H', kh)} ${load('kw', 'W', kw)}`;
+}
+
+/** The bias of query `q<u>` and the owned key t, which lies in row y<t> and column x<t>. */
+function biasAt({ kh, kw }: AttentionSpec, plan: Plan, u: number, t: number): string {
+  const at = (name: string, tensor: string, size: number, index: string) => {
+    if (!shuffled(plan, size)) return `${tensor}[q${u} * p.${name} + ${index}]`;
+    const from = (i: number) => `subgroupShuffle(${name}${u}_${i}, ${index} & ${plan.lanes - 1}u)`;
+    return size <= plan.lanes ? from(0) : `select(${from(1)}, ${from(0)}, ${index} < ${plan.lanes}u)`;
+  };
+  return `${at('kh', 'H', kh, `y${t}`)} + ${at('kw', 'W', kw, `x${t}`)}`;
 }
 
 /**
@@ -266,8 +316,9 @@ ${prologue(plan, 'Nq')}
  */
 export function attentionKeyGradient(spec: AttentionSpec): Program {
   const plan = planOf(spec, spec.Nk, 4, 1);
-  const { D, own, bias } = plan;
+  const { D, own, step, bias } = plan;
   const each = (text: (t: number) => string) => times(own, text, ' ');
+  const both = (text: (u: number, t: number) => string) => times(step, (u) => times(own, (t) => text(u, t), ' '));
   const inputs = ['Q', 'K', 'V', 'dO', 'statistics'];
   const wgsl = `${header(plan, bias ? [...inputs, 'H', 'W'] : inputs, ['dK', 'dV'])}
 var<private> keys: array<f32, ${D * own}>; // scaled
@@ -280,13 +331,13 @@ ${prologue(plan, 'Nk')}
   ${clear(plan, 'keySums')}
   ${clear(plan, 'valueSums')}
   ${bias ? each((t) => `let y${t} = (i${t} - g * p.Nk) / p.kw; let x${t} = (i${t} - g * p.Nk) % p.kw;`) : ''}
-  for (var q = g * p.Nq; q < (g + 1u) * p.Nq; q++) {
-    let lse = statistics[q * 2u]; let delta = statistics[q * 2u + 1u];
-    ${gather(plan, 'q0', 'Q', 'q')} ${gather(plan, 'o0', 'dO', 'q')}
-    ${each((t) => `var s0_${t} = ${bias ? `H[q * p.kh + y${t}] + W[q * p.kw + x${t}] - lse` : '-lse'}; var d0_${t} = -delta;`)}
+  for (var q = 0u; q < p.Nq; q += ${step}u) {
+    ${times(step, (u) => `let q${u} = g * p.Nq + min(q + ${u}u, p.Nq - 1u); let lse${u} = statistics[q${u} * 2u]${u ? ` + select(1e30, 0.0, q + ${u}u < p.Nq)` : ''}; let delta${u} = statistics[q${u} * 2u + 1u];`)}
+    ${times(step, (u) => `${gather(plan, `q${u}`, 'Q', `q${u}`)} ${gather(plan, `o${u}`, 'dO', `q${u}`)} ${bias ? gatherBias(spec, plan, u) : ''}`)}
+    ${both((u, t) => `var s${u}_${t} = ${bias ? `${biasAt(spec, plan, u, t)} - lse${u}` : `-lse${u}`}; var d${u}_${t} = -delta${u};`)}
     ${dots(plan, 'q', 'keys', 's')}
     ${dots(plan, 'o', 'values', 'd')}
-    ${each((t) => `let w0_${t} = exp(s0_${t}); let z0_${t} = w0_${t} * d0_${t};`)}
+    ${both((u, t) => `let w${u}_${t} = exp(s${u}_${t}); let z${u}_${t} = w${u}_${t} * d${u}_${t};`)}
     ${accumulate(plan, 'valueSums', { name: 'o', weight: 'w' })}
     ${accumulate(plan, 'keySums', { name: 'q', weight: 'z' })}
   }
