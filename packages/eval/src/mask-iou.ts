@@ -5,7 +5,8 @@
  * @throws when the sizes differ
  */
 export function maskIou(a: Uint8Array, b: Uint8Array): number {
-  if (a.length !== b.length) throw new Error(`maskIou: expected masks of one size, got ${a.length} and ${b.length} pixels`);
+  if (a.length !== b.length)
+    throw new Error(`maskIou: expected masks of one size, got ${a.length} and ${b.length} pixels`);
   let overlap = 0;
   let union = 0;
   for (let i = 0; i < a.length; i++) {
