@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { expectTensor } from './fused.ts';
+import { expectTensor, hasKernel, runFused } from './fused.ts';
 
 /** One weight, its gradient and its moments, all of one shape. */
 export interface AdamTensors {
@@ -47,7 +47,9 @@ export function adamStepReference(tensors: AdamTensors, options: AdamOptions): A
  * @throws when the shapes disagree or step is below 1
  */
 export function adamStep(tensors: AdamTensors, options: AdamOptions): AdamResult {
-  return adamStepReference(tensors, options);
+  if (!hasKernel('AdamStep')) return adamStepReference(tensors, options);
+  const [weight, m, v] = runFused('AdamStep', { ...tensors }, checkAdam(tensors, options));
+  return { weight: weight!, m: m!, v: v! };
 }
 
 /** The step's numbers; sqrt(v / c) + epsilon = (sqrt(v) + epsilon sqrt(c)) / sqrt(c), so the corrections fold into two of them. */
@@ -55,7 +57,7 @@ function checkAdam({ weight, gradient, m, v }: AdamTensors, options: AdamOptions
   const { step, learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
   if (!Number.isInteger(step) || step < 1)
     throw new Error(`adamStep: expected step to be 1, 2, …, got ${step}; count from 1`);
-  for (const [name, tensor] of Object.entries({ gradient, m, v })) {
+  for (const [name, tensor] of Object.entries({ weight, gradient, m, v })) {
     expectTensor(`adamStep: expected ${name}`, tensor, weight.shape, '', 'it has the shape of the weight');
   }
   const correction = Math.sqrt(1 - beta2 ** step);

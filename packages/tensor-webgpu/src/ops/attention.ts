@@ -42,17 +42,21 @@ export function attentionReference(inputs: AttentionInputs): tf.Tensor3D {
  * Attention with decomposed relative positions (segment-anything, modeling/image_encoder.py):
  * out[g, q] = sum_k softmax_k(scale query[g, q] . key[g, k] + height[g, q, k / kw] + width[g, q, k % kw]) value[g, k] -> [G, Nq, D].
  *
+ * Stores no scores, only their log-sum-exps [G, Nq] for the gradient; rows of keys wider than 256 with a bias are composed instead.
+ *
  * @throws when the shapes disagree
  */
 export function attention(inputs: AttentionInputs): tf.Tensor3D {
   const name = inputs.bias ? 'FusedAttentionBias' : 'FusedAttention';
-  if (!hasKernel(name)) return attentionReference(inputs);
+  if (!hasKernel(name) || (inputs.bias && inputs.bias.width.shape[2]! > widestBias)) return attentionReference(inputs);
   const { query, key, value, scale, bias } = checkAttention(inputs);
   if (query.size === 0 || key.size === 0) return tf.zeros(query.shape);
   return tf.tidy(() => runFused(name, { query, key, value, ...bias }, { scale })[0] as tf.Tensor3D);
 }
 
-const gradient: Omit<tf.GradConfig, 'kernelName' | 'inputsToSave'> = {
+const widestBias = 256; // the kernels hold a query's bias over a row of keys in private memory
+
+const attentionGradient: Omit<tf.GradConfig, 'kernelName' | 'inputsToSave'> = {
   outputsToSave: [true, true],
   gradFunc: (dy, saved, attrs) => {
     const withBias = saved.length === 7;
@@ -70,9 +74,9 @@ const gradient: Omit<tf.GradConfig, 'kernelName' | 'inputsToSave'> = {
   },
 };
 
-tf.registerGradient({ ...gradient, kernelName: 'FusedAttention', inputsToSave: ['query', 'key', 'value'] });
+tf.registerGradient({ ...attentionGradient, kernelName: 'FusedAttention', inputsToSave: ['query', 'key', 'value'] });
 tf.registerGradient({
-  ...gradient,
+  ...attentionGradient,
   kernelName: 'FusedAttentionBias',
   inputsToSave: ['query', 'key', 'value', 'height', 'width'],
 });

@@ -1,5 +1,50 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { WebgpuBackend } from '../backend.ts';
 import type { Kernel } from '../kernels/index.ts';
+import { matmul } from '../kernels/matmul.ts';
+import { type AdamSpec, adam } from './adam-step.wgsl.ts';
 import { attentionKernels } from './attention.kernel.ts';
+import { geluForward, geluGradient } from './gelu.wgsl.ts';
+import { layerNormKernels } from './layer-norm.kernel.ts';
+
+const sizeOf = ({ shape }: tf.TensorInfo): number => tf.util.sizeFromShape(shape);
+const like = ({ shape }: tf.TensorInfo) => ({ shape, dtype: 'float32' as const });
 
 /** The fused kernels behind the ops; the backend registers them. */
-export const opKernels: readonly Kernel[] = [...attentionKernels];
+export const opKernels: readonly Kernel[] = [
+  ...attentionKernels,
+  ...layerNormKernels,
+  {
+    kernelName: 'Gelu',
+    kernelFunc: ({ inputs, backend }) => {
+      const { x } = inputs as Record<'x', tf.TensorInfo>;
+      return (backend as WebgpuBackend).run(geluForward(sizeOf(x)), [x], [like(x)])[0]!;
+    },
+  },
+  {
+    kernelName: 'GeluGrad',
+    kernelFunc: ({ inputs, backend }) => {
+      const { x, dy } = inputs as Record<'x' | 'dy', tf.TensorInfo>;
+      return (backend as WebgpuBackend).run(geluGradient(sizeOf(x)), [x, dy], [like(x)])[0]!;
+    },
+  },
+  {
+    kernelName: 'LinearBias',
+    kernelFunc: ({ inputs, backend }) => {
+      const { x, weight, bias } = inputs as Record<'x' | 'weight' | 'bias', tf.TensorInfo>;
+      return matmul(backend as WebgpuBackend, x, weight, { transposeB: true, bias });
+    },
+  },
+  {
+    kernelName: 'AdamStep',
+    kernelFunc: ({ inputs, attrs, backend }) => {
+      const { weight, gradient, m, v } = inputs as Record<'weight' | 'gradient' | 'm' | 'v', tf.TensorInfo>;
+      const program = adam(sizeOf(weight), attrs as unknown as AdamSpec);
+      return (backend as WebgpuBackend).run(
+        program,
+        [weight, gradient, m, v],
+        [like(weight), like(weight), like(weight)],
+      );
+    },
+  },
+];

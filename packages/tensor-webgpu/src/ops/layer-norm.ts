@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { expectTensor } from './fused.ts';
+import { expectTensor, hasKernel, runFused } from './fused.ts';
 
 export interface LayerNormOptions {
   /** [C] */
@@ -33,8 +33,23 @@ export function layerNormReference<T extends tf.Tensor>(x: T, { scale, offset, e
  * @throws when `scale` or `offset` is not [C]
  */
 export function layerNorm<T extends tf.Tensor>(x: T, options: LayerNormOptions): T {
-  return layerNormReference(x, options);
+  if (!hasKernel('LayerNorm') || x.size === 0) return layerNormReference(x, options);
+  const { scale, offset, epsilon = 1e-6 } = options;
+  checkLayerNorm(x, scale, offset);
+  return tf.tidy(() => runFused('LayerNorm', { x, scale, offset }, { epsilon })[0] as T);
 }
+
+tf.registerGradient({
+  kernelName: 'LayerNorm',
+  inputsToSave: ['x', 'scale'],
+  outputsToSave: [false, true],
+  gradFunc: (dy, saved) => {
+    const [x, scale, statistics] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
+    // before the thunks, since each thunk is tidied on its own
+    const gradients = runFused('LayerNormGrad', { x, scale, statistics, dy: (dy as tf.Tensor[])[0]! });
+    return { x: () => gradients[0]!, scale: () => gradients[1]!, offset: () => gradients[2]! };
+  },
+});
 
 function checkLayerNorm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor): void {
   if (x.rank === 0 || x.dtype !== 'float32') {

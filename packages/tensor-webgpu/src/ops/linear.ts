@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { expectTensor } from './fused.ts';
+import { expectTensor, hasKernel, runFused } from './fused.ts';
 
 export interface LinearOptions {
   /** [O, I], as torch.nn.Linear stores it. */
@@ -21,8 +21,30 @@ export function linearReference<T extends tf.Tensor>(x: T, { weight, bias }: Lin
 
 /** A linear layer on PyTorch's weight layout, y = x W' + bias: [..., I] -> [..., O]. @throws when the shapes disagree */
 export function linear<T extends tf.Tensor>(x: T, options: LinearOptions): T {
-  return linearReference(x, options);
+  const { weight, bias } = options;
+  if (!bias || !hasKernel('LinearBias')) return linearReference(x, options);
+  checkLinear(x, weight, bias);
+  const [O, I] = weight.shape as [number, number];
+  return tf.tidy(() => {
+    const rows = tf.reshape(x, [-1, I]); // [..., I] -> [rows, I]
+    const y = runFused('LinearBias', { x: rows, weight, bias })[0]!;
+    return tf.reshape(y, [...x.shape.slice(0, -1), O]) as T; // [rows, O] -> [..., O]
+  });
 }
+
+tf.registerGradient({
+  kernelName: 'LinearBias',
+  inputsToSave: ['x', 'weight'],
+  gradFunc: (gradient, saved) => {
+    const [x, weight] = saved as [tf.Tensor2D, tf.Tensor2D];
+    const dy = gradient as tf.Tensor2D;
+    return {
+      x: () => tf.matMul(dy, weight),
+      weight: () => tf.matMul(dy, x, true, false),
+      bias: () => tf.sum(dy, 0),
+    };
+  },
+});
 
 function checkLinear(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | undefined): void {
   expectTensor(
