@@ -32,7 +32,7 @@ interface Plan {
 }
 
 const portableWidth = 64;
-const bodyPairs = 1024; // unrolled multiply-adds beyond this lose half the speed on CPU adapters
+const bodyPairs = 800; // longer unrolled bodies are slower on CPU adapters: 1024 lost 10 % in the key gradient
 const mostOwned = 4;
 
 function planOf(spec: AttentionSpec, rows: number, products: number, step: number): Plan {
