@@ -30,7 +30,7 @@ export async function asGpu<T>(backend: WebgpuBackend, work: () => Promise<T>): 
 }
 
 /** Numbers of about a normal distribution, the same on every run, rounded to float32. */
-export function normal(size: number, seed: number, spread = 1): Float64Array {
+function normal(size: number, seed: number, spread = 1): Float64Array {
   let state = Math.imul(seed, 2654435761) >>> 0;
   const uniform = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

@@ -117,5 +117,4 @@ test('errors name the shapes and the cure', () => {
   );
   const bias = { height: tensor(2, 3, 2), width: tensor(2, 3, 2) };
   expect(() => attention({ query, key: tensor(2, 6, 8), value: tensor(2, 6, 8), bias })).toThrow('expected 6 keys');
-  tf.disposeVariables();
 });
