@@ -16,6 +16,9 @@ export interface CompressedRle {
   readonly counts: string;
 }
 
+/** Either form. */
+type AnyRle = { readonly size: Rle['size']; readonly counts: Rle['counts'] | CompressedRle['counts'] };
+
 /**
  * Run lengths of a mask.
  *
@@ -48,7 +51,7 @@ export function encodeRle(mask: Uint8Array, { width, height }: { width: number; 
  *
  * @throws when the runs do not add up to the size, or the string is not a compressed RLE
  */
-export function decodeRle(rle: Rle | CompressedRle): Uint8Array {
+export function decodeRle(rle: AnyRle): Uint8Array {
   const { size, counts } = decompressRle(rle);
   const [height, width] = size;
   const mask = new Uint8Array(height * width);
@@ -71,7 +74,7 @@ export function compressRle({ size, counts }: Rle): CompressedRle {
  *
  * @throws when the runs do not add up to the size, or the string is not a compressed RLE
  */
-export function decompressRle(rle: Rle | CompressedRle): Rle {
+export function decompressRle(rle: AnyRle): Rle {
   const counts = typeof rle.counts === 'string' ? decompressCounts(rle.counts) : rle.counts;
   const [height, width] = rle.size;
   const total = counts.reduce((sum, run) => sum + run, 0);
@@ -84,12 +87,12 @@ export function decompressRle(rle: Rle | CompressedRle): Rle {
 }
 
 /** Pixels inside. */
-export function rleArea(rle: Rle | CompressedRle): number {
+export function rleArea(rle: AnyRle): number {
   return decompressRle(rle).counts.reduce((sum, run, index) => (index % 2 === 1 ? sum + run : sum), 0);
 }
 
 /** The smallest box around the pixels inside: [x, y, width, height]; all 0 for an empty mask. */
-export function rleBox(rle: Rle | CompressedRle): [number, number, number, number] {
+export function rleBox(rle: AnyRle): [number, number, number, number] {
   const { size, counts } = decompressRle(rle);
   const [height, width] = size;
   let [x0, y0, x1, y1] = [width, height, -1, -1];

@@ -1,0 +1,85 @@
+import { setTimeout } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { encodeRle } from '../masks/rle.ts';
+import type { Sa1bImage } from '../sa1b/read-sa1b.ts';
+import { measureLatency } from './latency.ts';
+import { meanIou } from './mean-iou.ts';
+
+const size = { width: 4, height: 1 };
+
+function image(imagePath: string, masks: number[][]): Sa1bImage {
+  const annotations = masks.map((mask, id) => ({
+    id,
+    bbox: [0, 0, 4, 1] as const,
+    area: 1,
+    pointCoords: [[mask.indexOf(1), 0] as const],
+    segmentation: encodeRle(Uint8Array.from(mask), size),
+    predictedIou: 1,
+    stabilityScore: 1,
+    cropBox: [0, 0, 4, 1] as const,
+  }));
+  return { imagePath, ...size, annotations };
+}
+
+const images = [
+  image('a', [
+    [1, 1, 0, 0],
+    [0, 0, 0, 1],
+  ]),
+  image('b', [[1, 1, 1, 1]]),
+  image('none', []),
+];
+
+test('the mean within each image, then over images; one call an image', async () => {
+  const calls: unknown[] = [];
+  const seen: string[] = [];
+  const result = await meanIou({
+    images,
+    predict: async (imagePath, points) => {
+      calls.push([imagePath, points]);
+      return points.map(() => new Uint8Array([1, 0, 0, 1]));
+    },
+    onImage: ({ imagePath }) => seen.push(imagePath),
+  });
+  expect(calls).toEqual([
+    [
+      'a',
+      [
+        [0, 0],
+        [3, 0],
+      ],
+    ],
+    ['b', [[0, 0]]],
+  ]);
+  expect(seen).toEqual(['a', 'b']);
+  expect(result.perImage.map(({ ious }) => ious)).toEqual([[1 / 3, 1 / 2], [1 / 2]]);
+  expect(result.miou).toBeCloseTo((5 / 12 + 1 / 2) / 2, 12);
+});
+
+test('wrong predictions, no images and a signal end in errors', async () => {
+  const predict = async () => [new Uint8Array(4)];
+  await expect(meanIou({ images, predict })).rejects.toThrow("expected 2 masks of 'a', got 1");
+  await expect(meanIou({ images: [images[1]!], predict: async () => [new Uint8Array(3)] })).rejects.toThrow(
+    "expected masks of 1 x 4 pixels of 'b', got 3 pixels",
+  );
+  await expect(meanIou({ images: [], predict })).rejects.toThrow('expected images with annotations, got none');
+  await expect(meanIou({ images, predict, signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow('stop');
+});
+
+test('latency: the median of the repeats after the warm-up', async () => {
+  const waits = [60, 1, 30, 1, 1, 1];
+  let runs = 0;
+  const { median, least, most, samples } = await measureLatency(() => setTimeout(waits[runs++]), {
+    warmup: 1,
+    repeats: 5,
+  });
+  expect(runs).toBe(6);
+  expect(samples).toHaveLength(5);
+  expect(most).toBeGreaterThanOrEqual(25);
+  expect(median).toBeLessThan(25);
+  expect(least).toBeLessThanOrEqual(median);
+  await expect(measureLatency(async () => {}, { repeats: 0 })).rejects.toThrow('at least 1, got 0');
+  await expect(measureLatency(async () => {}, { signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow(
+    'stop',
+  );
+});
