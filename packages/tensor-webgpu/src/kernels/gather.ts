@@ -1,8 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import type { Kernel } from './index.ts';
-
-const threads = 64;
+import { resultMap } from './result-map.ts';
 
 /** out[b, o, i, n] = x[b, o, indices[b, i], n] with `batchDims` leading dimensions in common. */
 function gather(
@@ -18,38 +17,23 @@ function gather(
     along,
     batchDims,
   );
-  const perBatch = tf.util.sizeFromShape(indices.shape) / info.batchSize;
-  const vector = info.sliceSize % 4 === 0;
-  const inner = vector ? info.sliceSize / 4 : info.sliceSize;
-  const units = info.batchSize * info.outerSize * perBatch * inner;
-  const groups = Math.ceil(units / threads);
-  const gridX = Math.min(groups, 32768);
-  const base = x.dtype === 'float32' ? 'f32' : 'i32';
-  const type = vector ? `vec4<${base}>` : base;
-  const wgsl = `struct Sizes { units: u32, row: u32, inner: u32, picks: u32, outer: u32, length: u32, unused0: u32, unused1: u32 };
-@group(0) @binding(0) var<storage, read> x: array<${type}>;
-@group(0) @binding(1) var<storage, read> indices: array<i32>;
-@group(0) @binding(2) var<storage, read_write> out: array<${type}>;
-@group(0) @binding(3) var<uniform> p: Sizes;
-@compute @workgroup_size(${threads})
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x + id.y * p.row;
-  if (i >= p.units) { return; }
-  let n = i % p.inner; let pick = (i / p.inner) % p.picks; let o = i / (p.inner * p.picks); let b = o / p.outer;
-  let at = indices[b * p.picks + pick];
-  // a place outside reads 0, as TensorFlow.js does on GPUs
-  if (at >= 0 && at < i32(p.length)) { out[i] = x[(o * p.length + u32(at)) * p.inner + n]; } else { out[i] = ${type}(); }
-}`;
-  return backend.run(
-    {
-      label: 'GatherV2',
-      wgsl,
-      workgroups: [gridX, Math.ceil(groups / gridX) || 0, 1],
-      uniforms: new Uint32Array([units, gridX * threads, inner, perBatch, info.outerSize, info.dimSize, 0, 0]),
+  const wide = info.sliceSize % 4 === 0;
+  return resultMap(backend, {
+    label: 'GatherV2',
+    inputs: [x, indices],
+    wide: [wide, false],
+    output: { shape: info.outputShape, dtype: x.dtype, wide },
+    integers: {
+      inner: info.sliceSize / (wide ? 4 : 1),
+      picks: tf.util.sizeFromShape(indices.shape) / Math.max(1, info.batchSize),
+      outer: info.outerSize,
+      length: x.shape[along]!,
     },
-    [x, indices],
-    [{ shape: info.outputShape, dtype: x.dtype }],
-  )[0]!;
+    // a place outside reads 0, as TensorFlow.js does on GPUs
+    body: `let n = i % p.inner; let pick = (i / p.inner) % p.picks; let o = i / (p.inner * p.picks); let b = o / p.outer;
+  let at = in1[b * p.picks + pick];
+  if (at >= 0 && at < p.length) { out[i] = in0[(o * p.length + at) * p.inner + n]; } else { out[i] = Out(); }`,
+  });
 }
 
 /** out[s, n] = sum of the rows x[i, n] with segmentIds[i] = s. Every result is summed by one invocation: no atomics. */
@@ -59,66 +43,107 @@ function segmentSum(
   segmentIds: tf.TensorInfo,
   segments: number,
 ): tf.TensorInfo {
-  const rows = segmentIds.shape[0]!;
-  const inner = tf.util.sizeFromShape(x.shape) / Math.max(1, rows);
-  const units = segments * inner;
-  const groups = Math.ceil(units / threads);
-  const gridX = Math.min(groups, 32768);
-  const wgsl = `struct Sizes { units: u32, row: u32, inner: u32, rows: u32 };
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> ids: array<i32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
-@group(0) @binding(3) var<uniform> p: Sizes;
-@compute @workgroup_size(${threads})
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x + id.y * p.row;
-  if (i >= p.units) { return; }
-  let n = i % p.inner; let segment = i32(i / p.inner);
-  var total = 0.0;
-  for (var r = 0u; r < p.rows; r++) { if (ids[r] == segment) { total += x[r * p.inner + n]; } }
-  out[i] = total;
-}`;
-  return backend.run(
-    {
-      label: 'UnsortedSegmentSum',
-      wgsl,
-      workgroups: [gridX, Math.ceil(groups / gridX) || 0, 1],
-      uniforms: new Uint32Array([units, gridX * threads, inner, rows]),
-    },
-    [x, segmentIds],
-    [{ shape: [segments, ...x.shape.slice(1)], dtype: 'float32' }],
-  )[0]!;
+  const rows = tf.util.sizeFromShape(segmentIds.shape);
+  const slice = x.shape.slice(segmentIds.shape.length);
+  const inner = tf.util.sizeFromShape(slice);
+  const wide = inner % 4 === 0;
+  return resultMap(backend, {
+    label: 'UnsortedSegmentSum',
+    inputs: [x, segmentIds],
+    wide: [wide, false],
+    output: { shape: [segments, ...slice], dtype: x.dtype === 'bool' ? 'int32' : x.dtype, wide },
+    integers: { inner: inner / (wide ? 4 : 1), rows },
+    body: `let n = i % p.inner; let segment = i / p.inner;
+  var total = Out();
+  for (var r = 0; r < p.rows; r++) { if (in1[r] == segment) { total += in0[r * p.inner + n]; } }
+  out[i] = total;`,
+  });
 }
 
+/** WGSL: where the index vector in row `r` of input `k` points, in slices; `depth` numbers with a stride each. */
+const pointer = (k: number, depth: number): string =>
+  Array.from({ length: depth }, (_, d) => `in${k}[r * ${depth} + ${d}] * p.stride${d}`).join(' + ') || '0';
+
+const strideNames = (strides: readonly number[], depth: number): Record<string, number> =>
+  Object.fromEntries(Array.from({ length: depth }, (_, d) => [`stride${d}`, strides[d]!]));
+
+/** out[r, n] = params[indices[r, :], n]. */
+function gatherNd(backend: WebgpuBackend, params: tf.TensorInfo, indices: tf.TensorInfo): tf.TensorInfo {
+  const [shape, , inner, strides] = tf.gather_util.prepareAndValidate(params as tf.Tensor, indices as tf.Tensor);
+  const depth = indices.shape.at(-1)!;
+  return resultMap(backend, {
+    label: `GatherNd ${depth}`,
+    inputs: [params, indices],
+    output: { shape, dtype: params.dtype },
+    integers: { inner, size: tf.util.sizeFromShape(params.shape), ...strideNames(strides, depth) },
+    body: `let r = i / p.inner; let at = (${pointer(1, depth)}) * p.inner + i % p.inner;
+  if (at >= 0 && at < p.size) { out[i] = in0[at]; } else { out[i] = Out(); }`,
+  });
+}
+
+/** out[s, n] = sum of updates[r, n] with indices[r, :] = s. */
+function scatterNd(
+  backend: WebgpuBackend,
+  indices: tf.TensorInfo,
+  updates: tf.TensorInfo,
+  shape: number[],
+): tf.TensorInfo {
+  const info = tf.scatter_util.calculateShapes(updates as tf.Tensor, indices as tf.Tensor, shape);
+  const depth = info.sliceRank;
+  return resultMap(backend, {
+    label: `ScatterNd ${depth}`,
+    inputs: [updates, indices],
+    output: { shape, dtype: updates.dtype },
+    integers: { inner: info.sliceSize, rows: info.numUpdates, ...strideNames(info.strides, depth) },
+    body: `let n = i % p.inner; let slice = i / p.inner;
+  var total = Out();
+  for (var r = 0; r < p.rows; r++) { if (${pointer(1, depth)} == slice) { total += in0[r * p.inner + n]; } }
+  out[i] = total;`,
+  });
+}
+
+/** out[..., d] = onValue where indices[...] = d, else offValue. */
+function oneHot(backend: WebgpuBackend, indices: tf.TensorInfo, attrs: tf.OneHotAttrs): tf.TensorInfo {
+  return resultMap(backend, {
+    label: 'OneHot',
+    inputs: [indices],
+    output: { shape: [...indices.shape, attrs.depth], dtype: attrs.dtype },
+    integers: { depth: attrs.depth },
+    floats: { on: attrs.onValue, off: attrs.offValue },
+    body: 'out[i] = Out(select(p.off, p.on, in0[i / p.depth] == i % p.depth));',
+  });
+}
+
+const typed = (values: number[], dtype: tf.DataType): Int32Array | Float32Array =>
+  dtype === 'float32' ? Float32Array.from(values) : Int32Array.from(values);
+
+type Named = Record<string, tf.TensorInfo>;
+
+const kernel = <Attrs>(
+  kernelName: string,
+  run: (backend: WebgpuBackend, inputs: Named, attrs: Attrs) => tf.TensorInfo,
+): Kernel => ({
+  kernelName,
+  kernelFunc: ({ inputs, attrs, backend }) => run(backend as WebgpuBackend, inputs as Named, attrs as unknown as Attrs),
+});
+
 export const gatherKernels: readonly Kernel[] = [
-  {
-    kernelName: tf.GatherV2,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      gather(
-        backend as WebgpuBackend,
-        inputs.x as tf.TensorInfo,
-        inputs.indices as tf.TensorInfo,
-        attrs as unknown as tf.GatherV2Attrs,
-      ),
-  },
-  {
-    kernelName: tf.UnsortedSegmentSum,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      segmentSum(
-        backend as WebgpuBackend,
-        inputs.x as tf.TensorInfo,
-        inputs.segmentIds as tf.TensorInfo,
-        (attrs as unknown as tf.UnsortedSegmentSumAttrs).numSegments,
-      ),
-  },
-  {
-    kernelName: tf.Range,
-    kernelFunc: ({ attrs, backend }) => {
-      const { start, stop, step, dtype } = attrs as unknown as tf.RangeAttrs;
-      const count = Math.max(0, Math.ceil((stop - start) / step));
-      const values = Array.from({ length: count }, (_, i) => start + i * step);
-      const typed = dtype === 'int32' ? Int32Array.from(values) : Float32Array.from(values);
-      return (backend as WebgpuBackend).makeTensor(typed, [count], dtype ?? 'float32');
-    },
-  },
+  kernel<tf.GatherV2Attrs>(tf.GatherV2, (backend, { x, indices }, attrs) => gather(backend, x!, indices!, attrs)),
+  kernel<tf.UnsortedSegmentSumAttrs>(tf.UnsortedSegmentSum, (backend, { x, segmentIds }, { numSegments }) =>
+    segmentSum(backend, x!, segmentIds!, numSegments),
+  ),
+  kernel(tf.GatherNd, (backend, { params, indices }) => gatherNd(backend, params!, indices!)),
+  kernel<tf.ScatterNdAttrs>(tf.ScatterNd, (backend, { indices, updates }, { shape }) =>
+    scatterNd(backend, indices!, updates!, shape),
+  ),
+  kernel<tf.OneHotAttrs>(tf.OneHot, (backend, { indices }, attrs) => oneHot(backend, indices!, attrs)),
+  kernel<tf.RangeAttrs>(tf.Range, (backend, _inputs, { start, stop, step, dtype }) => {
+    const count = Math.max(0, Math.ceil((stop - start) / step));
+    const values = Array.from({ length: count }, (_, i) => start + i * step);
+    return backend.makeTensor(typed(values, dtype), [count], dtype);
+  }),
+  kernel<tf.LinSpaceAttrs>(tf.LinSpace, (backend, _inputs, { start, stop, num }) => {
+    const values = Array.from({ length: num }, (_, i) => start + (num > 1 ? (i * (stop - start)) / (num - 1) : 0));
+    return backend.makeTensor(typed(values, 'float32'), [num], 'float32');
+  }),
 ];

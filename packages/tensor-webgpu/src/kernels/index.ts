@@ -1,11 +1,11 @@
 import type { KernelConfig } from '@tensorflow/tfjs-core';
-import { elementwiseKernels } from './elementwise.ts';
+import { elementwiseKernels } from './elementwise-kernels.ts';
 import { gatherKernels } from './gather.ts';
 import { matmulKernels } from './matmul.ts';
 import { movementKernels } from './movement.ts';
 import { reduceKernels } from './reduce.ts';
 import { resizeKernels } from './resize.ts';
-import { softmaxKernels } from './softmax.ts';
+import { scanKernels } from './scan.ts';
 
 /** A kernel without the name of the backend that runs it. */
 export type Kernel = Omit<KernelConfig, 'backendName'>;
@@ -15,7 +15,7 @@ export const kernels: readonly Kernel[] = [
   ...matmulKernels,
   ...elementwiseKernels,
   ...reduceKernels,
-  ...softmaxKernels,
+  ...scanKernels,
   ...movementKernels,
   ...gatherKernels,
   ...resizeKernels,

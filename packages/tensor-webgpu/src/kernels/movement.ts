@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { concat } from './concat.ts';
 import type { Kernel } from './index.ts';
+import { pad } from './pad.ts';
 import { broadcastStrides, rowMajor, stridedMap } from './strided-map.ts';
 
 type Attrs = Record<string, unknown>;
@@ -31,12 +33,13 @@ function restride(
   });
 }
 
-export function slice(
+function slice(
   backend: WebgpuBackend,
   x: tf.TensorInfo,
   begin: readonly number[],
   size: readonly number[],
 ): tf.TensorInfo {
+  if (size.every((extent, d) => extent === x.shape[d])) return backend.makeView(x, size);
   const strides = rowMajor(x.shape);
   return restride(backend, 'Slice', x, {
     shape: size,
@@ -45,140 +48,12 @@ export function slice(
   });
 }
 
-export function transpose(backend: WebgpuBackend, x: tf.TensorInfo, order: readonly number[]): tf.TensorInfo {
+function transpose(backend: WebgpuBackend, x: tf.TensorInfo, order: readonly number[]): tf.TensorInfo {
   const strides = rowMajor(x.shape);
   const shape = order.map((d) => x.shape[d]!);
   const moved = order.filter((d) => x.shape[d] !== 1);
   if (moved.every((d, i) => i === 0 || moved[i - 1]! < d)) return backend.makeView(x, shape);
   return restride(backend, 'Transpose', x, { shape, strides: order.map((d) => strides[d]!) });
-}
-
-const threads = 64;
-const mostParts = 7; // with the output, the eight storage buffers that every adapter binds
-
-/** Joins tensors along an axis, seven at a time. */
-export function concat(backend: WebgpuBackend, parts: readonly tf.TensorInfo[], axis: number): tf.TensorInfo {
-  const some = parts.filter((part) => tf.util.sizeFromShape(part.shape) > 0);
-  const shape = tf.backend_util.computeOutShape(
-    parts.map((part) => part.shape),
-    axis,
-  );
-  if (some.length === 0) return backend.makeTensor(new Float32Array(0), shape, parts[0]!.dtype);
-  if (some.length === 1) return backend.makeView(some[0]!, shape);
-  if (some.length > mostParts) {
-    const head = concat(backend, some.slice(0, mostParts), axis);
-    const all = concat(backend, [head, ...some.slice(mostParts)], axis);
-    backend.disposeData(head.dataId);
-    return all;
-  }
-  const inner = tf.util.sizeFromShape(shape.slice(axis + 1));
-  const widths = some.map((part) => part.shape[axis]! * inner);
-  const vector = widths.every((width) => width % 4 === 0);
-  const by = vector ? 4 : 1;
-  const width = widths.reduce((a, b) => a + b, 0);
-  const units = tf.util.sizeFromShape(shape) / by;
-  const groups = Math.ceil(units / threads);
-  const gridX = Math.min(groups, 32768);
-  const base = parts[0]!.dtype === 'float32' ? 'f32' : 'i32';
-  const type = vector ? `vec4<${base}>` : base;
-  const ends = widths.map((_, k) => widths.slice(0, k + 1).reduce((a, b) => a + b, 0) / by);
-  const wgsl = `struct Sizes { units: u32, row: u32, width: u32, ${ends.map((_, k) => `end${k}: u32`).join(', ')} };
-${some.map((_, k) => `@group(0) @binding(${k}) var<storage, read> in${k}: array<${type}>;`).join('\n')}
-@group(0) @binding(${some.length}) var<storage, read_write> out: array<${type}>;
-@group(0) @binding(${some.length + 1}) var<uniform> p: Sizes;
-@compute @workgroup_size(${threads})
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x + id.y * p.row;
-  if (i >= p.units) { return; }
-  let r = i / p.width; let c = i - r * p.width;
-  ${ends
-    .map((_, k) => {
-      const start = k === 0 ? '0u' : `p.end${k - 1}`;
-      const read = `{ out[i] = in${k}[r * (p.end${k} - ${start}) + c - ${start}]; }`;
-      return k === ends.length - 1 ? read : `if (c < p.end${k}) ${read} else`;
-    })
-    .join(' ')}
-}`;
-  return backend.run(
-    {
-      label: `Concat ${some.length}`,
-      wgsl,
-      workgroups: [gridX, Math.ceil(groups / gridX), 1],
-      uniforms: new Uint32Array([units, gridX * threads, width / by, ...ends]),
-    },
-    some,
-    [{ shape, dtype: parts[0]!.dtype }],
-  )[0]!;
-}
-
-/** Puts `x` into a larger tensor of `value`. */
-function pad(
-  backend: WebgpuBackend,
-  x: tf.TensorInfo,
-  paddings: readonly (readonly [number, number])[],
-  value: number,
-): tf.TensorInfo {
-  const shape = x.shape.map((extent, d) => extent + paddings[d]![0] + paddings[d]![1]);
-  // merge the dimensions without padding into those before them
-  const from: number[] = [];
-  const to: number[] = [];
-  const before: number[] = [];
-  x.shape.forEach((extent, d) => {
-    const free = paddings[d]![0] === 0 && paddings[d]![1] === 0;
-    if (free && d > 0) {
-      from[from.length - 1]! *= extent;
-      to[to.length - 1]! *= extent;
-      before[before.length - 1]! *= extent;
-    } else {
-      from.push(extent);
-      to.push(shape[d]!);
-      before.push(paddings[d]![0]);
-    }
-  });
-  const rank = from.length;
-  const vector = [from, to, before].every((list) => list[rank - 1]! % 4 === 0) && x.dtype === 'float32';
-  if (vector) for (const list of [from, to, before]) list[rank - 1]! /= 4;
-  const units = to.reduce((a, b) => a * b, 1);
-  const groups = Math.ceil(units / threads);
-  const gridX = Math.min(groups, 32768);
-  const base = x.dtype === 'float32' ? 'f32' : 'i32';
-  const type = vector ? 'vec4f' : base;
-  const strides = rowMajor(from);
-  const words = new Int32Array(8 + rank * 4);
-  words.set([units, gridX * threads]);
-  if (base === 'f32') new Float32Array(words.buffer)[2] = value;
-  else words[2] = value;
-  for (let d = 0; d < rank; d++) words.set([to[d]!, before[d]!, from[d]!, strides[d]!], 8 + d * 4);
-  const wgsl = `struct Sizes { units: i32, row: i32, value: ${base}, u0: i32, u1: i32, u2: i32, u3: i32, u4: i32,
-  ${from.map((_, d) => `to${d}: i32, before${d}: i32, from${d}: i32, stride${d}: i32`).join(', ')} };
-@group(0) @binding(0) var<storage, read> x: array<${type}>;
-@group(0) @binding(1) var<storage, read_write> out: array<${type}>;
-@group(0) @binding(2) var<uniform> p: Sizes;
-@compute @workgroup_size(${threads})
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = i32(id.x) + i32(id.y) * p.row;
-  if (i >= p.units) { return; }
-  var rest = i; var at = 0; var inside = true;
-  ${from
-    .map((_, d) => d)
-    .reverse()
-    .map(
-      (d) =>
-        `{ let q = rest / p.to${d}; let c = rest - q * p.to${d} - p.before${d}; rest = q; inside = inside && c >= 0 && c < p.from${d}; at += c * p.stride${d}; }`,
-    )
-    .join('\n  ')}
-  if (inside) { out[i] = x[at]; } else { out[i] = ${type}(p.value); }
-}`;
-  return backend.run(
-    {
-      label: `PadV2 ${rank}`,
-      wgsl,
-      workgroups: [gridX, Math.ceil(groups / gridX) || 0, 1],
-      uniforms: new Uint32Array(words.buffer),
-    },
-    [x],
-    [{ shape, dtype: x.dtype }],
-  )[0]!;
 }
 
 function tile(backend: WebgpuBackend, x: tf.TensorInfo, repeats: readonly number[]): tf.TensorInfo {
@@ -265,8 +140,48 @@ export const movementKernels: readonly Kernel[] = [
     }),
   ),
   kernel(tf.PadV2, (backend, x, { paddings, constantValue }) =>
-    pad(backend, x, paddings as [number, number][], constantValue as number),
+    pad(backend, x, paddings as [number, number][], { value: constantValue as number }),
   ),
+  kernel(tf.MirrorPad, (backend, x, { paddings, mode }) =>
+    pad(backend, x, paddings as [number, number][], { mirror: mode as 'reflect' | 'symmetric' }),
+  ),
+  kernel(tf.DepthToSpace, (backend, x, { blockSize, dataFormat }) => {
+    if (dataFormat !== 'NHWC') throw new Error(`depthToSpace: expected NHWC, got ${dataFormat}; transpose first`);
+    const [B, h, w, C] = x.shape as [number, number, number, number];
+    const n = blockSize as number;
+    const depth = C / (n * n);
+    // [B, h, w, n, n, depth] -> [B, h, n, w, n, depth]
+    const blocks = transpose(backend, { ...x, shape: [B, h, w, n, n, depth] }, [0, 1, 3, 2, 4, 5]);
+    return { ...blocks, shape: [B, h * n, w * n, depth] };
+  }),
+  kernel(tf.SpaceToBatchND, (backend, x, { blockShape, paddings }) => {
+    const block = blockShape as number[];
+    const all = x.shape.map((_, d): [number, number] => (paddings as [number, number][])[d - 1] ?? [0, 0]);
+    const padded = pad(backend, x, all, { value: 0 });
+    const product = tf.util.sizeFromShape(block);
+    const apart = tf.backend_util.getReshaped(padded.shape, block, product, false);
+    const order = tf.backend_util.getPermuted(apart.length, block.length, false);
+    const moved = transpose(backend, { ...padded, shape: apart }, order);
+    backend.disposeData(padded.dataId);
+    return { ...moved, shape: tf.backend_util.getReshapedPermuted(padded.shape, block, product, false) };
+  }),
+  kernel(tf.BatchToSpaceND, (backend, x, { blockShape, crops }) => {
+    const block = blockShape as number[];
+    const product = tf.util.sizeFromShape(block);
+    const apart = tf.backend_util.getReshaped(x.shape, block, product);
+    const order = tf.backend_util.getPermuted(apart.length, block.length);
+    const moved = transpose(backend, { ...x, shape: apart }, order);
+    const whole = { ...moved, shape: tf.backend_util.getReshapedPermuted(x.shape, block, product) };
+    const cropped = (d: number) => (crops as [number, number][])[d - 1] ?? [0, 0];
+    const cut = slice(
+      backend,
+      whole,
+      whole.shape.map((_, d) => cropped(d)[0]),
+      whole.shape.map((extent, d) => extent - cropped(d)[0] - cropped(d)[1]),
+    );
+    backend.disposeData(moved.dataId);
+    return cut;
+  }),
   kernel(tf.ZerosLike, (backend, x) => filled(backend, x.shape, 0, x.dtype)),
   kernel(tf.OnesLike, (backend, x) => filled(backend, x.shape, 1, x.dtype)),
   {

@@ -1,112 +1,134 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import type { Kernel } from './index.ts';
+import { resultMap } from './result-map.ts';
 
-const threads = 64;
+type Method = 'bilinear' | 'nearest';
 
-/** Where output pixel `i` lies in the input, along one side: WGSL in terms of the scale `s`. */
-const place = (halfPixelCenters: boolean): string => (halfPixelCenters ? '(f32(i) + 0.5) * s - 0.5' : 'f32(i) * s');
-
-function scale(from: number, to: number, alignCorners: boolean): number {
-  return alignCorners && to > 1 ? (from - 1) / (to - 1) : from / to;
+interface Corners {
+  readonly alignCorners: boolean;
+  readonly halfPixelCenters: boolean;
 }
 
-function sizes(
-  units: number,
-  x: readonly number[],
-  y: readonly number[],
-  attrs: tf.ResizeBilinearAttrs,
-): { uniforms: Uint32Array<ArrayBuffer>; workgroups: [number, number, number] } {
-  const groups = Math.ceil(units / threads);
-  const gridX = Math.min(groups, 32768);
-  const words = new Uint32Array([units, gridX * threads, x[1]!, x[2]!, x[3]!, y[1]!, y[2]!, 0, 0, 0, 0, 0]);
-  new Float32Array(words.buffer).set(
-    [scale(x[1]!, y[1]!, attrs.alignCorners), scale(x[2]!, y[2]!, attrs.alignCorners)],
-    8,
-  );
-  return { uniforms: words, workgroups: [gridX, Math.ceil(groups / gridX) || 0, 1] };
+/** Output pixel i reads at (i mul + add) / div - shift of the input, along one side. */
+function side(method: Method, from: number, to: number, { alignCorners, halfPixelCenters }: Corners) {
+  const nearest = method === 'nearest';
+  if (halfPixelCenters) return { mul: 2 * from, add: from, div: 2 * to, shift: nearest ? 0 : 0.5 };
+  if (!alignCorners || to <= 1) return { mul: from, add: 0, div: to, shift: 0 };
+  // the nearest pixel is rounded instead of cut
+  if (nearest) return { mul: 2 * (from - 1), add: to - 1, div: 2 * (to - 1), shift: 0 };
+  return { mul: from - 1, add: 0, div: to - 1, shift: 0 };
 }
 
-const head = (
-  input: string,
-  half: boolean,
-) => `struct Sizes { units: u32, row: u32, h: u32, w: u32, c: u32, H: u32, W: u32, u0: u32, sh: f32, sw: f32, u1: u32, u2: u32 };
-@group(0) @binding(0) var<storage, read> ${input}: array<f32>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
-@group(0) @binding(2) var<uniform> p: Sizes;
-fn at(i: u32, s: f32, size: u32) -> f32 { return clamp(${place(half)}, 0.0, f32(size - 1u)); }
-@compute @workgroup_size(${threads})
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x + id.y * p.row;
-  if (i >= p.units) { return; }
-  let c = i % p.c;`;
-
-/** Bilinear resize of [B, h, w, C] to [B, H, W, C]. */
-function resizeBilinear(backend: WebgpuBackend, x: tf.TensorInfo, attrs: tf.ResizeBilinearAttrs): tf.TensorInfo {
-  const shape = [x.shape[0]!, attrs.size[0], attrs.size[1], x.shape[3]!];
-  const wgsl = `${head('x', attrs.halfPixelCenters)}
-  let X = (i / p.c) % p.W; let Y = (i / (p.c * p.W)) % p.H; let b = i / (p.c * p.W * p.H);
-  let fy = at(Y, p.sh, p.h); let fx = at(X, p.sw, p.w);
-  let y0 = u32(fy); let x0 = u32(fx); let y1 = min(y0 + 1u, p.h - 1u); let x1 = min(x0 + 1u, p.w - 1u);
-  let top = b * p.h;
-  let v00 = x[((top + y0) * p.w + x0) * p.c + c]; let v01 = x[((top + y0) * p.w + x1) * p.c + c];
-  let v10 = x[((top + y1) * p.w + x0) * p.c + c]; let v11 = x[((top + y1) * p.w + x1) * p.c + c];
-  out[i] = mix(mix(v00, v01, fract(fx)), mix(v10, v11, fract(fx)), fract(fy));
-}`;
-  return backend.run(
-    { label: 'ResizeBilinear', wgsl, ...sizes(tf.util.sizeFromShape(shape), x.shape, shape, attrs) },
-    [x],
-    [{ shape, dtype: 'float32' }],
-  )[0]!;
+function places(method: Method, x: readonly number[], y: readonly number[], corners: Corners) {
+  const rows = side(method, x[1]!, y[1]!, corners);
+  const columns = side(method, x[2]!, y[2]!, corners);
+  const wide = x[3]! % 4 === 0;
+  return {
+    wide,
+    integers: {
+      ...{ h: x[1]!, w: x[2]!, c: x[3]! / (wide ? 4 : 1), H: y[1]!, W: y[2]! },
+      ...{ mulY: rows.mul, addY: rows.add, divY: Math.max(1, rows.div) },
+      ...{ mulX: columns.mul, addX: columns.add, divX: Math.max(1, columns.div) },
+    },
+    floats: { shift: rows.shift },
+    functions:
+      method === 'nearest'
+        ? 'fn at(n: i32, div: i32, size: i32) -> f32 { return f32(min(n / div, size - 1)); }'
+        : 'fn at(n: i32, div: i32, size: i32) -> f32 { return clamp(f32(n) / f32(div) - p.shift, 0.0, f32(size - 1)); }',
+  };
 }
 
-/** Its gradient: every input pixel sums over the output pixels that read it. */
-function resizeBilinearGrad(
+/** Resizes [B, h, w, C] to [B, H, W, C]. */
+function resize(
   backend: WebgpuBackend,
+  method: Method,
   images: tf.TensorInfo,
-  dy: tf.TensorInfo,
-  attrs: tf.ResizeBilinearAttrs,
+  attrs: Corners & { size: [number, number] },
 ): tf.TensorInfo {
-  const wgsl = `${head('dy', attrs.halfPixelCenters)}
-  let x = (i / p.c) % p.w; let y = (i / (p.c * p.w)) % p.h; let b = i / (p.c * p.w * p.h);
-  // output pixels within one input pixel of this one, with a margin for rounding; all of them at the borders
-  let lowY = select(u32(max(0.0, (f32(y) - 1.5) / p.sh - 1.0)), 0u, y == 0u); let endY = select(min(u32((f32(y) + 1.5) / p.sh + 2.0), p.H), p.H, y == p.h - 1u);
-  let lowX = select(u32(max(0.0, (f32(x) - 1.5) / p.sw - 1.0)), 0u, x == 0u); let endX = select(min(u32((f32(x) + 1.5) / p.sw + 2.0), p.W), p.W, x == p.w - 1u);
-  var total = 0.0;
-  for (var Y = lowY; Y < endY; Y++) {
-    let wy = max(0.0, 1.0 - abs(at(Y, p.sh, p.h) - f32(y)));
+  const shape = [images.shape[0]!, ...attrs.size, images.shape[3]!];
+  const { wide, ...where } = places(method, images.shape, shape, attrs);
+  const read = (y: string, x: string) => `in0[((top + ${y}) * p.w + ${x}) * p.c + c]`;
+  return resultMap(backend, {
+    label: `Resize ${method}`,
+    inputs: [images],
+    wide: [wide],
+    output: { shape, dtype: method === 'nearest' ? images.dtype : 'float32', wide },
+    ...where,
+    body: `let c = i % p.c; let X = (i / p.c) % p.W; let rows = i / (p.c * p.W); let Y = rows % p.H; let top = (rows / p.H) * p.h;
+  let fy = at(Y * p.mulY + p.addY, p.divY, p.h); let fx = at(X * p.mulX + p.addX, p.divX, p.w);
+  let y0 = i32(fy); let x0 = i32(fx);
+  ${
+    method === 'nearest'
+      ? `out[i] = ${read('y0', 'x0')};`
+      : `let y1 = min(y0 + 1, p.h - 1); let x1 = min(x0 + 1, p.w - 1);
+  let a = fract(fx); let b = fract(fy);
+  let above = Out(${read('y0', 'x0')}) * (1.0 - a) + Out(${read('y0', 'x1')}) * a;
+  let below = Out(${read('y1', 'x0')}) * (1.0 - a) + Out(${read('y1', 'x1')}) * a;
+  out[i] = above * (1.0 - b) + below * b;`
+  }`,
+  });
+}
+
+/** The gradient of a resize: every input pixel sums over the output pixels that read it, with their weights. */
+function resizeGrad(
+  backend: WebgpuBackend,
+  method: Method,
+  { images, dy }: { images: tf.TensorInfo; dy: tf.TensorInfo },
+  corners: Corners,
+): tf.TensorInfo {
+  const { wide, ...where } = places(method, images.shape, dy.shape, corners);
+  return resultMap(backend, {
+    label: `Resize ${method} gradient`,
+    inputs: [dy],
+    wide: [wide],
+    output: { shape: images.shape, dtype: 'float32', wide },
+    ...where,
+    functions: `${where.functions}
+// the output pixels that may read pixel y: those within 1.5 input pixels, all beyond the border
+fn first(y: i32, mul: i32, div: i32) -> i32 { return select(max(0, i32(floor((f32(y) - 1.5) * f32(div) / f32(mul))) - 1), 0, y == 0); }
+fn end(y: i32, mul: i32, div: i32, size: i32, count: i32) -> i32 { return select(min(count, i32((f32(y) + 1.5) * f32(div) / f32(mul)) + 2), count, y == size - 1 || mul == 0); }`,
+    body: `let c = i % p.c; let x = (i / p.c) % p.w; let rows = i / (p.c * p.w); let y = rows % p.h; let top = (rows / p.h) * p.H;
+  let endY = end(y, p.mulY, p.divY, p.h, p.H); let endX = end(x, p.mulX, p.divX, p.w, p.W); let firstX = first(x, p.mulX, p.divX);
+  var total = Out();
+  for (var Y = first(y, p.mulY, p.divY); Y < endY; Y++) {
+    let wy = max(0.0, 1.0 - abs(at(Y * p.mulY + p.addY, p.divY, p.h) - f32(y)));
     if (wy == 0.0) { continue; }
-    for (var X = lowX; X < endX; X++) {
-      let wx = max(0.0, 1.0 - abs(at(X, p.sw, p.w) - f32(x)));
-      total += wy * wx * dy[((b * p.H + Y) * p.W + X) * p.c + c];
+    for (var X = firstX; X < endX; X++) {
+      let wx = max(0.0, 1.0 - abs(at(X * p.mulX + p.addX, p.divX, p.w) - f32(x)));
+      if (wx != 0.0) { total += wy * wx * in0[((top + Y) * p.W + X) * p.c + c]; }
     }
   }
-  out[i] = total;
-}`;
-  return backend.run(
-    { label: 'ResizeBilinearGrad', wgsl, ...sizes(tf.util.sizeFromShape(images.shape), images.shape, dy.shape, attrs) },
-    [dy],
-    [{ shape: images.shape, dtype: 'float32' }],
-  )[0]!;
+  out[i] = total;`,
+  });
 }
 
+const forward = (kernelName: string, method: Method): Kernel => ({
+  kernelName,
+  kernelFunc: ({ inputs, attrs, backend }) =>
+    resize(
+      backend as WebgpuBackend,
+      method,
+      inputs.images as tf.TensorInfo,
+      attrs as unknown as tf.ResizeBilinearAttrs,
+    ),
+});
+
+const backward = (kernelName: string, method: Method): Kernel => ({
+  kernelName,
+  kernelFunc: ({ inputs, attrs, backend }) =>
+    resizeGrad(
+      backend as WebgpuBackend,
+      method,
+      inputs as Record<'images' | 'dy', tf.TensorInfo>,
+      // the gradient is called with the attributes of the resize itself
+      attrs as unknown as Corners,
+    ),
+});
+
 export const resizeKernels: readonly Kernel[] = [
-  {
-    kernelName: tf.ResizeBilinear,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      resizeBilinear(
-        backend as WebgpuBackend,
-        inputs.images as tf.TensorInfo,
-        attrs as unknown as tf.ResizeBilinearAttrs,
-      ),
-  },
-  {
-    kernelName: tf.ResizeBilinearGrad,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      resizeBilinearGrad(backend as WebgpuBackend, inputs.images as tf.TensorInfo, inputs.dy as tf.TensorInfo, {
-        ...(attrs as unknown as { alignCorners: boolean }),
-        halfPixelCenters: false, // TensorFlow.js does not pass it on to the gradient
-        size: [0, 0],
-      }),
-  },
+  forward(tf.ResizeBilinear, 'bilinear'),
+  backward(tf.ResizeBilinearGrad, 'bilinear'),
+  forward(tf.ResizeNearestNeighbor, 'nearest'),
+  backward(tf.ResizeNearestNeighborGrad, 'nearest'),
 ];

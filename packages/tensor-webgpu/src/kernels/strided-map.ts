@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { linearDispatch, threads } from './dispatch.ts';
 
 /** An input that is read at `offset + sum(coordinate * stride)`; a stride of 0 repeats, a negative one reverses. */
 export interface StridedInput {
@@ -15,6 +16,9 @@ export interface WgslTypes {
   readonly bool: 'bool' | 'vec4<bool>';
 }
 
+export const oneType: WgslTypes = { float: 'f32', int: 'i32', bool: 'bool' };
+export const fourTypes: WgslTypes = { float: 'vec4f', int: 'vec4i', bool: 'vec4<bool>' };
+
 export interface StridedMap {
   readonly label: string;
   readonly inputs: readonly StridedInput[];
@@ -28,7 +32,6 @@ export interface StridedMap {
   readonly constants?: readonly number[];
 }
 
-const threads = 64;
 const exactFloats = 1 << 22; // below this an index divided as a float is off by one at most
 const maxRank = 6;
 
@@ -49,31 +52,21 @@ export function stridedMap(backend: WebgpuBackend, map: StridedMap): tf.TensorIn
     throw new Error(`${map.label}: expected at most ${maxRank} separate dimensions, got ${rank} for [${map.shape}]`);
   const offsets = map.inputs.map((input) => input.offset ?? 0);
   const inner = merged.sizes[rank - 1]!;
-  const flat =
-    rank === 1 && merged.strides.every((strides) => strides[0] === 1) && offsets.every((offset) => offset === 0);
-  const vector =
-    flat ||
-    (inner % 4 === 0 &&
-      merged.strides.every(
-        (strides, k) =>
-          strides[rank - 1] === 0 ||
-          (strides[rank - 1] === 1 &&
-            offsets[k]! % 4 === 0 &&
-            strides.slice(0, -1).every((stride) => stride % 4 === 0)),
-      ));
-  const units = vector ? Math.ceil(size / 4) : size;
-  const text = mapText(map, {
-    rank,
-    vector,
-    steps: merged.strides.map((strides) => strides[rank - 1]!),
-    exact: units < exactFloats,
+  const reads = merged.strides.map((strides, k): Read => {
+    if (strides[rank - 1] === 0) return 'repeat';
+    const aligned = offsets[k]! % 4 === 0 && strides.slice(0, -1).every((stride) => stride % 4 === 0);
+    return strides[rank - 1] === 1 && aligned ? 'four' : 'gather';
   });
-  const groups = Math.ceil(units / threads);
-  const gridX = Math.min(groups, 32768);
+  // a last group of four that reaches beyond the size only touches the buffers' padding
+  const flat = rank === 1 && reads.every((read) => read !== 'gather');
+  const vector = flat || inner % 4 === 0;
+  const units = vector ? Math.ceil(size / 4) : size;
+  const text = mapText(map, { rank, vector, reads, exact: units < exactFloats });
+  const { workgroups, row } = linearDispatch(units);
   const words = new ArrayBuffer(4 * (8 + maxRank * (map.inputs.length + 1) + map.inputs.length));
   const ints = new Int32Array(words);
   const floats = new Float32Array(words);
-  ints.set([units, gridX * threads]);
+  ints.set([units, row]);
   floats.set((map.constants ?? []).slice(0, 4), 4);
   merged.sizes.forEach((extent, d) => {
     ints[8 + d] = vector && d === rank - 1 ? Math.ceil(extent / 4) : extent;
@@ -89,7 +82,7 @@ export function stridedMap(backend: WebgpuBackend, map: StridedMap): tf.TensorIn
     {
       label: map.label,
       wgsl: text,
-      workgroups: [gridX, Math.ceil(groups / gridX) || 0, 1],
+      workgroups,
       uniforms: new Uint32Array(words),
     },
     map.inputs.map((input) => input.tensor),
@@ -128,27 +121,28 @@ function mergeDimensions(
       return;
     }
     sizes.push(extent);
-    inputs.forEach((input, k) => strides[k]!.push(input[d]!));
+    inputs.forEach((input, k) => {
+      strides[k]!.push(input[d]!);
+    });
   });
   if (sizes.length === 0) return { sizes: [1], strides: inputs.map(() => [1]) };
   return { sizes, strides };
 }
 
+/** How four neighbours are read: as one vector, as one value that repeats, or one by one. */
+type Read = 'four' | 'repeat' | 'gather';
+
 interface MapText {
   readonly rank: number;
   readonly vector: boolean;
-  /** each input's innermost stride */
-  readonly steps: readonly number[];
+  readonly reads: readonly Read[];
   readonly exact: boolean;
 }
 
-function mapText(map: StridedMap, { rank, vector, steps, exact }: MapText): string {
-  const types: WgslTypes = vector
-    ? { float: 'vec4f', int: 'vec4i', bool: 'vec4<bool>' }
-    : { float: 'f32', int: 'i32', bool: 'bool' };
+function mapText(map: StridedMap, { rank, vector, reads, exact }: MapText): string {
+  const types = vector ? fourTypes : oneType;
   const typeOf = (dtype: tf.DataType) => (dtype === 'float32' ? types.float : types.int);
-  // a repeated innermost value is read as a scalar, everything else four at once
-  const wide = steps.map((step) => vector && step !== 0);
+  const wide = reads.map((read) => vector && read === 'four');
   const elementOf = (k: number) =>
     map.inputs[k]!.tensor.dtype === 'float32' ? (wide[k] ? 'vec4f' : 'f32') : wide[k] ? 'vec4i' : 'i32';
   const count = map.inputs.length;
@@ -178,9 +172,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   ${map.inputs
     .map((_, k) => {
       const at = `p.offset${k} + ${coordinates.map((d) => `x${d} * p.stride${k}_${d}`).join(' + ')}`;
-      const load = `in${k}[${wide[k] ? `(${at}) / 4` : at}]`;
-      const splat = vector && !wide[k] ? `${typeOf(map.inputs[k]!.tensor.dtype)}(${load})` : load;
-      return `let v${k} = ${splat};`;
+      if (wide[k]) return `let v${k} = in${k}[(${at}) / 4];`;
+      if (!vector) return `let v${k} = in${k}[${at}];`;
+      const type = typeOf(map.inputs[k]!.tensor.dtype);
+      if (reads[k] === 'repeat') return `let v${k} = ${type}(in${k}[${at}]);`;
+      const step = `p.stride${k}_${rank - 1} / 4`;
+      return `let a${k} = ${at}; let s${k} = ${step}; let v${k} = ${type}(in${k}[a${k}], in${k}[a${k} + s${k}], in${k}[a${k} + 2 * s${k}], in${k}[a${k} + 3 * s${k}]);`;
     })
     .join('\n  ')}
   out[i] = ${map.value(

@@ -1,0 +1,108 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { WebgpuBackend } from '../backend.ts';
+import type { Kernel } from './index.ts';
+import { resultMap } from './result-map.ts';
+
+const rowsPerGroup = 8; // long loops: many small workgroups spread better
+
+/** Softmax (or its logarithm) over the last axis, [..., C]: one row an invocation, three passes over it. */
+function softmax(backend: WebgpuBackend, x: tf.TensorInfo, logarithm: boolean): tf.TensorInfo {
+  const columns = x.shape.at(-1) ?? 1;
+  const wide = columns % 4 === 0;
+  const across = (op: string, v: string) => (wide ? `${op}(${op}(${v}.x, ${v}.y), ${op}(${v}.z, ${v}.w))` : v);
+  return resultMap(backend, {
+    label: logarithm ? 'LogSoftmax' : 'Softmax',
+    inputs: [x],
+    wide: [wide],
+    output: { shape: x.shape, dtype: 'float32', wide },
+    units: tf.util.sizeFromShape(x.shape) / Math.max(1, columns),
+    integers: { columns: wide ? columns / 4 : columns },
+    perGroup: rowsPerGroup,
+    functions: 'fn plus(a: f32, b: f32) -> f32 { return a + b; }',
+    body: `let base = i * p.columns;
+  var most = In0(-3.4028234e38);
+  for (var k = 0; k < p.columns; k++) { most = max(most, in0[base + k]); }
+  let top = ${across('max', 'most')};
+  var sums = In0();
+  for (var k = 0; k < p.columns; k++) { sums += exp(in0[base + k] - top); }
+  let total = ${across('plus', 'sums')};
+  ${logarithm ? 'let shift = log(total);' : 'let share = 1.0 / total;'}
+  for (var k = 0; k < p.columns; k++) { out[base + k] = ${logarithm ? '(in0[base + k] - top) - shift' : 'exp(in0[base + k] - top) * share'}; }`,
+  });
+}
+
+/** [outer, length, inner] of `x` about one axis. */
+function aboutAxis(x: tf.TensorInfo, axis: number): { along: number; length: number; inner: number } {
+  const along = tf.util.parseAxisParam(axis, x.shape)[0]!;
+  return { along, length: x.shape[along] ?? 1, inner: tf.util.sizeFromShape(x.shape.slice(along + 1)) };
+}
+
+/** Running sums along an axis, without the value itself (exclusive) or from the end (reverse). */
+function cumsum(backend: WebgpuBackend, x: tf.TensorInfo, attrs: tf.CumsumAttrs): tf.TensorInfo {
+  const { length, inner } = aboutAxis(x, attrs.axis);
+  const dtype = tf.upcastType(x.dtype, 'int32');
+  return resultMap(backend, {
+    label: 'Cumsum',
+    inputs: [x],
+    output: { shape: x.shape, dtype },
+    units: tf.util.sizeFromShape(x.shape) / Math.max(1, length),
+    integers: { length, inner, exclusive: attrs.exclusive ? 1 : 0, reverse: attrs.reverse ? 1 : 0 },
+    perGroup: rowsPerGroup,
+    body: `let base = (i / p.inner) * p.length * p.inner + i % p.inner;
+  var total = Out();
+  for (var k = 0; k < p.length; k++) {
+    let at = base + select(k, p.length - 1 - k, p.reverse == 1) * p.inner;
+    let next = total + in0[at];
+    out[at] = select(next, total, p.exclusive == 1);
+    total = next;
+  }`,
+  });
+}
+
+/** Where the largest or smallest value lies along an axis; the first of equal ones. */
+function argument(
+  backend: WebgpuBackend,
+  x: tf.TensorInfo,
+  how: { label: string; better: '>' | '<'; axis: number },
+): tf.TensorInfo {
+  const { along, length, inner } = aboutAxis(x, how.axis);
+  return resultMap(backend, {
+    label: how.label,
+    inputs: [x],
+    output: { shape: x.shape.filter((_, d) => d !== along), dtype: 'int32' },
+    integers: { length, inner },
+    perGroup: rowsPerGroup,
+    body: `let base = (i / p.inner) * p.length * p.inner + i % p.inner;
+  var best = in0[base]; var place = 0;
+  for (var k = 1; k < p.length; k++) { let next = in0[base + k * p.inner]; if (next ${how.better} best) { best = next; place = k; } }
+  out[i] = place;`,
+  });
+}
+
+const argumentKernel = (kernelName: string, better: '>' | '<'): Kernel => ({
+  kernelName,
+  kernelFunc: ({ inputs, attrs, backend }) =>
+    argument(backend as WebgpuBackend, inputs.x as tf.TensorInfo, {
+      label: kernelName,
+      better,
+      axis: (attrs as unknown as tf.ArgMaxAttrs).axis,
+    }),
+});
+
+export const scanKernels: readonly Kernel[] = [
+  {
+    kernelName: tf.Softmax,
+    kernelFunc: ({ inputs, backend }) => softmax(backend as WebgpuBackend, inputs.logits as tf.TensorInfo, false),
+  },
+  {
+    kernelName: tf.LogSoftmax,
+    kernelFunc: ({ inputs, backend }) => softmax(backend as WebgpuBackend, inputs.logits as tf.TensorInfo, true),
+  },
+  {
+    kernelName: tf.Cumsum,
+    kernelFunc: ({ inputs, attrs, backend }) =>
+      cumsum(backend as WebgpuBackend, inputs.x as tf.TensorInfo, attrs as unknown as tf.CumsumAttrs),
+  },
+  argumentKernel(tf.ArgMax, '>'),
+  argumentKernel(tf.ArgMin, '<'),
+];
