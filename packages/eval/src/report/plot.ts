@@ -1,0 +1,106 @@
+import type { TopLevelSpec } from 'vega-lite';
+import { fontFamily, titleFamily } from './raster.ts';
+import { colours, type ReportPlot } from './report.ts';
+
+/** Colours of a plot's parts; the HTML page takes its own, which follow the reader's light or dark theme. */
+export interface PlotTheme {
+  readonly ink: string;
+  readonly muted: string;
+  readonly grid: string;
+  readonly background: string;
+}
+
+const paper: PlotTheme = { ink: '#1b212c', muted: '#5d6675', grid: '#e6e8ec', background: '#ffffff' };
+
+/** The plot as SVG, its title in it, on white. */
+export async function plotPicture(plot: ReportPlot): Promise<string> {
+  return draw({ ...specOf(plot), title: plot.title, padding: 20, background: paper.background });
+}
+
+/** The plot as SVG for the page: no title, no background, colours of the page's theme. */
+export async function plotForPage(plot: ReportPlot): Promise<string> {
+  const svg = await draw({ ...specOf(plot), background: 'transparent' });
+  return svg
+    .replaceAll(paper.ink, 'var(--ink)')
+    .replaceAll(paper.muted, 'var(--muted)')
+    .replaceAll(paper.grid, 'var(--grid)');
+}
+
+async function draw(spec: TopLevelSpec): Promise<string> {
+  const [{ parse, View }, { compile }] = await Promise.all([import('vega'), import('vega-lite')]); // they load slowly
+  const view = new View(parse(compile(spec).spec), { renderer: 'none' });
+  try {
+    return await view.toSVG();
+  } finally {
+    view.finalize();
+  }
+}
+
+function specOf(plot: ReportPlot): TopLevelSpec {
+  const values = plot.curves.flatMap(({ name, points }) => averaged(points).map(([x, y]) => ({ name, x, y })));
+  const names = plot.curves.map(({ name }) => name);
+  const few = Math.max(0, ...plot.curves.map(({ points }) => points.length)) <= 40;
+  return {
+    width: 640,
+    height: 280,
+    data: { values },
+    mark: { type: 'line', strokeWidth: 2, ...(few && { point: { size: 36, filled: true } }), interpolate: 'linear' },
+    encoding: {
+      x: {
+        field: 'x',
+        type: 'quantitative',
+        title: plot.x,
+        scale: { zero: false, nice: false },
+        axis: { grid: false },
+      },
+      y: { field: 'y', type: 'quantitative', title: plot.y, scale: { zero: false } },
+      color: {
+        field: 'name',
+        type: 'nominal',
+        scale: { domain: names, range: names.map((_, i) => colours[i % colours.length]!) },
+        legend: names.length > 1 ? { title: null, orient: 'top', symbolType: 'stroke', symbolStrokeWidth: 3 } : null,
+      },
+    },
+    config: {
+      font: fontFamily,
+      view: { stroke: null },
+      title: { anchor: 'start', font: titleFamily, color: paper.ink, fontSize: 16, fontWeight: 400, offset: 14 },
+      axis: {
+        labelColor: paper.muted,
+        labelFontSize: 12,
+        titleColor: paper.ink,
+        titleFontSize: 12.5,
+        titleFontWeight: 400,
+        titlePadding: 10,
+        gridColor: paper.grid,
+        domainColor: paper.muted,
+        tickColor: paper.muted,
+        tickCount: 6,
+        labelPadding: 6,
+      },
+      axisY: { domain: false, ticks: false },
+      legend: {
+        labelColor: paper.ink,
+        labelFontSize: 12.5,
+        labelLimit: 600,
+        symbolSize: 220,
+        offset: 12,
+        columnPadding: 18,
+      },
+    },
+  };
+}
+
+const most = 400;
+
+/** At most 400 points: means of equal stretches. */
+function averaged(points: ReportPlot['curves'][number]['points']): (readonly [number, number | null])[] {
+  const stretch = Math.ceil(points.length / most);
+  const means: (readonly [number, number | null])[] = [];
+  for (let start = 0; start < points.length; start += stretch) {
+    const part = points.slice(start, start + stretch);
+    const mean = (k: 0 | 1) => part.reduce((sum, point) => sum + point[k], 0) / part.length;
+    means.push([mean(0), Number.isFinite(mean(1)) ? mean(1) : null]);
+  }
+  return means;
+}

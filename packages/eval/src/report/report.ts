@@ -1,0 +1,45 @@
+import type { RgbImage } from '../scenes/scene.ts';
+
+/** A table of results. */
+export interface ReportTable {
+  readonly title?: string;
+  readonly columns: readonly string[];
+  /** Cells; numbers are written with four digits and stand to the right. */
+  readonly rows: readonly (readonly (string | number)[])[];
+  readonly note?: string;
+}
+
+/** Curves over one pair of axes. */
+export interface ReportPlot {
+  readonly title: string;
+  /** Names of the axes. */
+  readonly x: string;
+  readonly y: string;
+  /** Points [x, y] in order; what is not finite leaves a gap; more than 400 points are averaged to 400. */
+  readonly curves: readonly { readonly name: string; readonly points: readonly (readonly [number, number])[] }[];
+}
+
+/** Masks of one image, side by side. */
+export interface ReportOverlay {
+  readonly title: string;
+  readonly image: RgbImage;
+  readonly masks: readonly {
+    readonly label: string;
+    /** [height * width] of the image, not 0 inside */
+    readonly mask: Uint8Array;
+    /** The prompt: [x, y] in pixels of the image. */
+    readonly point?: readonly [number, number];
+  }[];
+}
+
+export interface Report {
+  readonly title: string;
+  /** Paragraphs, parted by empty lines. */
+  readonly summary: string;
+  readonly tables?: readonly ReportTable[];
+  readonly plots?: readonly ReportPlot[];
+  readonly overlays?: readonly ReportOverlay[];
+}
+
+/** Colours of curves and masks, in their order: legible on white and on black, and for the colour-blind. */
+export const colours: readonly string[] = ['#2f72d9', '#e4720b', '#159b6a', '#b04cc4', '#d23b5e', '#0d93a8'];
