@@ -2,15 +2,8 @@ import type { TopLevelSpec } from 'vega-lite';
 import { fontFamily, titleFamily } from './raster.ts';
 import { colours, type ReportPlot } from './report.ts';
 
-/** Colours of a plot's parts; the HTML page takes its own, which follow the reader's light or dark theme. */
-export interface PlotTheme {
-  readonly ink: string;
-  readonly muted: string;
-  readonly grid: string;
-  readonly background: string;
-}
-
-const paper: PlotTheme = { ink: '#1b212c', muted: '#5d6675', grid: '#e6e8ec', background: '#ffffff' };
+/** Colours of a plot's parts; the page takes its own, which follow the reader's light or dark theme. */
+const paper = { ink: '#1b212c', muted: '#5d6675', grid: '#e6e8ec', background: '#ffffff' };
 
 /** The plot as SVG, its title in it, on white. */
 export async function plotPicture(plot: ReportPlot): Promise<string> {

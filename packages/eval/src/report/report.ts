@@ -4,7 +4,7 @@ import type { RgbImage } from '../scenes/scene.ts';
 export interface ReportTable {
   readonly title?: string;
   readonly columns: readonly string[];
-  /** Cells; numbers are written with four digits and stand to the right. */
+  /** Cells; a column with numbers stands to the right, with equally many decimals. */
   readonly rows: readonly (readonly (string | number)[])[];
   readonly note?: string;
 }

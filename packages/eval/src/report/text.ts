@@ -12,10 +12,14 @@ export function slug(text: string): string {
   return (words ?? ['untitled']).join('-').slice(0, 60);
 }
 
-/** Whole numbers with all digits in groups of three, others with four digits. */
-export function formatNumber(value: number): string {
-  if (Number.isInteger(value)) return value.toLocaleString('en-US');
-  return Math.abs(value) < 1e-4 || Math.abs(value) >= 1e6
-    ? value.toExponential(3)
-    : value.toLocaleString('en-US', { maximumSignificantDigits: 4 });
+/**
+ * Numbers of one column: whole ones with all digits in groups of three, others with as many decimals as give the largest four digits.
+ */
+export function formatNumbers(values: readonly number[]): string[] {
+  const largest = Math.max(...values.map(Math.abs));
+  if (values.every(Number.isInteger)) return values.map((value) => value.toLocaleString('en-US'));
+  if (largest < 0.01 || largest >= 1e6) return values.map((value) => value.toExponential(3));
+  const decimals = Math.max(0, 3 - Math.max(-1, Math.floor(Math.log10(largest))));
+  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+  return values.map((value) => value.toLocaleString('en-US', digits));
 }

@@ -24,7 +24,7 @@ test('every annotation is fair: large enough, in the image, with its box, area a
       expect(area).toBe(inside.length);
       expect(area).toBeGreaterThanOrEqual(0.006 * 96 * 64);
       expect(mask[point[1] * 96 + point[0]]).toBe(1);
-      for (const at of inside) expect(taken[at]++).toBe(0);
+      for (const at of inside) expect(taken[at]!++).toBe(0);
     }
   }
 });
