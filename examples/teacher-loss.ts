@@ -10,7 +10,7 @@ export function promptedLoss(weights: Weights, config: SamConfig, batch: Teacher
   const { embedding } = encodeImage(weights, config, batch.images);
   const [B, C, h, w] = embedding.shape;
   const prompts = batch.targets.shape[0] / B;
-  const each = tf.broadcastTo(tf.reshape(embedding, [B, 1, C * h * w]), [B, prompts, C * h * w]);
+  const each = tf.add(tf.reshape(embedding, [B, 1, C * h * w]), tf.zeros([B, prompts, C * h * w]));
   const { sparse, dense } = encodePrompts(weights, config, batch);
   const { masks, scores } = decodeMasks(weights, config, {
     embedding: tf.reshape(each, [B * prompts, C, h, w]),

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { WebgpuBackend } from './backend.ts';
 import { openDevice } from './device.ts';
 import { kernels } from './kernels/index.ts';
+import { opKernels } from './ops/kernels.ts';
 
 export { WebgpuBackend } from './backend.ts';
 export type { AdapterFacts } from './device.ts';
@@ -34,7 +35,7 @@ export async function useWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBack
   const backend = await createWebgpuBackend(options);
   if (tf.findBackendFactory(name)) tf.removeBackend(name);
   tf.registerBackend(name, () => backend);
-  for (const kernel of kernels)
+  for (const kernel of [...kernels, ...opKernels])
     if (!tf.getKernel(kernel.kernelName, name)) tf.registerKernel({ ...kernel, backendName: name });
   await tf.setBackend(name);
   return backend;

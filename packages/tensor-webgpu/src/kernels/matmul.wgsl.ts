@@ -193,7 +193,7 @@ fn valueB(base: u32, k: u32, column: u32) -> f32 {
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) index: u32) {
   let baseA = group.z * p.strideA; let baseB = group.z * p.strideB; let baseC = group.z * p.strideC;
-  let row0 = group.y * ${tile}u; let column = group.x * ${tile}u;
+  let row0 = group.y * ${tile}u; let column0 = group.x * ${tile}u;
   ${times(4, (i) => `var ${sum(i)} = vec4f();`, ' ')}
   for (var k0 = 0u; k0 < p.K; k0 += ${depth}u) {
     for (var i = index; i < ${depth * tile}u; i += 256u) {
