@@ -52,7 +52,9 @@ export function maskLoss({ logits, scores, targets }: MaskPrediction): LossParts
 
 /** 1 for the least of each row, 0 for the others: [N, M]. */
 function best(losses: tf.Tensor): tf.Tensor {
-  return tf.oneHot(tf.argMin(losses, 1), losses.shape[1]!, 1, 0, 'float32');
+  const M = losses.shape[1]!;
+  if (M === 1) return tf.onesLike(losses); // tf.oneHot wants two or more
+  return tf.oneHot(tf.argMin(losses, 1), M, 1, 0, 'float32');
 }
 
 /** IoU of the masks cut at 0 with the targets cut at a half: [N, M]. */
