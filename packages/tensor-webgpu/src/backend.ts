@@ -1,9 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type AdapterFacts, openDevice } from './device.ts';
+import type { AdapterFacts } from './device.ts';
 import type { Program } from './program.ts';
 import { BufferPool } from './runtime/buffer-pool.ts';
 import { CommandQueue } from './runtime/command-queue.ts';
+import { Constants } from './runtime/constants.ts';
 import { type Pipeline, PipelineCache } from './runtime/pipeline-cache.ts';
+import { UniformCache } from './runtime/uniform-cache.ts';
 import { awaitGpu } from './runtime/wait.ts';
 
 /** Where a tensor's values are: on the CPU until a kernel needs them, then in a buffer. */
@@ -13,12 +15,12 @@ interface Stored {
   refCount: number;
   values?: tf.backend_util.TypedArray | undefined;
   buffer?: GPUBuffer | undefined;
-  /** A constant's buffer is shared by equal scalars and never released. */
-  shared?: boolean;
 }
 
 const idleCapBytes = 1 << 30;
-const cacheCap = 4096;
+const mostUniforms = 4096;
+const mostConstants = 1024;
+const mostWorkgroups = 65535; // a dimension, on every adapter
 
 /** A TensorFlow.js backend that computes in WGSL. Make one with `createWebgpuBackend` or `useWebgpu`. */
 export class WebgpuBackend extends tf.KernelBackend {
@@ -29,8 +31,8 @@ export class WebgpuBackend extends tf.KernelBackend {
   readonly #pipelines: PipelineCache;
   readonly #queue: CommandQueue;
   readonly #stored = new Map<tf.DataId, Stored>();
-  readonly #uniforms = new Map<string, GPUBuffer>();
-  readonly #constants = new Map<string, GPUBuffer>();
+  readonly #uniforms: UniformCache;
+  readonly #constants: Constants;
   #failure: Error | undefined;
   #disposed = false;
 
@@ -39,47 +41,54 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.device = opened.device;
     this.facts = opened.facts;
     this.#keepAlive = opened.keepAlive;
-    this.#pool = new BufferPool(this.device, idleCapBytes);
-    this.#pipelines = new PipelineCache(this.device);
-    this.#queue = new CommandQueue(this.device);
+    const flush = () => this.#queue.flush();
+    this.#queue = new CommandQueue(this.device, () => this.#pool.submitted());
+    this.#pool = new BufferPool(this.device, { capBytes: idleCapBytes, flush });
+    this.#constants = new Constants(this.#pool, mostConstants);
+    this.#uniforms = new UniformCache(this.device, { most: mostUniforms, flush });
+    this.#pipelines = new PipelineCache(this.device, (message) => {
+      this.#failure = failure(message); // the cause of what else went wrong
+    });
     this.device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
-      this.#failure ??= new Error(`webgpu: ${(event as GPUUncapturedErrorEvent).error.message}`);
+      const { error } = event as GPUUncapturedErrorEvent;
+      const kind = error.constructor.name === 'GPUOutOfMemoryError' ? 'out of memory: ' : '';
+      this.#failure ??= failure(`webgpu: ${kind}${error.message}`);
     });
-    void this.device.lost.then((info) => {
-      if (!this.#disposed) {
-        this.#failure = new Error(
-          `webgpu: the device was lost (${info.reason}: ${info.message}); create the backend again`,
-        );
-      }
+    void this.device.lost.then(({ reason, message }) => {
+      this.#failure ??= failure(`webgpu: the device was lost (${reason}: ${message})`);
     });
   }
 
   /**
    * Allocates the outputs and encodes one dispatch (submitted with others, at the latest when something is read).
    *
-   * @throws when a binding is larger than the adapter allows
+   * @throws when the adapter does not allow so many or so large bindings, or so many workgroups
    */
   run(
     program: Program,
     inputs: readonly tf.TensorInfo[],
     outputs: readonly { readonly shape: readonly number[]; readonly dtype: tf.DataType }[],
   ): tf.TensorInfo[] {
-    this.#check(program.label);
-    const buffers = inputs.map((input) => this.#bufferOf(input, program.label));
-    const made = outputs.map(({ shape, dtype }) => {
-      const stored: Stored = { dtype, elements: tf.util.sizeFromShape([...shape]), refCount: 1 };
-      this.#checkBinding(stored.elements * 4, program.label, shape);
-      stored.buffer = this.#pool.acquire(stored.elements * 4);
+    const { label, workgroups } = program;
+    this.#check(label);
+    this.#checkLimits(program, inputs.length + outputs.length);
+    const sizes = outputs.map(({ shape }) => tf.util.sizeFromShape([...shape]));
+    sizes.forEach((size, i) => {
+      this.#checkBinding(size * 4, label, outputs[i]!.shape);
+    });
+    const buffers = inputs.map((input) => this.#bufferOf(input, label));
+    const made = outputs.map(({ shape, dtype }, i) => {
+      const buffer = this.#pool.acquire(sizes[i]! * 4, label);
+      buffers.push(buffer);
       const dataId = {};
-      this.#stored.set(dataId, stored);
-      buffers.push(stored.buffer);
+      this.#stored.set(dataId, { dtype, elements: sizes[i]!, refCount: 1, buffer });
       return { dataId, shape: [...shape], dtype };
     });
-    if (program.workgroups.includes(0)) return made;
+    if (workgroups.includes(0)) return made;
     const pipeline = this.#pipelines.get(program, inputs.length, outputs.length);
-    if (program.uniforms) buffers.push(this.#uniform(program.uniforms));
-    this.#queue.dispatch(pipeline, this.#group(pipeline, buffers), program.workgroups);
+    if (program.uniforms) buffers.push(this.#uniforms.get(program.uniforms));
+    this.#queue.dispatch(pipeline, this.#group(pipeline, buffers, label), workgroups);
     return made;
   }
 
@@ -105,6 +114,10 @@ export class WebgpuBackend extends tf.KernelBackend {
     return dataId;
   }
 
+  /**
+   * Takes values from the CPU. Up to 64 are copied; more are kept by reference, as TensorFlow.js's other backends do, and uploaded by
+   * the first kernel that needs them: until then the caller must not change them.
+   */
   override move(
     dataId: tf.DataId,
     values: tf.backend_util.BackendValues,
@@ -115,8 +128,9 @@ export class WebgpuBackend extends tf.KernelBackend {
     if (dtype === 'string' || dtype === 'complex64') {
       throw new Error(`webgpu: expected a float32, int32 or bool tensor, got ${dtype}; this backend does not hold it`);
     }
+    const elements = tf.util.sizeFromShape(shape);
     const typed = values as tf.backend_util.TypedArray;
-    this.#stored.set(dataId, { dtype, elements: tf.util.sizeFromShape(shape), refCount, values: typed });
+    this.#stored.set(dataId, { dtype, elements, refCount, values: elements <= keptElements ? typed.slice() : typed });
   }
 
   override async read(dataId: tf.DataId): Promise<tf.backend_util.TypedArray> {
@@ -128,26 +142,24 @@ export class WebgpuBackend extends tf.KernelBackend {
     const staging = this.device.createBuffer({ size: bytes, usage: mapRead | copyDst, label: 'read back' });
     try {
       this.#queue.copy(stored.buffer!, staging, bytes);
-      this.#submit();
-      await awaitGpu(staging.mapAsync(mapModeRead));
-      this.#check('read');
+      this.#queue.flush();
+      await this.#finished('read', staging.mapAsync(mapModeRead));
       return typedArray(staging.getMappedRange().slice(0), stored.dtype);
-    } catch (error) {
-      throw this.#failure ?? error;
     } finally {
       staging.destroy();
     }
   }
 
   override readSync(): never {
+    this.#check('read');
     throw new Error('webgpu: expected an asynchronous read, got dataSync() or arraySync(); use `await tensor.data()`');
   }
 
   /** Waits until all work so far is done. */
   async sync(): Promise<void> {
-    this.#submit();
-    await awaitGpu(this.device.queue.onSubmittedWorkDone());
     this.#check('sync');
+    this.#queue.flush();
+    await this.#finished('sync', this.device.queue.onSubmittedWorkDone());
   }
 
   override disposeData(dataId: tf.DataId, force = false): boolean {
@@ -155,8 +167,8 @@ export class WebgpuBackend extends tf.KernelBackend {
     if (!stored) return true;
     stored.refCount--;
     if (!force && stored.refCount > 0) return false;
-    if (stored.buffer && !stored.shared) this.#pool.release(stored.buffer);
     this.#stored.delete(dataId);
+    if (stored.buffer && !this.#constants.release(stored.buffer)) this.#pool.release(stored.buffer);
     return true;
   }
 
@@ -173,7 +185,12 @@ export class WebgpuBackend extends tf.KernelBackend {
   }
 
   override memory(): { unreliable: boolean; numBytesInGPU: number; numBytesIdle: number } {
-    return { unreliable: false, numBytesInGPU: this.#pool.liveBytes, numBytesIdle: this.#pool.idleBytes };
+    const unused = this.#constants.idleBytes;
+    return {
+      unreliable: false,
+      numBytesInGPU: this.#pool.liveBytes - unused,
+      numBytesIdle: this.#pool.idleBytes + unused,
+    };
   }
 
   override floatPrecision(): 32 {
@@ -192,24 +209,53 @@ export class WebgpuBackend extends tf.KernelBackend {
     return { kernelMs: performance.now() - start };
   }
 
-  /** Frees everything and lets go of the adapter; the process can then end by itself. */
+  /**
+   * Frees everything, removes the backend from TensorFlow.js and lets go of the adapter; the process can then end by itself.
+   * Tensors that are left can be disposed, not used. A second call does nothing.
+   */
   override dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#pool.destroy();
-    this.device.destroy();
+    const name = Object.entries(tf.engine().registry).find(([, backend]) => backend === this)?.[0];
+    if (name !== undefined) tf.removeBackend(name);
+    this.device.destroy(); // with all its buffers
+    this.#stored.clear();
   }
 
   #get(dataId: tf.DataId): Stored {
     const stored = this.#stored.get(dataId);
-    if (!stored)
-      throw new Error('webgpu: expected a live tensor, got one that was disposed or belongs to another backend');
-    return stored;
+    if (stored) return stored;
+    this.#check('webgpu');
+    throw new Error('webgpu: expected a live tensor, got one that was disposed or belongs to another backend');
   }
 
   #check(label: string): void {
     if (this.#disposed) throw new Error(`${label}: expected a live backend, got one that was disposed`);
     if (this.#failure) throw this.#failure;
+  }
+
+  /** Waits for `work` and for the news of what failed before it. */
+  async #finished(label: string, work: Promise<undefined>): Promise<void> {
+    try {
+      await awaitGpu(work);
+    } catch (error) {
+      this.#check(label);
+      throw error;
+    }
+    await this.#pipelines.checked();
+    this.#check(label);
+  }
+
+  #checkLimits({ label, workgroups }: Program, bindings: number): void {
+    const mostBindings = this.device.limits.maxStorageBuffersPerShaderStage;
+    if (bindings > mostBindings)
+      throw new Error(
+        `${label}: expected at most ${mostBindings} inputs and outputs on ${this.facts.name}, got ${bindings}; use two kernels`,
+      );
+    if (workgroups.some((count) => count > mostWorkgroups))
+      throw new Error(
+        `${label}: expected at most ${mostWorkgroups} workgroups a dimension, got [${workgroups}]; fold them into two`,
+      );
   }
 
   #checkBinding(bytes: number, label: string, shape: readonly number[]): void {
@@ -223,68 +269,34 @@ export class WebgpuBackend extends tf.KernelBackend {
   #bufferOf(input: tf.TensorInfo, label: string): GPUBuffer {
     const stored = this.#get(input.dataId);
     if (stored.buffer) return stored.buffer;
-    const values = stored.values!;
     this.#checkBinding(stored.elements * 4, label, input.shape);
-    const words = asWords(values, stored.dtype);
-    if (stored.elements === 1) {
-      stored.buffer = this.#constant(words);
-      stored.shared = true;
-    } else {
-      stored.buffer = this.#pool.acquireWith(words);
-    }
+    const words = asWords(stored.values!, stored.dtype);
+    const from = stored.elements === 1 ? this.#constants : this.#pool;
+    stored.buffer = from.acquireWith(words, label);
     if (stored.elements > keptElements) stored.values = undefined;
     return stored.buffer;
-  }
-
-  /** Scalars repeat from step to step: equal ones share a buffer, which nothing ever writes. */
-  #constant(words: Float32Array | Int32Array): GPUBuffer {
-    const key = `${new Uint32Array(words.buffer, words.byteOffset, 1)[0]}`;
-    const known = this.#constants.get(key);
-    if (known) return known;
-    const buffer = this.#pool.acquireWith(words);
-    this.#constants.set(key, buffer);
-    return buffer;
-  }
-
-  #uniform(words: Uint32Array<ArrayBuffer>): GPUBuffer {
-    const key = words.join();
-    const known = this.#uniforms.get(key);
-    if (known) return known;
-    if (this.#uniforms.size >= cacheCap) {
-      this.#submit();
-      for (const old of this.#uniforms.values()) old.destroy();
-      this.#uniforms.clear();
-    }
-    const size = Math.ceil(words.byteLength / 16) * 16;
-    const buffer = this.device.createBuffer({ size, usage: uniformUsage, mappedAtCreation: true, label: 'uniforms' });
-    new Uint32Array(buffer.getMappedRange()).set(words);
-    buffer.unmap();
-    this.#uniforms.set(key, buffer);
-    return buffer;
   }
 
   /**
    * Bind groups are made anew (22 us): kept ones would be freed only when JavaScript's collector comes round to it, and on lavapipe
    * each holds a memory mapping, of which a Linux process has 65,530.
    */
-  #group(pipeline: Pipeline, buffers: readonly GPUBuffer[]): GPUBindGroup {
+  #group(pipeline: Pipeline, buffers: readonly GPUBuffer[], label: string): GPUBindGroup {
     return this.device.createBindGroup({
       layout: pipeline.layout,
       entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+      label,
     });
-  }
-
-  #submit(): void {
-    this.#queue.flush();
-    this.#pool.trim();
   }
 }
 
 const keptElements = 64; // tensors this small keep their CPU values beside the buffer
 const mapRead = 0x1; // GPUBufferUsage.MAP_READ
 const copyDst = 0x8; // GPUBufferUsage.COPY_DST
-const uniformUsage = 0x40; // GPUBufferUsage.UNIFORM
 const mapModeRead = 0x1; // GPUMapMode.READ
+
+const failure = (message: string): Error =>
+  new Error(`${message.trim().replace(/\.$/, '')}; results since then are lost, create the backend again`);
 
 function asWords(values: tf.backend_util.TypedArray, dtype: tf.DataType): Float32Array | Int32Array {
   if (dtype === 'float32') return values instanceof Float32Array ? values : Float32Array.from(values);

@@ -1,14 +1,25 @@
+/** A buffer that waits to be used again, and how many submits there were when it was let go. */
+interface Idle {
+  readonly buffer: GPUBuffer;
+  readonly submits: number;
+}
+
 /** Storage buffers by size: released ones are handed out again, in queue order, up to a cap of idle bytes. */
 export class BufferPool {
   readonly #device: GPUDevice;
-  readonly #idle = new Map<number, GPUBuffer[]>();
+  readonly #idle = new Map<number, Idle[]>(); // the size used last is the last
   readonly #capBytes: number;
+  readonly #flush: () => void;
+  readonly #doomed: GPUBuffer[] = [];
+  #submits = 0;
   #idleBytes = 0;
   #liveBytes = 0;
 
-  constructor(device: GPUDevice, capBytes: number) {
+  /** `flush` submits the work encoded so far and then calls `submitted`. */
+  constructor(device: GPUDevice, { capBytes, flush }: { capBytes: number; flush: () => void }) {
     this.#device = device;
     this.#capBytes = capBytes;
+    this.#flush = flush;
   }
 
   /** Bytes of the buffers that tensors hold. */
@@ -21,63 +32,88 @@ export class BufferPool {
     return this.#idleBytes;
   }
 
-  /** A buffer of at least `bytes`; its content is undefined. */
-  acquire(bytes: number): GPUBuffer {
+  /** A buffer of at least `bytes`; its content is undefined. `user` names it in errors when it is made now. */
+  acquire(bytes: number, user: string): GPUBuffer {
     const size = paddedSize(bytes);
+    const reused = this.#take(size, 'newest');
     this.#liveBytes += size;
-    const reused = this.#idle.get(size)?.pop();
-    if (reused) {
-      this.#idleBytes -= size;
-      return reused;
-    }
-    return this.#device.createBuffer({ size, usage: storageUsage, label: `tensor ${size} B` });
+    return reused ?? this.#device.createBuffer({ size, usage: storageUsage, label: label(size, user) });
   }
 
-  /** A new buffer that already holds `values`: no copy waits in the queue for it. */
-  acquireWith(values: ArrayBufferView): GPUBuffer {
+  /**
+   * A buffer that holds `values`. A write overtakes work that is encoded but not submitted, so the buffer is one that no such work
+   * uses: idle since before the last submit, or new; for large values work is submitted rather than memory added.
+   */
+  acquireWith(values: Float32Array | Int32Array, user: string): GPUBuffer {
     const size = paddedSize(values.byteLength);
+    const small = size <= smallBytes;
+    const oldest = this.#idle.get(size)?.[0];
+    if (oldest && oldest.submits === this.#submits && !small) this.#flush();
+    const reused = oldest && oldest.submits < this.#submits ? this.#take(size, 'oldest') : undefined;
     this.#liveBytes += size;
-    const buffer = this.#device.createBuffer({
-      size,
-      usage: storageUsage,
-      mappedAtCreation: true,
-      label: `tensor ${size} B`,
-    });
-    new Uint8Array(buffer.getMappedRange()).set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-    buffer.unmap();
+    if (small && !reused) {
+      const made = this.#device.createBuffer({
+        size,
+        usage: storageUsage,
+        mappedAtCreation: true,
+        label: label(size, user),
+      });
+      new Uint8Array(made.getMappedRange()).set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+      made.unmap();
+      return made;
+    }
+    const buffer = reused ?? this.#device.createBuffer({ size, usage: storageUsage, label: label(size, user) });
+    // writeBuffer refuses shared memory
+    const words = values.buffer instanceof ArrayBuffer ? (values as Float32Array<ArrayBuffer>) : values.slice();
+    this.#device.queue.writeBuffer(buffer, 0, words);
     return buffer;
   }
 
   /** Takes a buffer back. Work already encoded may still use it: whatever is encoded later comes later in the queue. */
   release(buffer: GPUBuffer): void {
-    this.#liveBytes -= buffer.size;
-    if (this.#idleBytes + buffer.size > this.#capBytes) {
-      this.#overflow.push(buffer);
-      return;
-    }
-    this.#idleBytes += buffer.size;
-    const list = this.#idle.get(buffer.size);
-    if (list) list.push(buffer);
-    else this.#idle.set(buffer.size, [buffer]);
+    const { size } = buffer;
+    this.#liveBytes -= size;
+    this.#idleBytes += size;
+    const list = this.#idle.get(size) ?? [];
+    list.push({ buffer, submits: this.#submits });
+    this.#touch(size, list);
+    while (this.#idleBytes > this.#capBytes) this.#doomed.push(this.#take(this.#idle.keys().next().value!, 'oldest')!);
   }
 
-  readonly #overflow: GPUBuffer[] = [];
-
-  /** Destroys what is above the cap. Call it after a submit: a destroyed buffer must not be in an open encoder. */
-  trim(): void {
-    for (const buffer of this.#overflow.splice(0)) buffer.destroy();
+  /** The work encoded so far is submitted: what is above the cap can go. */
+  submitted(): void {
+    this.#submits++;
+    for (const buffer of this.#doomed.splice(0)) buffer.destroy();
   }
 
   destroy(): void {
-    for (const list of this.#idle.values()) for (const buffer of list) buffer.destroy();
+    for (const list of this.#idle.values()) for (const { buffer } of list) buffer.destroy();
     this.#idle.clear();
     this.#idleBytes = 0;
-    this.trim();
+    this.submitted();
+  }
+
+  #take(size: number, which: 'newest' | 'oldest'): GPUBuffer | undefined {
+    const list = this.#idle.get(size);
+    if (!list) return undefined;
+    const taken = which === 'newest' ? list.pop() : list.shift();
+    if (list.length === 0) this.#idle.delete(size);
+    else this.#touch(size, list);
+    this.#idleBytes -= size;
+    return taken?.buffer;
+  }
+
+  #touch(size: number, list: Idle[]): void {
+    this.#idle.delete(size);
+    this.#idle.set(size, list);
   }
 }
 
 // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST, by number since Node has no such global
 const storageUsage = 0x80 | 0x04 | 0x08;
+const smallBytes = 1 << 16;
 
 /** Sizes are rounded up to 256 bytes, so that near sizes share buffers. */
 const paddedSize = (bytes: number): number => Math.max(256, Math.ceil(bytes / 256) * 256);
+
+const label = (size: number, user: string): string => `${size} bytes first used by ${user}`;

@@ -5,12 +5,14 @@ const batchSize = 64; // dispatches a submit: a submit costs 31 us on Dawn, a di
 /** Gathers dispatches into one compute pass and submits them together. */
 export class CommandQueue {
   readonly #device: GPUDevice;
+  readonly #afterSubmit: () => void;
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #pending = 0;
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, afterSubmit: () => void) {
     this.#device = device;
+    this.#afterSubmit = afterSubmit;
   }
 
   dispatch(pipeline: Pipeline, group: GPUBindGroup, workgroups: readonly [number, number, number]): void {
@@ -31,11 +33,13 @@ export class CommandQueue {
 
   /** Submits what was gathered. */
   flush(): void {
-    if (!this.#encoder) return;
-    this.#pass?.end();
-    this.#device.queue.submit([this.#encoder.finish()]);
-    this.#encoder = undefined;
-    this.#pass = undefined;
-    this.#pending = 0;
+    if (this.#encoder) {
+      this.#pass?.end();
+      this.#device.queue.submit([this.#encoder.finish()]);
+      this.#encoder = undefined;
+      this.#pass = undefined;
+      this.#pending = 0;
+    }
+    this.#afterSubmit();
   }
 }

@@ -2,7 +2,6 @@ import type { Program } from '../program.ts';
 
 /** A compiled pipeline and the layout of its one bind group. */
 export interface Pipeline {
-  readonly id: number;
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
@@ -10,33 +9,54 @@ export interface Pipeline {
 /** Pipelines by their WGSL text; layouts by their counts of inputs, outputs and uniforms. */
 export class PipelineCache {
   readonly #device: GPUDevice;
+  readonly #onError: (message: string) => void;
   readonly #pipelines = new Map<string, Pipeline>();
   readonly #layouts = new Map<string, { group: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
+  readonly #checks = new Set<Promise<void>>();
 
-  constructor(device: GPUDevice) {
+  /** `onError` hears of pipelines that failed: WebGPU tells it later than `get` returns. */
+  constructor(device: GPUDevice, onError: (message: string) => void) {
     this.#device = device;
+    this.#onError = onError;
   }
 
+  /** How many pipelines are kept; failed ones are not. */
   get size(): number {
     return this.#pipelines.size;
   }
 
   get(program: Program, inputs: number, outputs: number): Pipeline {
-    const known = this.#pipelines.get(program.wgsl);
+    const { wgsl, label } = program;
+    const known = this.#pipelines.get(wgsl);
     if (known) return known;
+    this.#device.pushErrorScope('validation');
     const layout = this.#layout(inputs, outputs, program.uniforms !== undefined);
-    const module = this.#device.createShaderModule({ code: program.wgsl, label: program.label });
-    const made = {
-      id: this.#pipelines.size,
-      pipeline: this.#device.createComputePipeline({
-        layout: layout.pipeline,
-        compute: { module, entryPoint: 'main' },
-        label: program.label,
-      }),
-      layout: layout.group,
-    };
-    this.#pipelines.set(program.wgsl, made);
+    const module = this.#device.createShaderModule({ code: wgsl, label });
+    const pipeline = this.#device.createComputePipeline({
+      layout: layout.pipeline,
+      compute: { module, entryPoint: 'main' },
+      label,
+    });
+    const made = { pipeline, layout: layout.group };
+    this.#pipelines.set(wgsl, made);
+    const check = this.#device.popErrorScope().then(
+      (error) => {
+        this.#checks.delete(check);
+        if (!error) return;
+        this.#pipelines.delete(wgsl);
+        this.#onError(`${label}: expected a shader that compiles, got ${error.message}`);
+      },
+      () => {
+        this.#checks.delete(check); // the device was lost, which is reported where that is noticed
+      },
+    );
+    this.#checks.add(check);
     return made;
+  }
+
+  /** Resolves when it is known whether the pipelines made so far are right. */
+  async checked(): Promise<void> {
+    await Promise.all(this.#checks);
   }
 
   #layout(inputs: number, outputs: number, uniform: boolean) {

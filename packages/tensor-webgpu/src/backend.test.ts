@@ -1,0 +1,218 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createWebgpuBackend, type Program, useWebgpu, type WebgpuBackend } from './index.ts';
+
+let backend: WebgpuBackend;
+beforeEach(async () => {
+  backend = await useWebgpu();
+});
+afterEach(() => backend.dispose());
+
+const values = async (x: tf.Tensor) => Array.from(await x.data());
+const ramp = (size: number, from = 0) => Float32Array.from({ length: size }, (_, i) => from + i);
+const memory = () => tf.memory() as tf.MemoryInfo & { numBytesInGPU: number; numBytesIdle: number };
+
+/** out[0] = in0[0] + … in WGSL that is right unless `wgsl` is given. */
+const sum = (inputs: number, program: Partial<Program> = {}): Program => ({
+  label: 'a sum',
+  wgsl: `${Array.from({ length: inputs }, (_, i) => `@group(0) @binding(${i}) var<storage, read> in${i}: array<f32>;`).join('\n')}
+@group(0) @binding(${inputs}) var<storage, read_write> out: array<f32>;
+@compute @workgroup_size(1) fn main() { out[0] = ${Array.from({ length: inputs }, (_, i) => `in${i}[0]`).join(' + ')}; }`,
+  workgroups: [1, 1, 1],
+  ...program,
+});
+const run = (program: Program, inputs: readonly tf.Tensor[]) =>
+  backend.run(program, inputs, [{ shape: [1], dtype: 'float32' }]);
+
+describe('values', () => {
+  test.each([1, 3, 64, 65, 257, 40_000])('%i of every dtype go up and come back', async (size) => {
+    const floats = tf.tensor1d(ramp(size, -0.5));
+    const integers = tf.tensor1d(Int32Array.from(ramp(size, -3)), 'int32');
+    const truths = tf.greater(floats, 1);
+    expect(await values(tf.neg(floats))).toEqual(Array.from(ramp(size, -0.5), (x) => -x));
+    expect(await tf.add(integers, tf.scalar(1, 'int32')).data()).toEqual(Int32Array.from(ramp(size, -2)));
+    expect(await truths.data()).toEqual(Uint8Array.from(ramp(size), (i) => (i > 1.5 ? 1 : 0)));
+    expect(await values(tf.logicalNot(tf.tensor1d([true, false, true], 'bool')))).toEqual([0, 1, 0]);
+  });
+
+  test('nothing at all', async () => {
+    const empty = tf.neg(tf.zeros([0, 3]));
+    expect(empty.shape).toEqual([0, 3]);
+    expect(await empty.data()).toEqual(new Float32Array(0));
+  });
+
+  test('small arrays are copied; what is read is the caller’s own', async () => {
+    const source = ramp(8);
+    const x = tf.tensor1d(source);
+    source.fill(9);
+    expect(await values(x)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    ((await x.data()) as Float32Array).fill(9);
+    expect(await values(tf.mul(x, 2))).toEqual([0, 2, 4, 6, 8, 10, 12, 14]);
+  });
+
+  test('shared memory, and a window on a larger array', async () => {
+    const shared = new Float32Array(new SharedArrayBuffer(400_000)).fill(2);
+    expect((await values(tf.sum(tf.tensor1d(shared))))[0]).toBe(200_000);
+    expect(await values(tf.neg(tf.tensor1d(ramp(200).subarray(100, 170))))).toEqual(
+      Array.from(ramp(70), (i) => -i - 100),
+    );
+  });
+
+  test('uploads into reused buffers do not overtake what still reads them', async () => {
+    for (const size of [100, 50_000]) {
+      const results: tf.Tensor[] = [];
+      for (let i = 0; i < 20; i++) results.push(tf.tidy(() => tf.mean(tf.tensor1d(new Float32Array(size).fill(i)))));
+      for (let i = 0; i < 20; i++) expect((await values(results[i]!))[0]).toBeCloseTo(i, 4);
+    }
+  });
+
+  test('strings and synchronous reads are refused with the cure', () => {
+    expect(() => tf.tensor(['a'])).toThrow('expected a float32, int32 or bool tensor, got string');
+    expect(() => tf.ones([2]).dataSync()).toThrow('`await tensor.data()`');
+  });
+});
+
+describe('memory', () => {
+  test('views share their data until the last is disposed', async () => {
+    const x = tf.neg(tf.tensor1d(ramp(6)));
+    const view = tf.reshape(x, [2, 3]);
+    expect(backend.refCount(x.dataId)).toBe(2);
+    x.dispose();
+    expect(await values(view)).toEqual([-0, -1, -2, -3, -4, -5]);
+    view.dispose();
+    expect(backend.refCount(view.dataId)).toBe(0);
+    expect(backend.disposeData(view.dataId)).toBe(true);
+  });
+
+  test('a training loop of 100 steps keeps nothing', async () => {
+    const optimizer = tf.train.sgd(0.05);
+    const weight = tf.variable(tf.ones([4, 1]));
+    const target = tf.tensor2d([1, -2, 3, 0.5], [4, 1]);
+    let seen = memory();
+    let loss = Number.POSITIVE_INFINITY;
+    for (let step = 0; step < 100; step++) {
+      const x = tf.tensor2d(
+        Float32Array.from({ length: 128 }, (_, i) => Math.sin(i * (step + 1))),
+        [32, 4],
+      );
+      const cost = optimizer.minimize(
+        () => tf.mean(tf.squaredDifference(tf.matMul(x, weight), tf.matMul(x, target))) as tf.Scalar,
+        true,
+      )!;
+      loss = (await cost.data())[0]!;
+      tf.dispose([cost, x]);
+      tf.tidy(() => void tf.mul(tf.scalar(step), weight)); // another constant each step
+      if (step === 20) seen = memory();
+    }
+    expect(loss).toBeLessThan(1e-3);
+    const { numTensors, numBytesInGPU, numBytesIdle } = memory();
+    expect({ numTensors, numBytesInGPU }).toEqual({ numTensors: seen.numTensors, numBytesInGPU: seen.numBytesInGPU });
+    expect(numBytesIdle - seen.numBytesIdle).toBeLessThanOrEqual(100 * 256);
+    optimizer.dispose();
+    weight.dispose();
+  });
+
+  test('buffers are reused; constants beyond the cache are not kept', async () => {
+    const large = () => tf.tidy(() => void tf.neg(tf.tensor1d(ramp(100_000))));
+    large();
+    const { numBytesIdle } = memory();
+    for (let i = 0; i < 5; i++) large();
+    expect(memory().numBytesIdle).toBe(numBytesIdle);
+    const kept = tf.scalar(0.1);
+    const first = tf.neg(kept);
+    for (let i = 0; i < 3000; i++) tf.tidy(() => void tf.neg(tf.scalar(i)));
+    expect(memory().numBytesIdle - numBytesIdle).toBeLessThan(3000 * 256);
+    expect((await values(tf.add(tf.neg(kept), first)))[0]).toBeCloseTo(-0.2, 6);
+  });
+});
+
+describe('what goes wrong', () => {
+  test('limits are checked before anything is dispatched', () => {
+    const x = tf.ones([1]);
+    const before = backend.numDataIds();
+    expect(() => run(sum(1, { workgroups: [65536, 1, 1] }), [x])).toThrow(
+      'a sum: expected at most 65535 workgroups a dimension, got [65536,1,1]',
+    );
+    const most = backend.device.limits.maxStorageBuffersPerShaderStage;
+    const inputs = Array.from({ length: most }, () => x);
+    expect(() => run(sum(most), inputs)).toThrow(`a sum: expected at most ${most} inputs and outputs`);
+    const elements = backend.facts.maxBindingBytes / 4 + 1;
+    expect(() => backend.run(sum(1), [x], [{ shape: [elements], dtype: 'float32' }])).toThrow(
+      /a sum: expected tensors of at most \d+ bytes on .*, got \[\d+\] of \d+ bytes; use smaller/,
+    );
+    expect(backend.numDataIds()).toBe(before);
+  });
+
+  test('a shader that does not compile: the next read names it, and says what the compiler says', async () => {
+    const wrong = sum(1, { label: 'a wrong kernel', wgsl: 'fn main( {' });
+    const [made] = run(wrong, [tf.ones([1])]);
+    await expect(backend.read(made!.dataId)).rejects.toThrow(
+      /^a wrong kernel: expected a shader .*error: expected '\)'/s,
+    );
+    await expect(backend.sync()).rejects.toThrow('create the backend again');
+    expect(() => tf.neg(tf.ones([2]))).toThrow('a wrong kernel');
+  });
+
+  test('a binding that does not fit the shader: the next read names the kernel', async () => {
+    const half = sum(1, { label: 'a half kernel', uniforms: new Uint32Array(1) });
+    const two = sum(2, { label: 'another kernel' });
+    const x = tf.ones([1]);
+    const [fine] = run(two, [x, x]);
+    expect(Array.from(await backend.read(fine!.dataId))).toEqual([2]);
+    const [made] = run({ ...half, wgsl: two.wgsl }, [x]); // two.wgsl is cached with two inputs
+    await expect(backend.read(made!.dataId)).rejects.toThrow(/a half kernel.*create the backend again/s);
+  });
+
+  test('a buffer that cannot be made', async () => {
+    const x = tf.neg(tf.ones([65]));
+    backend.device.createBuffer({ size: 2 ** 45, usage: 0x80 });
+    await expect(x.data()).rejects.toThrow(/^webgpu: .*exceeds.*create the backend again/s);
+  });
+
+  test('a lost device, then a new backend', async () => {
+    const x = tf.neg(tf.ones([100]));
+    const reading = x.data();
+    backend.device.destroy();
+    await expect(reading).rejects.toThrow(/the device was lost .*create the backend again/);
+    expect(() => tf.neg(x)).toThrow('the device was lost');
+    backend = await useWebgpu();
+    expect(await values(tf.neg(tf.ones([2])))).toEqual([-1, -1]);
+  });
+});
+
+describe('dispose', () => {
+  test('removes the registration, frees tensors quietly, does nothing the second time', async () => {
+    const x = tf.neg(tf.ones([100]));
+    const reading = x.data();
+    backend.dispose();
+    backend.dispose();
+    expect(tf.findBackend('slimsam-webgpu')).toBeNull();
+    await expect(reading).rejects.toThrow('expected a live backend, got one that was disposed');
+    await expect(backend.sync()).rejects.toThrow('disposed');
+    expect(() => backend.readSync()).toThrow('disposed');
+    x.dispose();
+  });
+
+  test('the same name again disposes the first; other names live side by side', async () => {
+    const first = backend;
+    backend = await useWebgpu();
+    await expect(first.sync()).rejects.toThrow('disposed');
+    const other = await useWebgpu({ name: 'other' });
+    expect(tf.getBackend()).toBe('other');
+    expect(await values(tf.add(tf.ones([3]), 1))).toEqual([2, 2, 2]);
+    other.dispose();
+    await tf.setBackend('slimsam-webgpu');
+    expect(await values(tf.add(tf.ones([3]), 2))).toEqual([3, 3, 3]);
+  });
+
+  test('an unregistered backend leaves the registered one alone', async () => {
+    const loose = await createWebgpuBackend();
+    loose.dispose();
+    expect(tf.findBackend('slimsam-webgpu')).toBe(backend);
+  });
+
+  test('no adapter: what to do', async () => {
+    const gpu = { requestAdapter: async () => null } as unknown as GPU;
+    await expect(useWebgpu({ gpu })).rejects.toThrow('expected an adapter, got none; install');
+  });
+});
