@@ -22,11 +22,18 @@ export function promptedLoss(weights: Weights, config: SamConfig, batch: Teacher
 }
 
 /** mIoU with one point on scenes from `seed` on: the mean within a scene, then over scenes. */
-export async function validate(weights: Weights, config: SamConfig, options: { scenes: number; seed: number }): Promise<number> {
+export async function validate(
+  weights: Weights,
+  config: SamConfig,
+  options: { scenes: number; seed: number },
+): Promise<number> {
   const predictor = createPredictor(weights, config);
   let total = 0;
   for (let i = 0; i < options.scenes; i++) {
-    const { image, annotations } = generateScene(options.seed + i, { width: config.imageSize, height: config.imageSize });
+    const { image, annotations } = generateScene(options.seed + i, {
+      width: config.imageSize,
+      height: config.imageSize,
+    });
     const embedded = predictor.embed(image);
     const points = annotations.map(({ point }) => [point]);
     const { masks, lowRes } = await predictor.predict(embedded, { points, multimask: false });

@@ -55,7 +55,9 @@ try {
     losses.push(loss);
     if (position.step % 10 === 0) {
       const mean = losses.slice(-50).reduce((sum, x) => sum + x, 0) / Math.min(50, losses.length);
-      console.log(`step ${position.step} of ${options.steps}  loss ${mean.toFixed(4)}  ${((performance.now() - since) / 1000).toFixed(0)} s`);
+      console.log(
+        `step ${position.step} of ${options.steps}  loss ${mean.toFixed(4)}  ${((performance.now() - since) / 1000).toFixed(0)} s`,
+      );
     }
     if (!epochDone) continue;
     const seconds = Math.round((performance.now() - since) / 1000);
@@ -65,9 +67,13 @@ try {
     [losses, since] = [[], performance.now()];
     await saveTraining(stateFile, state, { notes: curve });
     await saveWeights(`${options.out}/teacher.safetensors`, weights, { dtype: 'F16' });
-    const command = `npx tsx --conditions=@slimsam/source examples/train-teacher.ts ${process.argv.slice(2).join(' ')}`.trim();
+    const command =
+      `npx tsx --conditions=@slimsam/source examples/train-teacher.ts ${process.argv.slice(2).join(' ')}`.trim();
     await writeFileAtomic(`${options.out}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
-    await writeFileAtomic(`${options.out}/training.json`, `${JSON.stringify({ command, ...options, adapter, curve }, null, 2)}\n`);
+    await writeFileAtomic(
+      `${options.out}/training.json`,
+      `${JSON.stringify({ command, ...options, adapter, curve }, null, 2)}\n`,
+    );
   }
 } finally {
   close();

@@ -4,7 +4,7 @@
  * tfjs-core's Node entry carries no gradients, and its ES modules have extensionless imports that Node refuses, so
  * neither can be imported from plain Node. The bundle registers them in the registry that all copies of tfjs-core share.
  */
-import { rename } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -25,3 +25,7 @@ await build({
   logLevel: 'warning',
 });
 await rename(`${out}.tmp`, out);
+await writeFile(
+  out.replace(/js$/, 'd.ts'),
+  '/** Side effect only: registers the gradients of tfjs-core. */\nexport {};\n',
+);

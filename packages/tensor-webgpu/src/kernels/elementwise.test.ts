@@ -12,7 +12,8 @@ describe('unary', () => {
   const more = { cos: tf.cos, tan: tf.tan, softplus: tf.softplus, elu: tf.elu, selu: tf.selu, square: tf.square };
   const sharp = { neg: tf.neg, abs: tf.abs, sign: tf.sign, relu: tf.relu, relu6: tf.relu6, leaky };
   const steps = { floor: tf.floor, ceil: tf.ceil, round: tf.round, reciprocal: tf.reciprocal };
-  test.each(Object.entries({ ...smooth, ...more, ...sharp, ...steps }))('%s', async (_name, op) => {
+  const ops: Record<string, (x: tf.Tensor) => tf.Tensor> = { ...smooth, ...more, ...sharp, ...steps };
+  test.each(Object.entries(ops))('%s', async (_name, op) => {
     await expectSame(() => [op(spread([7, 13], { scale: 8 })), op(spread([], { seed: 3 })), op(spread([0, 3]))]);
   });
 
