@@ -4,7 +4,7 @@ import { erfFunction, powerFunction } from './elementwise.wgsl.ts';
 import { broadcastStrides, rowMajor, stridedMap, type WgslTypes } from './strided-map.ts';
 
 /** WGSL types at one place, with the type that the operands have themselves. */
-export interface OwnTypes extends WgslTypes {
+interface OwnTypes extends WgslTypes {
   readonly own: string;
   /** A constant of the uniform, such as `p.c0`, in that type. */
   readonly constant: (name: string) => string;

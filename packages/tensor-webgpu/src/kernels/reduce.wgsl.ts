@@ -3,7 +3,7 @@ import { linearDispatch, threads } from './dispatch.ts';
 import { fourTypes, oneType, type WgslTypes } from './strided-map.ts';
 
 /** WGSL types of one value or of four at once, and which of them is folded. */
-export interface FoldTypes extends WgslTypes {
+interface FoldTypes extends WgslTypes {
   readonly own: string;
 }
 

@@ -3,7 +3,7 @@ import type { WebgpuBackend } from '../backend.ts';
 import { linearDispatch, threads } from './dispatch.ts';
 
 /** An input that is read at `offset + sum(coordinate * stride)`; a stride of 0 repeats, a negative one reverses. */
-export interface StridedInput {
+interface StridedInput {
   readonly tensor: tf.TensorInfo;
   readonly strides: readonly number[];
   readonly offset?: number;
