@@ -24,7 +24,7 @@ import { tarFiles } from './setup/swiftshader.mjs';
 
 const names = readdirSync(path.join(root, 'packages'));
 /** What a tarball may hold. */
-const publicFile = /^(package[.]json|README[.]md|LICENSE|(dist|generated)\/.+(?<![.](test|spec))[.](js|d[.]ts))$/;
+const publicFile = /^(package[.]json|README[.]md|LICENSE|(dist|generated|fonts)\/.+(?<![.](test|spec))[.](js|d[.]ts))$/;
 
 /**
  * @param {string} program a name in node_modules/.bin, or a path

@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import type { Kernel } from './index.ts';
-import { type MatmulSpec, panelMatmul, tileMatmul } from './matmul.wgsl.ts';
+import { type MatmulSpec, panelMatmul, partsOfK, tileMatmul } from './matmul.wgsl.ts';
+import { addParts } from './reduce.ts';
+import { broadcastStrides, stridedMap } from './strided-map.ts';
 
 /** How to multiply: which operand is stored transposed, and an optional bias [N] that is added to every row. */
 export interface MatmulOptions {
@@ -33,31 +35,54 @@ export function matmul(
   const outerB = b.shape.slice(0, -2);
   const outer = tf.broadcast_util.assertAndGetBroadcastShape(outerA, outerB);
   const batch = tf.util.sizeFromShape(outer);
-  const batchA = tf.util.sizeFromShape(outerA);
-  const batchB = tf.util.sizeFromShape(outerB);
-  if ((batchA !== 1 && batchA !== batch) || (batchB !== 1 && batchB !== batch)) {
-    throw new Error(
-      `matmul: expected equal leading dimensions or one of them to be 1, got [${a.shape}] and [${b.shape}]`,
-    );
-  }
   const shape = [...outer, M, N];
   if (batch * M * N === 0 || K === 0) return backend.makeTensor(new Float32Array(batch * M * N), shape, 'float32');
+  const [batchA, batchB] = [tf.util.sizeFromShape(outerA), tf.util.sizeFromShape(outerB)];
+  if (batchA !== 1 && batchA !== batch)
+    return repeated(backend, a, outer, (whole) => matmul(backend, whole, b, options));
+  if (batchB !== 1 && batchB !== batch)
+    return repeated(backend, b, outer, (whole) => matmul(backend, a, whole, options));
   // one weight matrix for a whole batch of rows is one larger matmul
   const fold = batchB === 1 && batchA === batch && !transposeA;
-  const sizes = fold ? { M: batch * M, batch: 1 } : { M, batch };
+  const sizes = { N, K, ...(fold ? { M: batch * M, batch: 1 } : { M, batch }) };
+  const parts = bias ? 1 : partsOfK(sizes);
   const spec: MatmulSpec = {
     ...sizes,
-    N,
-    K,
     transposeA,
     transposeB,
     broadcastA: batchA === 1,
     broadcastB: batchB === 1,
     bias: bias !== undefined,
+    parts,
   };
   const panels = backend.facts.isCpu && backend.facts.subgroupSize === 8;
   const program = panels ? panelMatmul(spec) : tileMatmul(spec);
-  return backend.run(program, bias ? [a, b, bias] : [a, b], [{ shape, dtype: 'float32' }])[0]!;
+  const inputs = bias ? [a, b, bias] : [a, b];
+  if (parts === 1) return backend.run(program, inputs, [{ shape, dtype: 'float32' }])[0]!;
+  const partial = backend.run(program, inputs, [{ shape: [parts, ...shape], dtype: 'float32' }])[0]!;
+  const total = addParts(backend, partial);
+  backend.disposeData(partial.dataId);
+  return total;
+}
+
+/** Runs `use` on `x` with its leading dimensions broadcast to `outer`. */
+function repeated(
+  backend: WebgpuBackend,
+  x: tf.TensorInfo,
+  outer: readonly number[],
+  use: (whole: tf.TensorInfo) => tf.TensorInfo,
+): tf.TensorInfo {
+  const shape = [...outer, ...x.shape.slice(-2)];
+  const whole = stridedMap(backend, {
+    label: 'BroadcastTo',
+    inputs: [{ tensor: x, strides: broadcastStrides(x.shape, shape) }],
+    shape,
+    dtype: x.dtype,
+    value: ([v]) => v!,
+  });
+  const made = use(whole);
+  backend.disposeData(whole.dataId);
+  return made;
 }
 
 function lastTwo(shape: readonly number[], transposed: boolean): [number, number] {

@@ -1,4 +1,5 @@
 import type { Program } from '../program.ts';
+import { linearDispatch } from './dispatch.ts';
 
 /** The sizes of C[b, M, N] = A[b, M, K] B[b, K, N] (+ bias[N]), and how A and B are stored. */
 export interface MatmulSpec {
@@ -14,6 +15,51 @@ export interface MatmulSpec {
   readonly broadcastA: boolean;
   readonly broadcastB: boolean;
   readonly bias: boolean;
+  /** How many workgroups share the sum over K; with more than one, C is [parts, b, M, N] and still to be added. */
+  readonly parts: number;
+}
+
+const partUnit = 128; // parts of K are multiples of it, and so of every K block
+
+/** How many parts of K keep the cores busy when C has only few tiles; below 2048 the second pass costs more (measured on lavapipe). */
+export function partsOfK({ M, N, K, batch }: Pick<MatmulSpec, 'M' | 'N' | 'K' | 'batch'>): number {
+  const tiles = Math.ceil(M / tile) * Math.ceil(N / tile) * batch;
+  if (tiles >= 4 || K < 2048) return 1;
+  const units = Math.ceil(K / partUnit);
+  const each = Math.ceil(units / Math.min(Math.ceil(8 / tiles), Math.floor(K / 512)));
+  return Math.ceil(units / each); // none is empty
+}
+
+interface Grid {
+  readonly gridX: number;
+  readonly gridY: number;
+  /** Rows of C a workgroup. */
+  readonly rows: number;
+  /** How much of K is taken at a time. */
+  readonly kBlock: number;
+}
+
+const sizes = `struct Sizes { M: u32, N: u32, K: u32, rows: u32, strideA: u32, strideB: u32, strideC: u32, kBlock: u32,
+  gridX: u32, gridY: u32, batch: u32, partK: u32, groups: u32, row: u32, unused0: u32, unused1: u32 };`;
+
+/** WGSL: which tile of C and which part of K is this workgroup's; the grid is one line, folded where it gets long. */
+const place = `let index = group.x + group.y * p.row;
+  if (index >= p.groups) { return; }
+  let tileX = index % p.gridX; let tileY = (index / p.gridX) % p.gridY;
+  let slice = index / (p.gridX * p.gridY); let b = slice % p.batch;
+  let baseA = b * p.strideA; let baseB = b * p.strideB; let baseC = slice * p.strideC;
+  let startK = (slice / p.batch) * p.partK; let endK = min(startK + p.partK, p.K);`;
+
+function launch(spec: MatmulSpec, { gridX, gridY, rows, kBlock }: Grid): Pick<Program, 'workgroups' | 'uniforms'> {
+  const { M, N, K, batch, parts } = spec;
+  const groups = gridX * gridY * batch * parts;
+  const { workgroups, row } = linearDispatch(groups, 1);
+  const partK = Math.ceil(K / partUnit / parts) * partUnit;
+  const strides = [spec.broadcastA ? 0 : M * K, spec.broadcastB ? 0 : K * N, M * N];
+  return {
+    workgroups,
+    uniforms: new Uint32Array([M, N, K, rows, ...strides, kBlock, gridX, gridY, batch, partK, groups, row, 0, 0]),
+  };
 }
 
 const lanes = 8;
@@ -33,25 +79,15 @@ export function panelMatmul(spec: MatmulSpec): Program {
   const kBlock = K <= 32 ? 32 : K <= 64 ? 64 : 128;
   const vectorA = !transposeA && K % 4 === 0;
   const vectorB = transposeB ? K % 4 === 0 : N % 4 === 0;
-  const vectorC = N % 4 === 0;
   const gridX = Math.ceil(N / panelColumns);
   let gridY = 1;
   while (gridX * gridY * batch < 8 && M / (gridY * 2) >= 48) gridY *= 2;
   const rows = Math.ceil(M / gridY);
+  const step = Math.min(kBlock, Math.ceil(K / 4) * 4);
   return {
     label: `matmul-panel${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
-    wgsl: panelText({ kBlock, vectorA, vectorB, vectorC, transposeA, transposeB, bias: spec.bias }),
-    workgroups: [gridX, Math.ceil(M / rows), batch],
-    uniforms: new Uint32Array([
-      M,
-      N,
-      K,
-      rows,
-      spec.broadcastA ? 0 : M * K,
-      spec.broadcastB ? 0 : K * N,
-      M * N,
-      Math.min(kBlock, Math.ceil(K / 4) * 4),
-    ]),
+    wgsl: panelText({ kBlock, vectorA, vectorB, vectorC: N % 4 === 0, transposeA, transposeB, bias: spec.bias }),
+    ...launch(spec, { gridX, gridY: Math.ceil(M / rows), rows, kBlock: step }),
   };
 }
 
@@ -79,7 +115,7 @@ function panelText(spec: PanelText): string {
       : `subgroupBroadcast(a${gather}, ${k % perGather}u)`;
   };
   return `enable subgroups;
-struct Sizes { M: u32, N: u32, K: u32, rows: u32, strideA: u32, strideB: u32, strideC: u32, kBlock: u32 };
+${sizes}
 @group(0) @binding(0) var<storage, read> A: array<${vectorA ? 'vec4f' : 'f32'}>;
 @group(0) @binding(1) var<storage, read> B: array<${vectorB ? 'vec4f' : 'f32'}>;
 ${bias ? `@group(0) @binding(2) var<storage, read> bias: array<${vectorC ? 'vec4f' : 'f32'}>;` : ''}
@@ -88,18 +124,18 @@ ${bias ? `@group(0) @binding(2) var<storage, read> bias: array<${vectorC ? 'vec4
 var<private> panel: array<vec4f, ${kBlock * vectors + vectors}>;
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  ${place}
   let lastColumn = (p.N + 3u) / 4u - 1u;
-  let baseA = group.z * p.strideA; let baseB = group.z * p.strideB; let baseC = group.z * p.strideC;
-  let firstRow = group.y * p.rows; let endRow = min(firstRow + p.rows, p.M);
-  let column = group.x * ${lanes * vectors}u + lane;
+  let firstRow = tileY * p.rows; let endRow = min(firstRow + p.rows, p.M);
+  let column = tileX * ${lanes * vectors}u + lane;
   ${times(vectors, (j) => `let own${j} = column + ${j * lanes}u; let column${j} = min(own${j}, lastColumn);`)}
-  for (var k0 = 0u; k0 < p.K; k0 += p.kBlock) {
+  for (var k0 = startK; k0 < endK; k0 += p.kBlock) {
     ${packing(spec)}
-    let last = k0 + p.kBlock >= p.K;
+    ${bias ? 'let last = k0 + p.kBlock >= endK;' : ''}
     for (var row = firstRow; row < endRow; row++) {
       ${times(gathers, (g) => gatherA(spec, g, perGather))}
       ${times(vectors, (j) => `let at${j} = ${vectorC ? `(baseC + row * p.N) / 4u + column${j}` : `baseC + row * p.N + column${j} * 4u`}; var sum${j} = vec4f();`)}
-      if (k0 > 0u) { ${times(vectors, (j) => `sum${j} = ${vectorC ? `C[at${j}]` : loadC(j)};`, ' ')} }
+      if (k0 > startK) { ${times(vectors, (j) => `sum${j} = ${vectorC ? `C[at${j}]` : loadC(j)};`, ' ')} }
       ${times(kBlock, (k) => `let x${k} = vec4f(${source(k)}); ${times(vectors, (j) => `sum${j} = fma(x${k}, panel[${k * vectors + j}], sum${j});`, ' ')}`)}
       ${times(vectors, (j) => `panel[${kBlock * vectors + j}] = sum${j};`, ' ')}
       ${times(
@@ -115,7 +151,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 }`;
 }
 
-/** Packs \`kBlock\` rows of B; the loop's bound is read at run time so that the compiler does not unroll it. */
+/** Packs `kBlock` rows of B; the loop's bound is read at run time so that the compiler does not unroll it. */
 function packing({ vectorB, transposeB }: PanelText): string {
   const column = (j: number, e: number) => `min(column${j} * 4u + ${e}u, p.N - 1u)`;
   if (!transposeB) {
@@ -163,18 +199,17 @@ const depth = 16; // of K at a time
 
 /** Workgroup-memory matmul for GPUs: 64 x 64 tiles of C, 16 x 16 threads with 4 x 4 sums each. */
 export function tileMatmul(spec: MatmulSpec): Program {
-  const { M, N, K, batch, transposeA, transposeB } = spec;
+  const { M, N, transposeA, transposeB } = spec;
   return {
     label: `matmul-tile${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
     wgsl: tileText(spec),
-    workgroups: [Math.ceil(N / tile), Math.ceil(M / tile), batch],
-    uniforms: new Uint32Array([M, N, K, 0, spec.broadcastA ? 0 : M * K, spec.broadcastB ? 0 : K * N, M * N, 0]),
+    ...launch(spec, { gridX: Math.ceil(N / tile), gridY: Math.ceil(M / tile), rows: tile, kBlock: depth }),
   };
 }
 
 function tileText({ transposeA, transposeB, bias }: Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias'>): string {
   const sum = (i: number) => `sum${i}`;
-  return `struct Sizes { M: u32, N: u32, K: u32, unused0: u32, strideA: u32, strideB: u32, strideC: u32, unused1: u32 };
+  return `${sizes}
 @group(0) @binding(0) var<storage, read> A: array<f32>;
 @group(0) @binding(1) var<storage, read> B: array<f32>;
 ${bias ? '@group(0) @binding(2) var<storage, read> bias: array<f32>;' : ''}
@@ -191,16 +226,16 @@ fn valueB(base: u32, k: u32, column: u32) -> f32 {
   return B[base + ${transposeB ? 'column * p.K + k' : 'k * p.N + column'}];
 }
 @compute @workgroup_size(16, 16)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) index: u32) {
-  let baseA = group.z * p.strideA; let baseB = group.z * p.strideB; let baseC = group.z * p.strideC;
-  let row0 = group.y * ${tile}u; let column0 = group.x * ${tile}u;
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) thread: u32) {
+  ${place}
+  let row0 = tileY * p.rows; let column0 = tileX * ${tile}u;
   ${times(4, (i) => `var ${sum(i)} = vec4f();`, ' ')}
-  for (var k0 = 0u; k0 < p.K; k0 += ${depth}u) {
-    for (var i = index; i < ${depth * tile}u; i += 256u) {
+  for (var k0 = startK; k0 < endK; k0 += p.kBlock) {
+    for (var i = thread; i < ${depth * tile}u; i += 256u) {
       ${transposeA ? `let k = i / ${tile}u; let row = i % ${tile}u;` : `let row = i / ${depth}u; let k = i % ${depth}u;`}
       tileA[k * ${tile + 1}u + row] = valueA(baseA, row0 + row, k0 + k);
     }
-    for (var i = index; i < ${(depth * tile) / 4}u; i += 256u) {
+    for (var i = thread; i < ${(depth * tile) / 4}u; i += 256u) {
       let k = i / ${tile / 4}u; let column = column0 + (i % ${tile / 4}u) * 4u;
       tileB[i] = vec4f(${times(4, (e) => `valueB(baseB, k0 + k, column + ${e}u)`, ', ')});
     }

@@ -55,6 +55,12 @@ function fold(backend: WebgpuBackend, x: tf.TensorInfo, sizes: Sizes, how: Fold)
   return rest;
 }
 
+/** [parts, ...] to [...], adding. */
+export function addParts(backend: WebgpuBackend, x: tf.TensorInfo): tf.TensorInfo {
+  const [length, ...shape] = x.shape as [number, ...number[]];
+  return { ...fold(backend, x, { outer: 1, length, inner: sizeOf(shape) }, sum), shape };
+}
+
 const sizeOf = (shape: readonly number[]): number => tf.util.sizeFromShape([...shape]);
 
 /** Folds any axes; axes that are not neighbours are brought together by a transpose. */
