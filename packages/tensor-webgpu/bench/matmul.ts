@@ -51,6 +51,8 @@ for (const size of cases) {
     const there = await measure(size, 1);
     peer = ` | cpu ${rate(there)} GFLOP/s | ${(there / here).toFixed(0)} times`;
   }
-  console.log(`${M}x${N}x${K}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''} | ${rate(here)} GFLOP/s ${here.toFixed(2)} ms${peer}`);
+  console.log(
+    `${M}x${N}x${K}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''} | ${rate(here)} GFLOP/s ${here.toFixed(2)} ms${peer}`,
+  );
 }
 backend.dispose();
