@@ -1,4 +1,4 @@
-import { type LossParts, maskLoss } from '@slimsam/distill';
+import { type FocalOptions, type LossParts, maskLoss } from '@slimsam/distill';
 import { generateScene, maskIou } from '@slimsam/eval';
 import { createPredictor, decodeMasks, encodeImage, encodePrompts, type SamConfig } from '@slimsam/vit';
 import type { Weights } from '@slimsam/weights';
@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { TeacherBatch } from './teacher-batches.ts';
 
 /** SAM's training loss for a batch of images, each with several prompts. */
-export function promptedLoss(weights: Weights, config: SamConfig, batch: TeacherBatch): LossParts {
+export function promptedLoss(weights: Weights, config: SamConfig, batch: TeacherBatch, focal: FocalOptions): LossParts {
   const { embedding } = encodeImage(weights, config, batch.images);
   const [B, C, h, w] = embedding.shape;
   const prompts = batch.targets.shape[0] / B;
@@ -18,7 +18,7 @@ export function promptedLoss(weights: Weights, config: SamConfig, batch: Teacher
     dense,
     multimask: batch.multimask,
   });
-  return maskLoss({ logits: masks, scores, targets: batch.targets });
+  return maskLoss({ logits: masks, scores, targets: batch.targets }, focal);
 }
 
 /** mIoU with one point on scenes from `seed` on: the mean within a scene, then over scenes. */

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { adam, loadTraining, saveTraining, train, warmupCosine } from '@slimsam/distill';
+import { adam, type FocalOptions, loadTraining, saveTraining, train, warmupCosine } from '@slimsam/distill';
 import { adamStep } from '@slimsam/tensor-webgpu/ops';
 import { initSam } from '@slimsam/vit';
 import { saveWeights, writeFileAtomic } from '@slimsam/weights';
@@ -27,6 +27,10 @@ const options = new Command('train-teacher')
   .parse()
   .opts<{ steps: number; batch: number; prompts: number; scenes: number; seed: number; every: number; out: string }>();
 
+// While no mask has formed, SAM's focal loss holds every pixel at 'outside' and dice has no gradient: 300 steps reach an mIoU of
+// 0.00, with a cross entropy 0.36.
+const focalAt = (step: number): FocalOptions => (step < 1000 ? { gamma: 0, alpha: 0.5, weight: 4 } : {});
+
 const stop = new AbortController();
 process.once('SIGINT', () => stop.abort(new Error('stopped; the same command goes on from the last checkpoint')));
 const { adapter, close } = await openBackend('webgpu');
@@ -42,7 +46,7 @@ try {
   for await (const { position, loss, epochDone, weights, state } of train<TeacherBatch>({
     weights: saved?.state.weights ?? initSam(config, sizes, { seed: options.seed }),
     trainable: (name) => !name.includes('gaussian'),
-    loss: ({ weights, batch }) => promptedLoss(weights, config, batch),
+    loss: ({ weights, batch }, { step }) => promptedLoss(weights, config, batch, focalAt(step)),
     optimizer: adam({ step: adamStep, weightDecay: 0.02 }),
     learningRate: warmupCosine({ peak: 1e-3, warmup: 200, steps: options.steps }),
     epochs: Math.ceil(options.steps / perEpoch),
@@ -61,7 +65,7 @@ try {
     }
     if (!epochDone) continue;
     const seconds = Math.round((performance.now() - since) / 1000);
-    const miou = await validate(weights, config, { scenes: 24, seed: 900_000_000 });
+    const miou = await validate(weights, config, { scenes: 16, seed: 900_000_000 });
     curve.push({ step: position.step, loss: losses.reduce((sum, x) => sum + x, 0) / losses.length, miou, seconds });
     console.log(`step ${position.step}  validation mIoU ${miou.toFixed(4)} with one point`);
     [losses, since] = [[], performance.now()];

@@ -3,7 +3,7 @@ export { type Best, type BestKeeper, keepBest } from './best.ts';
 export { type DistillOptions, distill, type Forward, type Model } from './distill.ts';
 export { type Plateau, type PlateauState, plateau, warmupCosine } from './learning-rate.ts';
 export type { LossParts, Position } from './loss.ts';
-export { type MaskPrediction, maskLoss } from './mask-loss.ts';
+export { type FocalOptions, type MaskPrediction, maskLoss } from './mask-loss.ts';
 export { shuffledBatches } from './shuffled-batches.ts';
 export {
   type BottleneckTaps,

@@ -11,15 +11,26 @@ export interface MaskPrediction {
   readonly targets: tf.Tensor3D;
 }
 
+/** The focal part of {@link maskLoss}. */
+export interface FocalOptions {
+  /** Weight of the pixels inside; those outside have 1 - alpha. */
+  readonly alpha?: number;
+  /** The power of 1 - p_t; 0 makes it a cross entropy. */
+  readonly gamma?: number;
+  /** Of the focal part in the total, where dice and IoU have 1. */
+  readonly weight?: number;
+}
+
 /**
  * SAM's training loss: 20 focal + dice of the best of the M masks of a prompt, and the squared error of the predicted IoU of all
  * (Segment Anything, appendix A). The best is the one with the least 20 focal + dice; means are taken over prompts.
  *
- * focal = mean of -alpha_t (1 - p_t)^2 log p_t with alpha 0.25; dice = 1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1); p = sigmoid(logits).
+ * focal = mean of -alpha_t (1 - p_t)^gamma log p_t (alpha 0.25, gamma 2); dice = 1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1); p = sigmoid(logits).
  *
  * @throws when the shapes disagree
  */
-export function maskLoss({ logits, scores, targets }: MaskPrediction): LossParts {
+export function maskLoss({ logits, scores, targets }: MaskPrediction, options: FocalOptions = {}): LossParts {
+  const { alpha = 0.25, gamma = 2, weight = 20 } = options;
   const [N, M, h, w] = logits.shape;
   if (targets.shape.join() !== [N, h, w].join() || scores.shape.join() !== [N, M].join()) {
     throw new Error(
@@ -32,11 +43,12 @@ export function maskLoss({ logits, scores, targets }: MaskPrediction): LossParts
   const both = tf.mul(p, t);
   const crossEntropy = tf.sub(tf.softplus(x), tf.mul(x, t));
   const missed = tf.sub(tf.add(p, t), tf.mul(both, 2)); // 1 - p_t = p + t - 2 p t
-  const alpha = tf.sub(0.75, tf.mul(t, 0.5)); // 0.25 inside, 0.75 outside
-  const focal = tf.mean(tf.mul(tf.mul(crossEntropy, tf.square(missed)), alpha), 2); // [N, M]
+  const share = tf.add(tf.mul(t, 2 * alpha - 1), 1 - alpha); // alpha inside, 1 - alpha outside
+  const surprise = gamma === 0 ? crossEntropy : tf.mul(crossEntropy, tf.pow(missed, gamma));
+  const focal = tf.mean(tf.mul(surprise, share), 2); // [N, M]
   const overlap = tf.add(tf.mul(tf.sum(both, 2), 2), 1);
   const dice = tf.sub(1, tf.div(overlap, tf.add(tf.add(tf.sum(p, 2), tf.sum(t, 2)), 1))); // [N, M]
-  const choice = constant(tf.add(tf.mul(focal, 20), dice), best); // [N, M]
+  const choice = constant(tf.add(tf.mul(focal, weight), dice), best); // [N, M]
   const parts = {
     focal: tf.div(tf.sum(tf.mul(focal, choice)), N) as tf.Scalar,
     dice: tf.div(tf.sum(tf.mul(dice, choice)), N) as tf.Scalar,
@@ -47,7 +59,7 @@ export function maskLoss({ logits, scores, targets }: MaskPrediction): LossParts
       ),
     ) as tf.Scalar,
   };
-  return { total: tf.addN([tf.mul(parts.focal, 20), parts.dice, parts.iou]) as tf.Scalar, parts };
+  return { total: tf.addN([tf.mul(parts.focal, weight), parts.dice, parts.iou]) as tf.Scalar, parts };
 }
 
 /** 1 for the least of each row, 0 for the others: [N, M]. */
