@@ -1,120 +1,84 @@
 /** Compresses the small SAM in examples/teacher on a folder of JPEG files, evaluates it and writes a report. */
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { generateScenes } from '@slimsam/eval';
-import { parseSamConfig, preprocess, readImageFolder } from '@slimsam/vit';
+import { parseSamConfig } from '@slimsam/vit';
 import { disposeWeights, loadWeights, saveWeights, writeFileAtomic } from '@slimsam/weights';
-import { SingleBar } from 'cli-progress';
-import { Command, Option } from 'commander';
 import pc from 'picocolors';
-import { backends, openBackend } from './backend.ts';
-import { compressSam, pruneBottleneck, pruneEmbedding } from './compress-sam.ts';
+import { alignBottleneck, alignEmbedding, stepsOf } from './align-sam.ts';
+import { openBackend } from './backend.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
-import { naturalNumber, positiveInteger, pruningRatio } from './options.ts';
+import { phases } from './phases.ts';
+import { pruneBottleneck, pruneEmbedding, scored } from './prune-sam.ts';
+import { quickstartOptions } from './quickstart-options.ts';
 import { report } from './quickstart-report.ts';
+import { fingerprint, readImages } from './recipe.ts';
 
-const options = new Command('quickstart')
-  .description('compresses a small SAM by the SlimSAM recipe')
-  .option('--images <folder>', 'JPEG files to train on, without labels (default: synthetic scenes are made)')
-  .option('--ratio <share>', 'of the channels to remove', pruningRatio, 0.5)
-  .option('--epochs <n>', 'of each stage', positiveInteger, 10)
-  .addOption(new Option('--backend <name>', 'what computes').choices([...backends]).default('webgpu'))
-  .option('--seed <n>', 'of scenes, noise and order', naturalNumber, 1)
-  .option('--out <folder>', 'where the results go', 'out/quickstart')
-  .option('--strict', 'an image that cannot be decoded is an error')
-  .parse()
-  .opts<{
-    images?: string;
-    ratio: number;
-    epochs: number;
-    backend: string;
-    seed: number;
-    out: string;
-    strict?: boolean;
-  }>();
-
+const options = quickstartOptions();
+const { out, ratio, epochs, seed } = options;
 const stop = new AbortController();
-process.once('SIGINT', () => stop.abort(new Error('stopped')));
+process.once('SIGINT', () => stop.abort(new Error('stopped; the same command goes on after the last epoch')));
 const { signal } = stop;
-const seconds: Record<string, number> = {};
-
-/** Runs one phase with a bar on a terminal, or a line elsewhere; its seconds go into the results. */
-async function phase<T>(name: string, total: number, run: (tick: (done: number) => void) => Promise<T>): Promise<T> {
-  const start = performance.now();
-  const bar = process.stderr.isTTY
-    ? new SingleBar({ format: `${name.padEnd(20)} {bar} {value}/{total}  {eta} s left` })
-    : undefined;
-  bar?.start(total, 0);
-  try {
-    return await run((done) => bar?.update(done));
-  } finally {
-    bar?.stop();
-    seconds[name] = (performance.now() - start) / 1000;
-    if (!bar) console.log(`${name}: ${seconds[name]!.toFixed(1)} s`);
-  }
-}
+const { run, seconds } = phases();
 
 let close = () => {};
 try {
   const backend = await openBackend(options.backend);
   close = backend.close;
   console.log(`computing on ${pc.bold(backend.adapter)}`);
-  const teacherFolder = new URL('teacher/', import.meta.url).pathname;
+  const teacherFolder = fileURLToPath(new URL('teacher/', import.meta.url));
   const config = parseSamConfig(JSON.parse(await readFile(`${teacherFolder}config.json`, 'utf8')));
   const { weights: teacher } = await loadWeights(`${teacherFolder}teacher.safetensors`);
-  await mkdir(options.out, { recursive: true });
-  const [folder, testFolder] = [options.images ?? `${options.out}/images`, `${options.out}/test`];
-  const scenes = (where: string, count: number, seed: number, name: string) =>
-    phase(name, count, async (tick) => {
+  await mkdir(out, { recursive: true });
+  const scenes = (name: string, folder: string, count: number, seed: number) =>
+    run(name, count, async (tick) => {
       let made = 0;
-      await generateScenes({ folder: where, count, seed, size: config.imageSize, signal, onScene: () => tick(++made) });
+      await generateScenes({ folder, count, seed, size: config.imageSize, signal, onScene: () => tick(++made) });
+      return folder;
     });
-  if (!options.images) await scenes(folder, 96, 7_000_000 + options.seed, 'make images');
-  await scenes(testFolder, 40, 8_000_000, 'make test scenes');
-  const images: Float32Array[] = [];
-  let skipped = 0;
-  const onSkip = (path: string, error: Error) => console.warn(`skipped ${++skipped}: ${path} (${error.message})`);
-  for await (const { image } of readImageFolder(folder, { strict: options.strict ?? false, onSkip, signal })) {
-    const { pixels } = preprocess(image, config);
-    images.push((await pixels.data()) as Float32Array);
-    pixels.dispose();
-  }
+  const folder = options.images ?? (await scenes('make images', `${out}/images`, 96, 7_000_000 + seed * 1000));
+  const { images, skipped } = await readImages(folder, { config, signal, strict: options.strict });
+  const testFolder = await scenes('make test scenes', `${out}/test`, options.tests, 8_000_000);
 
-  const recipe = { ...options, config, images, signal };
+  // SlimSAM: prune the embedding, align the bottleneck, prune the bottleneck, align the embedding
+  const recipe = { config, images, ratio, epochs, seed, signal };
+  const mark = await fingerprint(teacher, recipe);
   const curves: [number, number][][] = [[], []];
-  const half = await pruneEmbedding(teacher, { ...recipe, onStep: () => {} });
-  const pruned = await pruneBottleneck(half, { ...recipe, onStep: () => {} });
-  const slim = await phase('compress', 100, (tick) =>
-    compressSam(teacher, {
-      ...recipe,
-      onStep: ({ stage, step, steps, loss }) => {
-        curves[stage - 1]!.push([step, loss]);
-        tick(Math.round((50 * step) / steps) + 50 * (stage - 1));
-      },
-    }),
+  const training = (stage: 1 | 2, tick: (done: number) => void) => ({
+    checkpoint: `${out}/stage${stage}.training.safetensors`,
+    fingerprint: mark,
+    onStep(step: number, loss: number) {
+      curves[stage - 1]!.push([step, loss]);
+      tick(step);
+    },
+  });
+  const [scores, steps] = [Math.min(scored, images.length), stepsOf(recipe)];
+  const narrow = await run('prune the embedding', scores, (tick) => pruneEmbedding(teacher, recipe, tick));
+  const pruned = await run('both, untrained', scores, (tick) => pruneBottleneck(narrow, recipe, tick));
+  const stage1 = await run('align the bottleneck', steps, (tick) =>
+    alignBottleneck(narrow, teacher, recipe, training(1, tick)),
   );
+  const half = await run('prune the bottleneck', scores, (tick) => pruneBottleneck(stage1, recipe, tick));
+  const slim = await run('align the embedding', steps, (tick) =>
+    alignEmbedding(half, { original: teacher, previous: stage1 }, recipe, training(2, tick)),
+  );
+
   const models = { teacher, pruned, slim };
   const results: Record<string, Evaluation> = {};
   for (const [name, weights] of Object.entries(models)) {
     let done = 0;
-    results[name] = await phase(`evaluate ${name}`, 40, (tick) =>
+    results[name] = await run(`evaluate ${name}`, options.tests, (tick) =>
       evaluate(weights, config, { folder: testFolder, signal, onImage: () => tick(++done) }),
     );
   }
-  await saveWeights(`${options.out}/slim.safetensors`, slim);
-  await writeFileAtomic(`${options.out}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
-  const facts = {
-    ...results,
-    seconds,
-    adapter: backend.adapter,
-    images: images.length,
-    skipped,
-    ratio: options.ratio,
-    epochs: options.epochs,
-    seed: options.seed,
-  };
-  await writeFileAtomic(`${options.out}/results.json`, `${JSON.stringify(facts, null, 2)}\n`);
-  await report({ folder: options.out, testFolder, config, models, results, curves, adapter: backend.adapter });
-  for (const weights of [half, ...Object.values(models)]) disposeWeights(weights);
+  const { adapter } = backend;
+  const facts = { ...results, seconds, adapter, images: images.length, skipped, ratio, epochs, seed };
+  await saveWeights(`${out}/slim.safetensors`, slim);
+  await writeFileAtomic(`${out}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
+  await writeFileAtomic(`${out}/results.json`, `${JSON.stringify(facts, null, 2)}\n`);
+  await report({ folder: out, testFolder, config, models, results, curves, adapter });
+  for (const stage of [1, 2]) await rm(`${out}/stage${stage}.training.safetensors`);
+  for (const weights of [narrow, stage1, half, ...Object.values(models)]) disposeWeights(weights);
 } catch (error) {
   console.error(pc.red((error as Error).message));
   process.exitCode = 1;
