@@ -36,9 +36,9 @@ try {
       await generateScenes({ folder, count, seed, size: config.imageSize, signal, onScene: () => tick(++made) });
       return folder;
     });
-  const folder = options.images ?? (await scenes('make images', `${out}/images`, 96, 7_000_000 + seed * 1000));
+  const folder = options.images ?? (await scenes('make images', `${out}/images-${seed}`, 96, 7_000_000 + seed));
   const { images, skipped } = await readImages(folder, { config, signal, strict: options.strict });
-  const testFolder = await scenes('make test scenes', `${out}/test`, options.tests, 8_000_000);
+  const testFolder = await scenes('make test scenes', `${out}/test-${options.tests}`, options.tests, 8_000_000);
 
   // SlimSAM: prune the embedding, align the bottleneck, prune the bottleneck, align the embedding
   const recipe = { config, images, ratio, epochs, seed, signal };

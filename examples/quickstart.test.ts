@@ -1,0 +1,115 @@
+import { spawn } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { generateScenes } from '@slimsam/eval';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+let work = '';
+const at = (...names: string[]): string => path.join(work, ...names);
+
+beforeAll(async () => {
+  work = mkdtempSync(path.join(tmpdir(), 'slimsam-quickstart-'));
+  mkdirSync(at('empty'));
+  writeFileSync(at('file'), '');
+  await generateScenes({ folder: at('photos'), count: 5, seed: 1 });
+  truncateSync(at('photos', 'sa_2.jpg'), 2000);
+});
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+interface Run {
+  readonly env?: Record<string, string>;
+  /** Ctrl-C as soon as the output has this. */
+  readonly stopAt?: RegExp;
+}
+
+/** Runs the quickstart as a user would. */
+function quickstart(options: string[], { env, stopAt }: Run = {}): Promise<{ code: number | null; output: string }> {
+  const program = ['--conditions=@slimsam/source', '--import', 'tsx', 'examples/quickstart.ts'];
+  const child = spawn(process.execPath, [...program, ...options], { cwd: root, env: { ...process.env, ...env } });
+  let output = '';
+  let stopped = false;
+  const hear = (text: Buffer) => {
+    output += text;
+    if (!stopped && stopAt?.test(output)) stopped = child.kill('SIGINT');
+  };
+  child.stdout.on('data', hear);
+  child.stderr.on('data', hear);
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, output }));
+  });
+}
+
+test.each([
+  ['a missing folder', ['--images', 'nowhere'], /expected a folder, got .*nowhere/],
+  ['an empty folder', ['--images', 'empty'], /expected images .* in '.*empty', got 0/],
+  [
+    'a truncated JPEG, strictly',
+    ['--images', 'photos', '--strict'],
+    /expected an image that can be decoded.*sa_2[.]jpg/,
+  ],
+  ['a ratio of 1', ['--ratio', '1'], /--ratio.*'1' is invalid. expected a number in \[0, 1\)/],
+  ['no epochs', ['--epochs', '0'], /--epochs.*expected a positive integer/],
+  ['an unknown option', ['--rato', '0.5'], /unknown option '--rato'/],
+  ['an unknown backend', ['--backend', 'cuda'], /'cuda' is invalid. Allowed choices are webgpu, cpu, tfjs-node-gpu/],
+  ['a file in the place of the results', ['--out', 'file'], /EEXIST.*file/],
+])('%s is one clear error', async (_name, options, message) => {
+  const paths = options.map((word) => (existsSync(at(word)) || word === 'nowhere' ? at(word) : word));
+  const out = options.includes('--out') ? [] : ['--out', at('failed')];
+  const { code, output } = await quickstart([...paths, ...out]);
+  expect(output).toMatch(message);
+  expect(output).not.toMatch(/^\s+at /m);
+  expect(code).toBe(1);
+  expect(existsSync(at('failed')) ? readdirSync(at('failed')) : []).toEqual([]);
+});
+
+test('no adapter is one clear error', async () => {
+  const none = at('none.json');
+  const { code, output } = await quickstart(['--out', at('failed')], {
+    env: { VK_ICD_FILENAMES: none, VK_DRIVER_FILES: none, SLIMSAM_ADAPTER: 'lavapipe' },
+  });
+  expect(output).toMatch(/expected an adapter, got none; install/);
+  expect(output).not.toMatch(/[.]ts:/);
+  expect(code).toBe(1);
+});
+
+test('stopped by Ctrl-C in stage 2 it goes on, and everything is written', async () => {
+  const options = ['--images', at('photos'), '--epochs', '2', '--tests', '2', '--out', at('out')];
+  const first = await quickstart(options, { stopAt: /prune the bottleneck: / });
+  expect(first.output).toMatch(/stopped; the same command goes on/);
+  expect(first.code).toBe(1);
+  expect(readdirSync(at('out')).filter((name) => !/^(test-2|stage[12][.]training[.]safetensors)$/.test(name))).toEqual(
+    [],
+  );
+
+  const second = await quickstart(options);
+  expect(second.output).toMatch(/skipped 1: .*sa_2[.]jpg/);
+  expect(second.output).toMatch(/going on after epoch 2 of 2: .*stage1/);
+  expect(second.code).toBe(0);
+  const written = readdirSync(at('out'));
+  expect(written).toEqual(expect.arrayContaining(['slim.safetensors', 'config.json', 'results.json', 'report.html']));
+  expect(written.filter((name) => /training|tmp/.test(name))).toEqual([]);
+  expect(written.filter((name) => name.endsWith('.png')).length).toBeGreaterThan(2);
+  const results = JSON.parse(readFileSync(at('out', 'results.json'), 'utf8'));
+  for (const model of ['teacher', 'pruned', 'slim']) {
+    const { params, macs, macsWithAttention, miou, latencyMs } = results[model];
+    expect([params, macs, macsWithAttention, latencyMs].every((value) => value > 0)).toBe(true);
+    expect(miou).toBeGreaterThanOrEqual(0);
+    expect(miou).toBeLessThanOrEqual(1);
+  }
+  expect(results.slim.params).toBeLessThan(0.4 * results.teacher.params);
+  expect(results).toMatchObject({ images: 4, skipped: 1, ratio: 0.5, epochs: 2, seed: 1, adapter: expect.any(String) });
+  expect(results.seconds['align the embedding']).toBeGreaterThan(0);
+}, 600_000);
