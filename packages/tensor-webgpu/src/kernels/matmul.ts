@@ -15,7 +15,7 @@ export interface MatmulOptions {
 /**
  * [..., M, K] x [..., K, N] -> [..., M, N], broadcasting the leading dimensions.
  *
- * @throws when the inner sizes differ
+ * @throws when the inner sizes differ, or a or b is not float32
  */
 export function matmul(
   backend: WebgpuBackend,
@@ -31,12 +31,19 @@ export function matmul(
       `matmul: expected inner sizes to agree, got [${a.shape}]${transposeA ? '^T' : ''} x [${b.shape}]${transposeB ? '^T' : ''}`,
     );
   }
+  if (a.dtype !== 'float32' || b.dtype !== 'float32') {
+    throw new Error(
+      `matmul: expected float32, got ${a.dtype} [${a.shape}] x ${b.dtype} [${b.shape}]; cast with tf.cast`,
+    );
+  }
   const outerA = a.shape.slice(0, -2);
   const outerB = b.shape.slice(0, -2);
   const outer = tf.broadcast_util.assertAndGetBroadcastShape(outerA, outerB);
   const batch = tf.util.sizeFromShape(outer);
   const shape = [...outer, M, N];
-  if (batch * M * N === 0 || K === 0) return backend.makeTensor(new Float32Array(batch * M * N), shape, 'float32');
+  const elements = batch * M * N;
+  if (elements > 0 && K === 0 && bias) return broadcastTo(backend, bias, shape);
+  if (elements === 0 || K === 0) return backend.makeTensor(new Float32Array(elements), shape, 'float32');
   const [batchA, batchB] = [tf.util.sizeFromShape(outerA), tf.util.sizeFromShape(outerB)];
   if (batchA !== 1 && batchA !== batch)
     return repeated(backend, a, outer, (whole) => matmul(backend, whole, b, options));
@@ -72,17 +79,20 @@ function repeated(
   outer: readonly number[],
   use: (whole: tf.TensorInfo) => tf.TensorInfo,
 ): tf.TensorInfo {
-  const shape = [...outer, ...x.shape.slice(-2)];
-  const whole = stridedMap(backend, {
+  const whole = broadcastTo(backend, x, [...outer, ...x.shape.slice(-2)]);
+  const made = use(whole);
+  backend.disposeData(whole.dataId);
+  return made;
+}
+
+function broadcastTo(backend: WebgpuBackend, x: tf.TensorInfo, shape: readonly number[]): tf.TensorInfo {
+  return stridedMap(backend, {
     label: 'BroadcastTo',
     inputs: [{ tensor: x, strides: broadcastStrides(x.shape, shape) }],
     shape,
     dtype: x.dtype,
     value: ([v]) => v!,
   });
-  const made = use(whole);
-  backend.disposeData(whole.dataId);
-  return made;
 }
 
 function lastTwo(shape: readonly number[], transposed: boolean): [number, number] {
