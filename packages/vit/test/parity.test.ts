@@ -67,6 +67,8 @@ describe('prompt encoder and mask decoder', () => {
     };
   };
 
+  const everyEighth = (x: tf.Tensor) => tf.stridedSlice(x, [0, 0, 0, 0], x.shape, [1, 1, 8, 8]);
+
   it.each(['point', 'points', 'box', 'points_box', 'points_mask', 'mask'])('decodes %s', async (mix) => {
     const { sparse, dense } = encodePrompts(tiny.weights, tinyConfig, promptsOf(mix));
     expect(sparse.shape).toEqual(tiny.io[`${mix}.sparse`]!.shape);
@@ -82,11 +84,13 @@ describe('prompt encoder and mask decoder', () => {
       const reference = tiny.io[`${mix}.${name}.iou_predictions`]!;
       expect(scores.shape).toEqual(reference.shape);
       const values = await scores.data();
-      for (const [i, value] of reference.data.entries()) expect(values[i]).toBeCloseTo(value, 3);
+      // within 5e-5, and the predictions for three masks span 0.4 and more
+      for (const [i, value] of reference.data.entries()) expect(values[i]).toBeCloseTo(value, 4);
       const logits = `${mix}.${name}.masks_logits`;
-      if (!tiny.io[logits]) continue; // the fixture keeps two of the twelve
       const large = upsampleMasks(masks, { inputSize: [98, 128], originalSize: [90, 117], imageSize: 128 });
-      expect(await relativeError(large, tiny, logits)).toBeLessThan(1e-3);
+      // of ten of the twelve the fixture keeps every 8th row and column
+      const [reduced, kept] = tiny.io[logits] ? [large, logits] : [everyEighth(large), `${logits}_every_8th`];
+      expect(await relativeError(reduced, tiny, kept)).toBeLessThan(1e-3);
     }
   });
 
