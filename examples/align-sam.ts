@@ -89,6 +89,13 @@ function split(images: readonly Float32Array[]): { seen: Float32Array[]; held: F
   return { seen, held: held.length > 0 ? held : seen };
 }
 
+/** What a checkpoint says of its run. */
+interface Notes {
+  readonly fingerprint: string;
+  /** [step, loss] */
+  readonly curve: [number, number][];
+}
+
 async function align<T extends string>(
   recipe: Recipe,
   { checkpoint, fingerprint, onStep }: Training,
@@ -97,7 +104,10 @@ async function align<T extends string>(
   const { config, epochs, seed, signal } = recipe;
   const { seen, held } = split(recipe.images);
   const found = existsSync(checkpoint) ? await loadTraining(checkpoint) : undefined;
-  const saved = found?.notes === fingerprint ? found : undefined;
+  const notes = found?.notes as Notes | undefined;
+  const saved = notes?.fingerprint === fingerprint ? found : undefined;
+  const curve = saved ? notes!.curve : [];
+  for (const point of curve) onStep(...point);
   if (saved) console.log(`going on after epoch ${saved.state.position.epoch} of ${epochs}: ${checkpoint}`);
   const rate = plateau({ learningRate: 1e-3, patience: how.patience, from: saved?.plateau });
   const keeper = keepBest(saved?.best);
@@ -117,12 +127,14 @@ async function align<T extends string>(
       resume: saved?.state,
       signal,
     })) {
+      curve.push([position.step, loss]);
       onStep(position.step, loss);
       if (!epochDone) continue;
       const metric = -(await embeddingError(weights, how.teachers.original.weights, { ...recipe, images: held }));
       rate.feed(metric);
       keeper.offer(metric, weights);
-      await saveTraining(checkpoint, state, { best: keeper.best, plateau: rate.state(), notes: fingerprint });
+      const notes: Notes = { fingerprint, curve };
+      await saveTraining(checkpoint, state, { best: keeper.best, plateau: rate.state(), notes });
     }
     return Object.fromEntries(Object.entries(keeper.best!.weights).map(([name, weight]) => [name, tf.clone(weight)]));
   } finally {

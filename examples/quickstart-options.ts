@@ -20,7 +20,7 @@ export function quickstartOptions(): QuickstartOptions {
     .description('compresses a small SAM by the SlimSAM recipe')
     .option('--images <folder>', 'JPEG files to train on, without labels (default: synthetic scenes are made)')
     .option('--ratio <share>', 'of the channels to remove', pruningRatio, 0.5)
-    .option('--epochs <n>', 'of each stage', positiveInteger, 10)
+    .option('--epochs <n>', 'of each stage', positiveInteger, 8)
     .option('--tests <n>', 'scenes to evaluate on', positiveInteger, 40)
     .addOption(new Option('--backend <name>', 'what computes').choices([...backends]).default('webgpu'))
     .option('--seed <n>', 'of scenes, noise and order', naturalNumber, 1)

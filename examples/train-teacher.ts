@@ -4,8 +4,9 @@
  *     npx tsx --conditions=@slimsam/source examples/train-teacher.ts
  */
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { copyFile, mkdir } from 'node:fs/promises';
 import { adam, loadTraining, saveTraining, train, warmupCosine } from '@slimsam/distill';
+import { writeReport } from '@slimsam/eval';
 import { adamStep } from '@slimsam/tensor-webgpu/ops';
 import { initSam } from '@slimsam/vit';
 import { saveWeights, writeFileAtomic } from '@slimsam/weights';
@@ -78,6 +79,14 @@ try {
       `${options.out}/training.json`,
       `${JSON.stringify({ command, ...options, adapter, curve }, null, 2)}\n`,
     );
+    const plots = (['miou', 'loss'] as const).map((y) => ({
+      title: y === 'miou' ? 'mIoU with one point on unseen scenes' : 'Training loss',
+      x: 'step',
+      y: y === 'miou' ? 'mIoU' : 'loss',
+      curves: [{ name: y, points: curve.map((at) => [at.step, at[y]] as const) }],
+    }));
+    const { pictures } = await writeReport({ folder: 'out/teacher', title: 'Teacher', plots });
+    for (const [i, name] of ['miou', 'loss'].entries()) await copyFile(pictures[i]!, `${options.out}/${name}.png`);
   }
 } finally {
   close();

@@ -1,0 +1,41 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { generateScene, maskIou } from '@slimsam/eval';
+import { createPredictor, parseSamConfig } from '@slimsam/vit';
+import { loadWeights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { expect, test } from 'vitest';
+import { openBackend } from './backend.ts';
+
+const file = (name: string): string => fileURLToPath(new URL(`teacher/${name}`, import.meta.url));
+
+/** The teacher's masks of every object of some scenes, one point each. */
+async function masksOn(name: string, seeds: number[]): Promise<Uint8Array[]> {
+  const { close } = await openBackend(name);
+  const config = parseSamConfig(JSON.parse(await readFile(file('config.json'), 'utf8')));
+  const { weights } = await loadWeights(file('teacher.safetensors'));
+  const predictor = createPredictor(weights, config);
+  const all: Uint8Array[] = [];
+  for (const seed of seeds) {
+    const { image, annotations } = generateScene(seed, { width: config.imageSize, height: config.imageSize });
+    const points = annotations.map(({ point }) => [point]);
+    const embedded = predictor.embed(image);
+    const { masks, lowRes } = await predictor.predict(embedded, { points, multimask: false });
+    all.push(...masks.map(([mask]) => mask!));
+    tf.dispose([embedded.embedding, lowRes]);
+  }
+  tf.dispose(Object.values(weights));
+  close();
+  return all;
+}
+
+test('the teacher gives the same masks on WebGPU and on tfjs-backend-cpu', async () => {
+  const seeds = [1, 2, 3, 4, 5, 6].map((i) => 910_000_000 + i);
+  const ours = await masksOn('webgpu', seeds);
+  const theirs = await masksOn('cpu', seeds);
+  const ious = ours.map((mask, i) => maskIou(mask, theirs[i]!));
+  expect(ious.length).toBeGreaterThan(15);
+  expect(ours.filter((mask) => mask.some((on) => on === 1)).length).toBeGreaterThan(ious.length / 2);
+  // float32 sums in another order move logits by about 1e-5: only pixels that close to the edge may differ
+  expect(ious.reduce((sum, iou) => sum + iou, 0) / ious.length).toBeGreaterThanOrEqual(0.999);
+});
