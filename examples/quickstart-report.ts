@@ -50,7 +50,8 @@ export async function report(inputs: {
     plots: curves.map((points, i) => ({
       title: i === 0 ? 'Stage 1: bottleneck aligning' : 'Stage 2: embedding aligning',
       x: 'step',
-      y: 'loss',
+      y: 'loss (its terms change between epochs)',
+      logarithmic: true,
       curves: [{ name: 'loss', points }],
     })),
     overlays,

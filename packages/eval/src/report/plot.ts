@@ -46,7 +46,12 @@ function specOf(plot: ReportPlot): TopLevelSpec {
         scale: { zero: false, nice: false },
         axis: { grid: false },
       },
-      y: { field: 'y', type: 'quantitative', title: plot.y, scale: { zero: false } },
+      y: {
+        field: 'y',
+        type: 'quantitative',
+        title: plot.y,
+        scale: { zero: false, type: plot.logarithmic ? 'log' : 'linear' },
+      },
       color: {
         field: 'name',
         type: 'nominal',

@@ -122,6 +122,8 @@ test('rows and masks of a wrong size are refused before anything is written; a s
     "'table', row 1: expected 2 cells, got 1",
   );
   const wrong = { ...overlay(), masks: [{ label: 'slim', mask: new Uint8Array(3) }] };
+  const zero = { title: 'zero', x: 'x', y: 'y', logarithmic: true, curves: [{ name: 'a', points: [[0, 0]] as const }] };
+  await expect(writeReport({ ...base, plots: [zero] })).rejects.toThrow("'zero': expected values above 0");
   await expect(writeReport({ ...base, overlays: [wrong] })).rejects.toThrow(
     "'Scene 4', mask 'slim': expected 64 x 96 = 6144 pixels, got 3",
   );

@@ -13,7 +13,7 @@ import { slug } from './text.ts';
  * `overlay-1-….png`). The page is written last.
  *
  * @returns the paths
- * @throws when a table's row has not one cell a column, a mask has not the size of its image, a file cannot be written, or the signal aborts
+ * @throws when a table's row has not one cell a column, a mask has not the size of its image, a logarithmic plot a value of 0 or less, a file cannot be written, or the signal aborts
  */
 export async function writeReport(
   report: Report & { /** Made where missing. */ readonly folder: string; readonly signal?: AbortSignal },
@@ -48,7 +48,12 @@ export async function writeReport(
   return { page: file, pictures };
 }
 
-function check({ tables = [], overlays = [] }: Report): void {
+function check({ tables = [], plots = [], overlays = [] }: Report): void {
+  for (const { title, logarithmic, curves } of plots) {
+    const wrong = logarithmic && curves.flatMap(({ points }) => points).find(([, y]) => y <= 0);
+    if (wrong)
+      throw new Error(`writeReport: '${title}': expected values above 0 on a logarithmic axis, got ${wrong[1]}`);
+  }
   for (const { title = 'table', columns, rows } of tables) {
     rows.forEach((row, i) => {
       if (row.length === columns.length) return;
