@@ -1,5 +1,5 @@
 import { meanIou, measureLatency, readSa1b } from '@slimsam/eval';
-import { countMacs } from '@slimsam/prune';
+import { countMacs, countParameters } from '@slimsam/prune';
 import { createPredictor, decodeImage, encoderCosts, type SamConfig } from '@slimsam/vit';
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
@@ -19,11 +19,9 @@ export async function evaluate(
   config: SamConfig,
   options: { folder: string; signal: AbortSignal; onImage: () => void },
 ): Promise<Evaluation> {
-  const encoder = Object.entries(weights).filter(([name]) => name.startsWith('image_encoder.'));
-  const params = encoder.reduce((sum, [, weight]) => sum + weight.size, 0);
   const { miou } = await meanIou({
     images: readSa1b(options.folder, { signal: options.signal }),
-    predict: async (imagePath, points) => (await masksAt(weights, config, { imagePath, points })).map((mask) => mask),
+    predict: async (imagePath, points) => masksAt(weights, config, { imagePath, points }),
     signal: options.signal,
     onImage: options.onImage,
   });
@@ -38,6 +36,7 @@ export async function evaluate(
     },
     { warmup: 2, repeats: 9, signal: options.signal },
   );
+  const params = countParameters(weights, { prefix: 'image_encoder.' });
   return { params, ...countMacs(weights, encoderCosts(weights, config)), miou, latencyMs: median };
 }
 

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { InvalidArgumentError } from 'commander';
 
 /** Parses an option that counts something. */
@@ -11,6 +12,18 @@ export function positiveInteger(text: string): number {
 export function naturalNumber(text: string): number {
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('expected a whole number, 0 or more.');
+  return value;
+}
+
+/** Parses a folder: relative to where the user is, also when npm runs the program from the repository's root. */
+export function folderPath(text: string): string {
+  return path.resolve(process.env.INIT_CWD ?? '.', text);
+}
+
+/** Parses a seed; the upper bound keeps the sets of scenes of all programs apart. */
+export function seedNumber(text: string): number {
+  const value = naturalNumber(text);
+  if (value >= 1_000_000) throw new InvalidArgumentError('expected less than 1,000,000.');
   return value;
 }
 

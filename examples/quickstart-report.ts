@@ -13,8 +13,9 @@ export async function report(inputs: {
   results: Readonly<Record<string, Evaluation>>;
   curves: readonly (readonly [number, number])[][];
   adapter: string;
+  signal: AbortSignal;
 }): Promise<void> {
-  const { folder, config, models, results, curves, adapter } = inputs;
+  const { folder, config, models, results, curves, adapter, signal } = inputs;
   const columns = ['model', 'encoder parameters', 'MACs, M', 'with attention, M', 'mIoU, one point', 'latency, ms'];
   const rows = Object.entries(results).map(([name, r]) => [
     name,
@@ -30,7 +31,7 @@ export async function report(inputs: {
   );
   console.log(table.toString());
   const overlays: ReportOverlay[] = [];
-  for await (const { imagePath, annotations } of readSa1b(inputs.testFolder)) {
+  for await (const { imagePath, annotations } of readSa1b(inputs.testFolder, { signal })) {
     if (overlays.length === 4) break;
     const largest = annotations.reduce((a, b) => (b.area > a.area ? b : a));
     const point = largest.pointCoords[0] as [number, number];
@@ -44,9 +45,10 @@ export async function report(inputs: {
   }
   const { page } = await writeReport({
     folder,
+    signal,
     title: 'SlimSAM quickstart',
     summary: `A small SAM compressed by pruning and distillation, on ${adapter}. mIoU is on scenes that no model was trained on.`,
-    tables: [{ columns, rows }],
+    tables: [{ title: 'Costs and quality', columns, rows }],
     plots: curves.map((points, i) => ({
       title: i === 0 ? 'Stage 1: bottleneck aligning' : 'Stage 2: embedding aligning',
       x: 'step',

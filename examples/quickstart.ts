@@ -17,7 +17,9 @@ import { fingerprint, readImages } from './recipe.ts';
 const options = quickstartOptions();
 const { out, ratio, epochs, seed } = options;
 const stop = new AbortController();
-process.once('SIGINT', () => stop.abort(new Error('stopped; the same command goes on after the last epoch')));
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(name, () => stop.abort(new Error('stopped; the same command goes on after the last epoch')));
+}
 const { signal } = stop;
 const { run, seconds } = phases();
 
@@ -37,12 +39,14 @@ try {
       return folder;
     });
   const folder = options.images ?? (await scenes('make images', `${out}/images-${seed}`, 96, 7_000_000 + seed));
-  const { images, skipped } = await readImages(folder, { config, signal, strict: options.strict });
+  const { images, skipped } = await run('read images', 1, () =>
+    readImages(folder, { config, signal, strict: options.strict }),
+  );
   const testFolder = await scenes('make test scenes', `${out}/test-${options.tests}`, options.tests, 8_000_000);
 
   // SlimSAM: prune the embedding, align the bottleneck, prune the bottleneck, align the embedding
   const recipe = { config, images, ratio, epochs, seed, signal };
-  const mark = await fingerprint(teacher, recipe);
+  const mark = await fingerprint(teacher, recipe, backend.adapter);
   const curves: [number, number][][] = [[], []];
   const training = (stage: 1 | 2, tick: (done: number) => void) => ({
     checkpoint: `${out}/stage${stage}.training.safetensors`,
@@ -76,7 +80,7 @@ try {
   await saveWeights(`${out}/slim.safetensors`, slim);
   await writeFileAtomic(`${out}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
   await writeFileAtomic(`${out}/results.json`, `${JSON.stringify(facts, null, 2)}\n`);
-  await report({ folder: out, testFolder, config, models, results, curves, adapter });
+  await report({ folder: out, testFolder, config, models, results, curves, adapter, signal });
   for (const stage of [1, 2]) await rm(`${out}/stage${stage}.training.safetensors`);
   for (const weights of [narrow, stage1, half, ...Object.values(models)]) disposeWeights(weights);
 } catch (error) {

@@ -34,8 +34,9 @@ export async function readImages(
 }
 
 /** A hash of everything that a run's weights depend on: only an equal run may go on from another's checkpoints. */
-export async function fingerprint(teacher: Weights, { config, images, ratio, epochs, seed }: Recipe): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify({ config, ratio, epochs, seed }));
+export async function fingerprint(teacher: Weights, recipe: Recipe, adapter: string): Promise<string> {
+  const { config, images, ratio, epochs, seed } = recipe;
+  const hash = createHash('sha256').update(JSON.stringify({ config, ratio, epochs, seed, adapter }));
   for (const image of images) hash.update(image);
   for (const [name, weight] of Object.entries(teacher)) hash.update(name).update(await weight.data<'float32'>());
   return hash.digest('hex');
@@ -45,8 +46,11 @@ export async function fingerprint(teacher: Weights, { config, images, ratio, epo
 export function* oneByOne(images: readonly Float32Array[], config: SamConfig): Generator<tf.Tensor4D> {
   for (const image of images) {
     const batch = stacked([image], config);
-    yield batch;
-    batch.dispose();
+    try {
+      yield batch;
+    } finally {
+      batch.dispose();
+    }
   }
 }
 

@@ -49,7 +49,8 @@ export function teacherBatches(
     return made;
   };
   return (step) => {
-    const random = xoroshiro128plus(seed * 7_919 + step);
+    const random = xoroshiro128plus(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(step + 1, 0x85ebca6b));
+    for (let i = 0; i < 8; i++) random.next(); // a 32-bit seed fills a quarter of the state: the first outputs are poor
     const kind = kinds[step % kinds.length]!;
     const images = new Float32Array(batchSize * 3 * size * size);
     const targets = new Float32Array(batchSize * prompts * cells * cells);

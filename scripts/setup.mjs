@@ -15,6 +15,8 @@ import { runCommand } from './setup/run-command.mjs';
 const { argv } = process;
 const separator = argv.indexOf('--');
 const command = separator === -1 ? [] : argv.slice(separator + 1);
+/** Commands that compute elsewhere, or not at all. */
+const adapterless = / (--help|-h|--backend[ =](cpu|tfjs-node-gpu))( |$)/;
 const unknown = argv.slice(2, separator === -1 ? undefined : separator);
 
 try {
@@ -22,7 +24,9 @@ try {
   if (separator !== -1 && command.length === 0) throw new Error("setup: expected a command after '--', got none");
   checkNode(process.versions.node);
   ensureDependencies();
-  const { name, env } = ensureAdapter();
+  const { name, env } = adapterless.test(command.join(' '))
+    ? { name: 'none asked for', env: process.env }
+    : ensureAdapter();
   say(`WebGPU adapter: ${name}`);
   if (command.length > 0) await runCommand(command, env);
 } catch (error) {

@@ -24,7 +24,8 @@ import { tarFiles } from './setup/swiftshader.mjs';
 
 const names = readdirSync(path.join(root, 'packages'));
 /** What a tarball may hold. */
-const publicFile = /^(package[.]json|README[.]md|LICENSE|(dist|generated|fonts)\/.+(?<![.](test|spec))[.](js|d[.]ts))$/;
+const publicFile =
+  /^(package[.]json|README[.]md|LICENSE|(dist|generated)\/.+(?<![.](test|spec))[.](js|d[.]ts)|fonts\/[^/]+[.](ttf|txt))$/;
 
 /**
  * @param {string} program a name in node_modules/.bin, or a path
@@ -38,7 +39,7 @@ function run(program, parameters, cwd) {
     const child = spawn(existsSync(binary) ? binary : program, parameters, {
       cwd,
       stdio: ['ignore', 'pipe', 'pipe'],
-      shell: process.platform === 'win32',
+      shell: process.platform === 'win32' && program !== process.execPath,
     });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes) => (output += bytes));

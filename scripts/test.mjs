@@ -46,7 +46,7 @@ function run([program = '', ...parameters], env) {
       cwd: root,
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, ...env },
-      shell: process.platform === 'win32',
+      shell: process.platform === 'win32' && program !== process.execPath,
     });
     child.once('error', (error) => {
       console.error(error.message);

@@ -31,7 +31,7 @@ export function ensureDependencies() {
   if (installed(record)) return;
   say('npm install (about a minute)');
   rmSync(record, { force: true });
-  const { status, error } = spawnSync('npm', ['install', '--no-fund', '--no-audit'], {
+  const { status, error } = spawnSync('npm', ['install', '--no-fund', '--no-audit', '--include=dev'], {
     cwd: root,
     stdio: ['ignore', 2, 2],
     shell: process.platform === 'win32',

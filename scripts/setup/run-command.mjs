@@ -31,11 +31,12 @@ function withBinaries(env) {
  * @throws {Error} when the program cannot be started
  */
 export async function runCommand(command, env) {
-  const [program = '', ...parameters] = command;
+  const [first = '', ...parameters] = command;
+  const program = first === 'node' ? process.execPath : first;
   const child = spawn(program, parameters, {
     stdio: 'inherit',
     env: withBinaries(env),
-    shell: process.platform === 'win32', // node_modules/.bin holds .cmd files there
+    shell: process.platform === 'win32' && first !== 'node', // node_modules/.bin holds .cmd files there
   });
   let last = Number.NEGATIVE_INFINITY;
   const forward = (/** @type {NodeJS.Signals} */ signal) => {

@@ -1,9 +1,8 @@
 import { type Axes, type Dimension, dims, type Member, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
-import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { axisParts, dimensionOf, presentAxes, product } from './axis.ts';
 import { type Criterion, criteria } from './criteria.ts';
+import { uniformFrom } from './random.ts';
 
 export interface ImportanceOptions {
   /** A name from `criteria`, or your own. */
@@ -35,8 +34,7 @@ export async function importance(options: ImportanceOptions): Promise<Record<str
     throw new Error(`importance: expected one of the criteria ${known}, got '${String(options.criterion)}'`);
   }
   const table = dims(presentAxes(axes, weights), weights);
-  const generator = xoroshiro128plus(seed);
-  const random = (): number => uniformFloat64(generator);
+  const random = uniformFrom(seed);
   const members = dimensions.map((name) => {
     const found = dimensionOf(table, name, 'importance').members.filter((member) =>
       scored(member.weight, weights[member.weight]!.shape),

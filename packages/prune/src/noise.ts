@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
-import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
+import { uniformFrom } from './random.ts';
 
 export type Distribution = 'normal' | 'uniform' | 'laplace';
 
@@ -35,16 +34,10 @@ export function noise(shape: readonly number[], options: NoiseOptions): tf.Tenso
   if (draw === undefined) {
     throw new Error(`noise: expected one of ${Object.keys(draws).join(', ')}, got '${distribution}'`);
   }
-  const generator = xoroshiro128plus(seed);
-  const uniform = (): number => uniformFloat64(generator);
+  const uniform = uniformFrom(seed);
   const values = new Float32Array(shape.reduce((total, size) => total * size, 1));
   for (let i = 0; i < values.length; i++) values[i] = sigma * draw(uniform);
   return tf.tensor(values, [...shape]);
-}
-
-/** The disturbed target f(x) + n [same shape] (SlimSAM eq. 4). */
-export function disturbed(target: tf.Tensor, options: NoiseOptions): tf.Tensor {
-  return tf.tidy(() => tf.add(target, noise(target.shape, options)));
 }
 
 /**

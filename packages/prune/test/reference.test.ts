@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { disposeWeights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
-import { averageHeads, importance, normalise, prune, select } from '../src/index.ts';
+import { importance, prune, select } from '../src/index.ts';
+import { averageHeads, normalise } from '../src/select.ts';
 import { depth, expected, heads, relativeError, splitAxes, tensors, values } from './fixture.ts';
 
 beforeAll(async () => {

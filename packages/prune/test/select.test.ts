@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { normalise, select } from '../src/index.ts';
+import { select } from '../src/index.ts';
+import { normalise } from '../src/select.ts';
 
 const rising = (size: number): Float32Array => Float32Array.from({ length: size }, (_, i) => i + 1);
 

@@ -1,6 +1,6 @@
 import { dataUri, type Tile } from './overlay.ts';
 import { colours, type Report, type ReportTable } from './report.ts';
-import { escapeMarkup, formatNumbers } from './text.ts';
+import { columnTexts, escapeMarkup } from './text.ts';
 
 const style = `
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b212c; --muted: #5d6675; --grid: #e6e8ec; }
@@ -55,26 +55,16 @@ ${overlays.map((overlay, i) => `<h2>${escapeMarkup(overlay.title)}</h2>\n${overl
 }
 
 function tableMarkup({ title, columns, rows, note }: ReportTable): string {
-  const columnTexts = columns.map((_, i) => textsOf(rows.map((row) => row[i]!)));
+  const cells = columnTexts(columns, rows);
   const cell = (tag: 'th' | 'td', text: string, i: number) =>
-    `<${tag}${columnTexts[i]!.numbers ? ' class="number"' : ''}>${escapeMarkup(text)}</${tag}>`;
-  const lines = rows.map((_, r) => `<tr>${columnTexts.map(({ texts }, i) => cell('td', texts[r]!, i)).join('')}</tr>`);
+    `<${tag}${cells[i]!.numbers ? ' class="number"' : ''}>${escapeMarkup(text)}</${tag}>`;
+  const lines = rows.map((_, r) => `<tr>${cells.map(({ texts }, i) => cell('td', texts[r]!, i)).join('')}</tr>`);
   return `${title ? `<h2>${escapeMarkup(title)}</h2>\n` : ''}<div class="scroll"><table>
 <thead><tr>${columns.map((name, i) => cell('th', name, i)).join('')}</tr></thead>
 <tbody>
 ${lines.join('\n')}
 </tbody>
 </table></div>${note ? `\n<p class="note">${escapeMarkup(note)}</p>` : ''}`;
-}
-
-/** A column's texts; one that has a number is a column of numbers, to the right. */
-function textsOf(cells: readonly (string | number)[]): { texts: string[]; numbers: boolean } {
-  const numbers = cells.filter((cell) => typeof cell === 'number');
-  const formatted = formatNumbers(numbers);
-  return {
-    texts: cells.map((cell) => (typeof cell === 'number' ? formatted.shift()! : cell)),
-    numbers: numbers.length > 0,
-  };
 }
 
 function overlayMarkup(tiles: readonly Tile[]): string {

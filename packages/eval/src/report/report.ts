@@ -15,7 +15,7 @@ export interface ReportPlot {
   /** Names of the axes. */
   readonly x: string;
   readonly y: string;
-  /** The y axis by powers of ten; all values must be above 0. */
+  /** The y axis by powers of ten; a value of 0 or less leaves a gap. */
   readonly logarithmic?: boolean;
   /** Points [x, y] in order; what is not finite leaves a gap; more than 400 points are averaged to 400. */
   readonly curves: readonly { readonly name: string; readonly points: readonly (readonly [number, number])[] }[];

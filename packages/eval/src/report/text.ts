@@ -23,3 +23,25 @@ export function formatNumbers(values: readonly number[]): string[] {
   const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
   return values.map((value) => value.toLocaleString('en-US', digits));
 }
+
+/** A column's texts; one that has a number is a column of numbers, to the right. */
+export interface ColumnTexts {
+  readonly texts: readonly string[];
+  readonly numbers: boolean;
+}
+
+/** The texts of a table, column by column. */
+export function columnTexts(
+  columns: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): readonly ColumnTexts[] {
+  return columns.map((_, i) => {
+    const cells = rows.map((row) => row[i]!);
+    const numbers = cells.filter((cell) => typeof cell === 'number');
+    const formatted = formatNumbers(numbers);
+    return {
+      texts: cells.map((cell) => (typeof cell === 'number' ? formatted.shift()! : cell)),
+      numbers: numbers.length > 0,
+    };
+  });
+}

@@ -6,19 +6,20 @@ import { page } from './page.ts';
 import { plotForPage, plotPicture } from './plot.ts';
 import { rasterise } from './raster.ts';
 import type { Report } from './report.ts';
+import { tablePicture } from './table.ts';
 import { slug } from './text.ts';
 
 /**
- * Writes `report.html`, a page with everything in it, and each plot and overlay as a PNG beside it (`plot-1-….png`,
- * `overlay-1-….png`). The page is written last.
+ * Writes `report.html`, a page with everything in it, and each table, plot and overlay as a PNG beside it (`table-1-….png`,
+ * `plot-1-….png`, `overlay-1-….png`). The page is written last.
  *
  * @returns the paths
- * @throws when a table's row has not one cell a column, a mask has not the size of its image, a logarithmic plot a value of 0 or less, a file cannot be written, or the signal aborts
+ * @throws when a table's row has not one cell a column, a mask has not the size of its image, a file cannot be written, or the signal aborts
  */
 export async function writeReport(
   report: Report & { /** Made where missing. */ readonly folder: string; readonly signal?: AbortSignal },
 ): Promise<{ page: string; pictures: string[] }> {
-  const { folder, signal, plots = [], overlays = [] } = report;
+  const { folder, signal, tables = [], plots = [], overlays = [] } = report;
   check(report);
   await mkdir(folder, { recursive: true });
   const pictures: string[] = [];
@@ -27,6 +28,9 @@ export async function writeReport(
     await writeFileAtomic(file, png);
     pictures.push(file);
   };
+  for (const [index, table] of tables.entries()) {
+    await write(`table-${index + 1}-${slug(table.title ?? 'table')}.png`, rasterise(tablePicture(table), { scale: 2 }));
+  }
   const drawnPlots: string[] = [];
   for (const [index, plot] of plots.entries()) {
     signal?.throwIfAborted();
@@ -48,12 +52,7 @@ export async function writeReport(
   return { page: file, pictures };
 }
 
-function check({ tables = [], plots = [], overlays = [] }: Report): void {
-  for (const { title, logarithmic, curves } of plots) {
-    const wrong = logarithmic && curves.flatMap(({ points }) => points).find(([, y]) => y <= 0);
-    if (wrong)
-      throw new Error(`writeReport: '${title}': expected values above 0 on a logarithmic axis, got ${wrong[1]}`);
-  }
+function check({ tables = [], overlays = [] }: Report): void {
   for (const { title = 'table', columns, rows } of tables) {
     rows.forEach((row, i) => {
       if (row.length === columns.length) return;
