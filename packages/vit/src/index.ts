@@ -12,6 +12,4 @@ export {
   type Predictor,
 } from './predictor.ts';
 export { type Preprocessed, preprocess } from './preprocess.ts';
-export { encodePrompts, type PromptFeatures, type Prompts, positionGrid } from './prompt-encoder.ts';
-export { resizeBilinear, resizeLongestSide } from './resize.ts';
-export { type MaskSizes, upsampleMasks } from './upsample-masks.ts';
+export { encodePrompts, type PromptFeatures, type Prompts } from './prompt-encoder.ts';

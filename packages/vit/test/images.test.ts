@@ -5,14 +5,8 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import sharp, { type Sharp } from 'sharp';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import {
-  decodeImage,
-  preprocess,
-  type RgbImage,
-  readImageFolder,
-  resizeBilinear,
-  resizeLongestSide,
-} from '../src/index.ts';
+import { decodeImage, preprocess, type RgbImage, readImageFolder } from '../src/index.ts';
+import { resizeBilinear, resizeLongestSide } from '../src/resize.ts';
 import { type Fixture, readFixture, relativeError, tinyConfig } from './support.ts';
 
 let tiny: Fixture;

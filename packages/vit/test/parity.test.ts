@@ -1,7 +1,9 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { decodeMasks, encodeImage, encodePrompts, parseSamConfig, positionGrid, upsampleMasks } from '../src/index.ts';
+import { decodeMasks, encodeImage, encodePrompts, parseSamConfig } from '../src/index.ts';
+import { positionGrid } from '../src/prompt-encoder.ts';
+import { upsampleMasks } from '../src/upsample-masks.ts';
 import { type Fixture, readFixture, relativeError, tensorOf, tinyConfig, withWebgpu } from './support.ts';
 
 /** Against segment-anything's own outputs for a small random SAM. */
