@@ -5,8 +5,9 @@ import { decodeMasks } from '../mask-decoder.ts';
 import { encodePrompts } from '../prompt-encoder.ts';
 import { upsampleMasks } from '../upsample-masks.ts';
 import { type Box, maskBox } from './boxes.ts';
+import type { Candidate } from './candidates.ts';
 import type { EverythingSettings } from './options.ts';
-import { type PackedMask, packMask } from './packed-mask.ts';
+import { packMask } from './packed-mask.ts';
 
 /** A SAM. */
 export interface Sam {
@@ -22,20 +23,6 @@ export interface EncodedCrop {
   readonly embedding: tf.Tensor4D;
   /** [height, width] of the resized crop */
   readonly inputSize: readonly [number, number];
-}
-
-/** A mask that a point gave. */
-export interface Candidate {
-  readonly packed: PackedMask;
-  /** Pixels. */
-  readonly area: number;
-  /** In pixels of the image, its last row and column included. */
-  readonly box: Box;
-  readonly predictedIou: number;
-  readonly stabilityScore: number;
-  /** In pixels of the image. */
-  readonly point: readonly [number, number];
-  readonly crop: Box;
 }
 
 /**

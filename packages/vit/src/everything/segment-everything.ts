@@ -4,12 +4,12 @@ import type { SamConfig } from '../config.ts';
 import { encodeImage } from '../encoder.ts';
 import type { RgbImage } from '../image.ts';
 import { preprocess } from '../preprocess.ts';
-import { boxToXywh, isCutOff, maskBox, suppressBoxes } from './boxes.ts';
+import { boxToXywh, isCutOff } from './boxes.ts';
+import { type Candidate, distinct, withoutSmallRegions } from './candidates.ts';
 import { type Crop, cutImage, layCrops } from './crops.ts';
-import { batchSizes, type Candidate, decodePoints, type Sam } from './decode-points.ts';
+import { batchSizes, decodePoints, type Sam } from './decode-points.ts';
 import { type EverythingOptions, type EverythingSettings, settingsOf } from './options.ts';
-import { packMask, unpackMask } from './packed-mask.ts';
-import { removeSmallRegions } from './regions.ts';
+import { unpackMask } from './packed-mask.ts';
 
 /** A mask that `segmentEverything` found, with the fields of an SA-1B annotation. */
 export interface EverythingMask<Segmentation = Uint8Array> {
@@ -78,7 +78,10 @@ export async function segmentEverything(
     const scores = candidates.map(({ crop }) => 1 / ((crop[2] - crop[0]) * (crop[3] - crop[1])));
     candidates = distinct(candidates, { scores, threshold: settings.cropNmsThresh });
   }
-  if (settings.minMaskRegionArea > 0) candidates = withoutSmallRegions(candidates, { image, settings });
+  if (settings.minMaskRegionArea > 0) {
+    const threshold = Math.max(settings.boxNmsThresh, settings.cropNmsThresh);
+    candidates = withoutSmallRegions(candidates, { size: image, minArea: settings.minMaskRegionArea, threshold });
+  }
   return candidates.map(({ packed, box, crop, point, area, predictedIou, stabilityScore }) => ({
     segmentation: encode(unpackMask(packed, image), { width: image.width, height: image.height }),
     area,
@@ -117,27 +120,6 @@ async function segmentCrop(
   } finally {
     embedding.dispose();
   }
-}
-
-function distinct(candidates: Candidate[], how: { scores: number[]; threshold: number }): Candidate[] {
-  const boxes = candidates.map(({ box }) => box);
-  return suppressBoxes(boxes, how).map((index) => candidates[index]!);
-}
-
-/** Masks without small holes and islands; of those that have become alike, one that needed no change stays. */
-function withoutSmallRegions(
-  candidates: Candidate[],
-  { image, settings }: { image: RgbImage; settings: EverythingSettings },
-): Candidate[] {
-  const { width, height } = image;
-  const cleaned = candidates.map((candidate) => {
-    const mask = unpackMask(candidate.packed, image);
-    if (!removeSmallRegions(mask, { width, minArea: settings.minMaskRegionArea })) return candidate;
-    const area = mask.reduce((sum, bit) => sum + bit, 0);
-    return { ...candidate, packed: packMask(mask, [0, 0, width, height]), area, box: maskBox(mask, width) };
-  });
-  const scores = cleaned.map((candidate, i) => (candidate === candidates[i] ? 1 : 0));
-  return distinct(cleaned, { scores, threshold: Math.max(settings.boxNmsThresh, settings.cropNmsThresh) });
 }
 
 function checkImage({ width, height, data }: RgbImage): void {
