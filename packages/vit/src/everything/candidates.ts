@@ -1,5 +1,5 @@
 import { type Box, maskBox, suppressBoxes } from './boxes.ts';
-import { type PackedMask, packMask, unpackMask } from './packed-mask.ts';
+import { type PackedMask, packedArea, packMask, unpackMask } from './packed-mask.ts';
 import { removeSmallRegions } from './regions.ts';
 
 /** A mask that a point gave. */
@@ -37,8 +37,8 @@ export function withoutSmallRegions(
   const cleaned = candidates.map((candidate) => {
     const mask = unpackMask(candidate.packed, size);
     if (!removeSmallRegions(mask, { width, minArea })) return candidate;
-    const area = mask.reduce((sum, bit) => sum + bit, 0);
-    return { ...candidate, packed: packMask(mask, [0, 0, width, height]), area, box: maskBox(mask, width) };
+    const packed = packMask(mask, [0, 0, width, height]);
+    return { ...candidate, packed, area: packedArea(packed), box: maskBox(mask, width) };
   });
   const scores = cleaned.map((candidate, i) => (candidate === candidates[i] ? 1 : 0));
   return distinct(cleaned, { scores, threshold });

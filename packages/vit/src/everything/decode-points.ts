@@ -7,7 +7,7 @@ import { upsampleMasks } from '../upsample-masks.ts';
 import { type Box, maskBox } from './boxes.ts';
 import type { Candidate } from './candidates.ts';
 import type { EverythingSettings } from './options.ts';
-import { packMask } from './packed-mask.ts';
+import { packedArea, packMask } from './packed-mask.ts';
 
 /** A SAM. */
 export interface Sam {
@@ -121,10 +121,11 @@ async function readStable(
     return stable.map((index, i) => {
       const bits = all.subarray(i * width * height, (i + 1) * width * height);
       const [x0, y0, x1, y1] = maskBox(bits, width);
+      const packed = packMask(bits, crop);
       return {
         index: chunk[index]!,
-        packed: packMask(bits, crop),
-        area: bits.reduce((sum, bit) => sum + bit, 0),
+        packed,
+        area: packedArea(packed),
         box: [x0 + crop[0], y0 + crop[1], x1 + crop[0], y1 + crop[1]] as const,
         stabilityScore: scores[index]!,
       };

@@ -19,6 +19,11 @@ export function packMask(bits: Uint8Array, frame: Box): PackedMask {
   return { frame, runs: Uint32Array.from(runs) };
 }
 
+/** Pixels inside. */
+export function packedArea({ runs }: PackedMask): number {
+  return runs.reduce((sum, run, index) => (index % 2 === 1 ? sum + run : sum), 0);
+}
+
 /** [height * width] of 0 and 1 in the size of the image. */
 export function unpackMask(
   { frame: [x0, y0, x1], runs }: PackedMask,

@@ -72,7 +72,7 @@ export async function segmentEverything(
       done += points;
       settings.onProgress({ done, total, crop: index + 1, crops: crops.length, masks: before + masks });
     };
-    candidates.push(...(await segmentCrop({ weights, config }, { image, crop }, { settings, hear })));
+    candidates = candidates.concat(await segmentCrop({ weights, config }, { image, crop }, { settings, hear }));
   }
   if (crops.length > 1) {
     const scores = candidates.map(({ crop }) => 1 / ((crop[2] - crop[0]) * (crop[3] - crop[1])));
