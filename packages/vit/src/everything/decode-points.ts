@@ -28,8 +28,8 @@ export interface EncodedCrop {
 /**
  * How many points of a crop go through the decoder at once, and how many masks are brought to full size at once, within `memoryLimit`.
  *
- * A point's intermediates are at most 28 times h * w * C floats, a mask's twice the square's and eight times its own pixels (as measured in
- * everything.test.ts).
+ * A point's intermediates are at most 28 times h * w * C floats (117 MB with SAM-B), a mask's twice the square's and eight times its own
+ * pixels, as measured in everything-options.test.ts.
  */
 export function batchSizes(
   { config }: Sam,

@@ -40,7 +40,7 @@ export interface EverythingOptions {
   readonly minMaskRegionArea?: number;
   /** The logit above which a pixel is inside, 0 by default. */
   readonly maskThreshold?: number;
-  /** Bytes of tensors that decoding may hold at once, about; 1 GiB by default. One mask at a time is the least. */
+  /** Bytes of tensors that decoding may hold beside the weights, about; 1 GiB by default. One point and one mask at a time is the least. */
   readonly memoryLimit?: number;
   /** Ends the work between two batches. */
   readonly signal?: AbortSignal;
