@@ -32,32 +32,41 @@ export function removeSmallRegions(mask: Uint8Array, { width, minArea }: { width
   return hasHoles || hasIslands;
 }
 
-/** Numbers the regions in the order of their first pixels, row by row. */
+/**
+ * Numbers the regions in the order of their first pixels, row by row: a pixel takes the label of its neighbours that came before; labels
+ * that meet are joined, the smaller one becoming the other's parent.
+ */
 function findRegions(mask: Uint8Array, { width, value }: { width: number; value: 0 | 1 }): Regions {
-  const height = mask.length / width;
   const labels = new Int32Array(mask.length);
-  const sizes: number[] = [];
-  const open: number[] = []; // pixels whose neighbours are still to be seen
-  for (let start = 0; start < mask.length; start++) {
-    if (mask[start] !== value || labels[start] !== 0) continue;
-    const label = sizes.length + 1;
-    let size = 0;
-    labels[start] = label;
-    open.push(start);
-    for (let pixel = open.pop(); pixel !== undefined; pixel = open.pop()) {
-      size++;
-      const [x, y] = [pixel % width, Math.floor(pixel / width)];
-      for (let v = Math.max(0, y - 1); v <= Math.min(height - 1, y + 1); v++) {
-        for (let u = Math.max(0, x - 1); u <= Math.min(width - 1, x + 1); u++) {
-          const neighbour = v * width + u;
-          if (mask[neighbour] === value && labels[neighbour] === 0) {
-            labels[neighbour] = label;
-            open.push(neighbour);
-          }
-        }
+  const parents = [0];
+  const rootOf = (label: number): number => {
+    let root = label;
+    while (parents[root] !== root) root = parents[root]!;
+    return root;
+  };
+  for (let row = 0; row < mask.length; row += width) {
+    for (let x = 0; x < width; x++) {
+      const i = row + x;
+      if (mask[i] !== value) continue;
+      const up = row > 0 ? labels[i - width]! : 0;
+      const left = x > 0 ? labels[i - 1] || (row > 0 ? labels[i - width - 1]! : 0) : 0; // these two touch each other
+      const right = row > 0 && x < width - 1 ? labels[i - width + 1]! : 0;
+      if (up === 0 && left > 0 && right > 0) {
+        const [a, b] = [rootOf(left), rootOf(right)];
+        parents[Math.max(a, b)] = Math.min(a, b);
       }
+      labels[i] = up || left || right || parents.push(parents.length) - 1;
     }
-    sizes.push(size);
+  }
+  const numbers = [0]; // of each label's region; a parent comes before its children
+  const sizes: number[] = [];
+  for (let label = 1; label < parents.length; label++) {
+    numbers.push(parents[label] === label ? sizes.push(0) : numbers[parents[label]!]!);
+  }
+  for (let i = 0; i < labels.length; i++) {
+    const number = numbers[labels[i]!]!;
+    labels[i] = number;
+    if (number > 0) sizes[number - 1]!++;
   }
   return { labels, sizes };
 }
