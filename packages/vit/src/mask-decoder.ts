@@ -43,12 +43,10 @@ export function decodeMasks(weights: Weights, config: SamConfig, inputs: MaskInp
     const tokens = tf.concat([tf.add(tf.zeros([N, own.shape[0]!, C]), own), sparse], 1);
     const image = toTokens(tf.add(embedding, inputs.dense)); // [N, h * w, C]
     const places = toTokens(positionGrid(weights, config)); // [1, h * w, C]
-    const { queries, keys } = twoWayTransformer(scope(weights, 'mask_decoder.transformer'), config, {
-      image,
-      places,
-      tokens,
-    });
-    const upscaled = upscale(weight, tf.reshape(keys, [N, h, w, C])); // [N, 4h, 4w, C / 8]
+    const { queries, keys } = tf.tidy(() =>
+      twoWayTransformer(scope(weights, 'mask_decoder.transformer'), config, { image, places, tokens }),
+    );
+    const upscaled = tf.tidy(() => upscale(weight, tf.reshape(keys, [N, h, w, C]))); // [N, 4h, 4w, C / 8]
     const count = weight('mask_tokens.weight').shape[0]!;
     const [first, kept] = multimask ? [1, count - 1] : [0, 1];
     const hyper = Array.from({ length: kept }, (_, i) => {
@@ -105,7 +103,7 @@ function twoWayTransformer(
     (short) =>
       weight(`${name}.${short}`);
   const attend = (name: string, q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) =>
-    projectedAttention(part(name), config, { q, k, v });
+    tf.tidy(() => projectedAttention(part(name), config, { q, k, v }));
   for (let i = 0; i < 2; i++) {
     const layer = `layers.${i}`;
     // the first layer's tokens are their own positions

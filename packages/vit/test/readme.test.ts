@@ -16,6 +16,7 @@ it('runs the snippet of the README', async () => {
       { cwd: folder },
     );
     expect(stdout).toContain('3 masks of 4800 pixels');
+    expect(stdout).toMatch(/[1-9]\d* masks on [1-9]\d* pixels; [1-9]\d* runs/);
   } finally {
     await rm(folder, { recursive: true });
   }

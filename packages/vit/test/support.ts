@@ -3,7 +3,13 @@ import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { loadWeights, type RawTensor, readSafetensors, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { parseSamConfig, type SamConfig } from '../src/index.ts';
+import {
+  type EverythingMask,
+  type EverythingOptions,
+  parseSamConfig,
+  type RgbImage,
+  type SamConfig,
+} from '../src/index.ts';
 
 /** The sizes of the sam-tiny fixture, a whole small SAM of segment-anything. */
 export const tinyConfig: SamConfig = parseSamConfig({
@@ -57,4 +63,27 @@ export async function relativeError(actual: tf.Tensor, fixture: Fixture, name: s
     worst = Math.max(worst, Math.abs(value - values[i]!));
   });
   return worst / (high - low);
+}
+
+/** The image of the sam-tiny fixture. */
+export function imageOf({ io }: Fixture): RgbImage {
+  return { width: 117, height: 90, data: io.image_u8!.data as Uint8Array };
+}
+
+/** Keeps masks of the small SAM, which is random, so that they are neither stable nor predicted well. */
+export const loose: EverythingOptions = {
+  pointsPerSide: 4,
+  predIouThresh: -1,
+  stabilityScoreThresh: 0,
+  stabilityScoreOffset: 0.02,
+  maskThreshold: 0.02,
+};
+
+/** The same masks in the same order; the numbers of the model may differ in their last digits. */
+export function expectSame(found: EverythingMask[], reference: EverythingMask[]): void {
+  const exact = ({ predictedIou: _, ...mask }: EverythingMask) => mask;
+  expect(found.map(exact)).toEqual(reference.map(exact));
+  found.forEach(({ predictedIou }, i) => {
+    expect(predictedIou).toBeCloseTo(reference[i]!.predictedIou, 5);
+  });
 }

@@ -1,0 +1,136 @@
+import type { Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { gridSize, type SamConfig } from '../config.ts';
+import { decodeMasks } from '../mask-decoder.ts';
+import { encodePrompts } from '../prompt-encoder.ts';
+import { upsampleMasks } from '../upsample-masks.ts';
+import { type Box, maskBox } from './boxes.ts';
+import type { Candidate } from './candidates.ts';
+import type { EverythingSettings } from './options.ts';
+import { packedArea, packMask } from './packed-mask.ts';
+
+/** A SAM. */
+export interface Sam {
+  readonly weights: Weights;
+  readonly config: SamConfig;
+}
+
+/** A crop whose image is encoded. */
+export interface EncodedCrop {
+  /** Where it lies in the image. */
+  readonly box: Box;
+  /** [1, C, h, w] */
+  readonly embedding: tf.Tensor4D;
+  /** [height, width] of the resized crop */
+  readonly inputSize: readonly [number, number];
+}
+
+/**
+ * How many points of a crop go through the decoder at once, and how many masks are brought to full size at once, within `memoryLimit`.
+ *
+ * A point's intermediates are at most 28 times h * w * C floats (117 MB with SAM-B), a mask's twice the square's and eight times its own
+ * pixels, as measured in everything-options.test.ts.
+ */
+export function batchSizes(
+  { config }: Sam,
+  { box, embedding, memoryLimit, pointsPerBatch }: EncodedCrop & EverythingSettings,
+): { points: number; masks: number } {
+  const pointBytes = 4 * 28 * embedding.size;
+  const maskBytes = 4 * (2 * config.imageSize ** 2 + 8 * (box[2] - box[0]) * (box[3] - box[1]));
+  const within = (bytes: number): number => Math.max(1, Math.floor(memoryLimit / bytes));
+  return { points: Math.min(pointsPerBatch, within(pointBytes)), masks: within(maskBytes) };
+}
+
+/**
+ * The masks of some points of a crop that the model predicts well and that are stable, three for each point at most.
+ *
+ * @param points [P, 2], x and y in [0, 1] of the crop
+ */
+export async function decodePoints(
+  { weights, config }: Sam,
+  crop: EncodedCrop,
+  {
+    points,
+    settings,
+    masksAtOnce,
+  }: {
+    points: readonly (readonly [number, number])[];
+    settings: EverythingSettings;
+    masksAtOnce: number;
+  },
+): Promise<Candidate[]> {
+  const [height, width] = crop.inputSize;
+  const { masks, scores } = tf.tidy(() => {
+    const places = tf.tensor3d(
+      points.flatMap(([x, y]) => [x * width, y * height]),
+      [points.length, 1, 2],
+    );
+    const prompts = encodePrompts(weights, config, { points: places, labels: tf.ones([points.length, 1]) });
+    const decoded = decodeMasks(weights, config, { embedding: crop.embedding, ...prompts, multimask: true });
+    const side = 4 * gridSize(config);
+    return { masks: tf.reshape(decoded.masks, [-1, side, side]) as tf.Tensor3D, scores: decoded.scores };
+  });
+  try {
+    const perPoint = scores.shape[1];
+    const ious = await scores.data();
+    const { predIouThresh } = settings;
+    const good = Array.from(ious.keys()).filter((i) => predIouThresh <= 0 || ious[i]! > predIouThresh);
+    const candidates: Candidate[] = [];
+    for (let at = 0; at < good.length; at += masksAtOnce) {
+      const chunk = good.slice(at, at + masksAtOnce);
+      for (const { index: i, ...mask } of await readStable(config, crop, { masks, chunk, settings })) {
+        const [x, y] = points[Math.floor(i / perPoint)]!;
+        const [x0, y0, x1, y1] = crop.box;
+        const point = [x0 + x * (x1 - x0), y0 + y * (y1 - y0)] as const;
+        candidates.push({ ...mask, predictedIou: ious[i]!, point, crop: crop.box });
+      }
+    }
+    return candidates;
+  } finally {
+    tf.dispose([masks, scores]);
+  }
+}
+
+/** Brings a chunk of `masks` [N, 4h, 4w], given by indices, to full size and keeps the stable ones. */
+async function readStable(
+  config: SamConfig,
+  { box: crop, inputSize }: EncodedCrop,
+  { masks, chunk, settings }: { masks: tf.Tensor3D; chunk: readonly number[]; settings: EverythingSettings },
+): Promise<(Pick<Candidate, 'packed' | 'area' | 'box' | 'stabilityScore'> & { index: number })[]> {
+  const { maskThreshold, stabilityScoreOffset, stabilityScoreThresh } = settings;
+  const [width, height] = [crop[2] - crop[0], crop[3] - crop[1]];
+  const { logits, areas } = tf.tidy(() => {
+    const sizes = { inputSize, originalSize: [height, width] as const, imageSize: config.imageSize };
+    const lowRes = tf.gather(masks, tf.tensor1d([...chunk], 'int32')); // [n, 4h, 4w]
+    const large = tf.squeeze(upsampleMasks(tf.expandDims(lowRes, 0), sizes), [0]); // [n, H, W]
+    const above = (threshold: number) => tf.sum(tf.greater(large, threshold), [1, 2]); // [n], int32
+    const [core, whole] = [above(maskThreshold + stabilityScoreOffset), above(maskThreshold - stabilityScoreOffset)];
+    return { logits: large, areas: tf.stack([core, whole]) };
+  });
+  try {
+    const pixels = await areas.data();
+    const n = chunk.length;
+    // the one lies within the other, so that this is their IoU; 0 when both are empty
+    const scores = Array.from({ length: n }, (_, i) => pixels[i]! / Math.max(1, pixels[n + i]!));
+    const stable = Array.from(scores.keys()).filter(
+      (i) => stabilityScoreThresh <= 0 || scores[i]! >= stabilityScoreThresh,
+    );
+    if (stable.length === 0) return [];
+    const inside = tf.tidy(() => tf.greater(tf.gather(logits, tf.tensor1d(stable, 'int32')), maskThreshold));
+    const all = await inside.data<'bool'>().finally(() => inside.dispose());
+    return stable.map((index, i) => {
+      const bits = all.subarray(i * width * height, (i + 1) * width * height);
+      const [x0, y0, x1, y1] = maskBox(bits, width);
+      const packed = packMask(bits, crop);
+      return {
+        index: chunk[index]!,
+        packed,
+        area: packedArea(packed),
+        box: [x0 + crop[0], y0 + crop[1], x1 + crop[0], y1 + crop[1]] as const,
+        stabilityScore: scores[index]!,
+      };
+    });
+  } finally {
+    tf.dispose([logits, areas]);
+  }
+}

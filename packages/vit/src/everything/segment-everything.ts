@@ -1,0 +1,130 @@
+import type { Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import type { SamConfig } from '../config.ts';
+import { encodeImage } from '../encoder.ts';
+import type { RgbImage } from '../image.ts';
+import { preprocess } from '../preprocess.ts';
+import { boxToXywh, isCutOff } from './boxes.ts';
+import { type Candidate, distinct, withoutSmallRegions } from './candidates.ts';
+import { type Crop, cutImage, layCrops } from './crops.ts';
+import { batchSizes, decodePoints, type Sam } from './decode-points.ts';
+import { type EverythingOptions, type EverythingSettings, settingsOf } from './options.ts';
+import { unpackMask } from './packed-mask.ts';
+
+/** A mask that `segmentEverything` found, with the fields of an SA-1B annotation. */
+export interface EverythingMask<Segmentation = Uint8Array> {
+  /** [height * width] of 0 and 1, in the size of the image; or what `encode` makes of it */
+  readonly segmentation: Segmentation;
+  /** Pixels. */
+  readonly area: number;
+  /** [x, y, width, height]; width and height are those between the outermost pixels, one less than their count */
+  readonly bbox: readonly [number, number, number, number];
+  readonly predictedIou: number;
+  /** IoU of the mask at thresholds `stabilityScoreOffset` above and below. */
+  readonly stabilityScore: number;
+  /** The one point that gave the mask: [x, y], pixels. */
+  readonly pointCoords: readonly (readonly [number, number])[];
+  /** [x, y, width, height] of the crop that gave the mask, pixels */
+  readonly cropBox: readonly [number, number, number, number];
+}
+
+/** Another form for masks, such as `encodeRle` of @slimsam/eval. */
+export type EncodeMask<Segmentation> = (mask: Uint8Array, size: { width: number; height: number }) => Segmentation;
+
+/**
+ * Masks for everything in an image, without prompts of one's own: a grid of points, on the image and on crops of it, three masks for each
+ * point, of which the well predicted, stable and distinct ones stay (segment-anything, automatic_mask_generator.py).
+ *
+ * Masks come best predicted first, those of smaller crops before those of larger ones. Until the end they are held as run lengths.
+ * Unlike there, a mask that is empty at both thresholds has a stability score of 0 rather than NaN.
+ *
+ * @param options `encode` gives the masks another form one by one, so that the binary ones are never held all at once
+ * @throws when an option is unknown or out of its range, the image's data does not fit its size, a crop has no pixels, a weight is missing,
+ * or the signal aborts
+ */
+export function segmentEverything(
+  weights: Weights,
+  config: SamConfig,
+  image: RgbImage,
+  options?: EverythingOptions,
+): Promise<EverythingMask[]>;
+export function segmentEverything<Segmentation>(
+  weights: Weights,
+  config: SamConfig,
+  image: RgbImage,
+  options: EverythingOptions & { readonly encode: EncodeMask<Segmentation> },
+): Promise<EverythingMask<Segmentation>[]>;
+export async function segmentEverything(
+  weights: Weights,
+  config: SamConfig,
+  image: RgbImage,
+  { encode = (mask) => mask, ...options }: EverythingOptions & { readonly encode?: EncodeMask<unknown> } = {},
+): Promise<EverythingMask<unknown>[]> {
+  const settings = settingsOf({ ...options, encode });
+  checkImage(image);
+  const crops = layCrops(image, { grids: settings.grids, overlapRatio: settings.cropOverlapRatio });
+  const total = crops.reduce((sum, { grid }) => sum + grid.length, 0);
+  let done = 0;
+  let candidates: Candidate[] = [];
+  for (const [index, crop] of crops.entries()) {
+    const before = candidates.length;
+    const hear = (points: number, masks: number) => {
+      done += points;
+      settings.onProgress({ done, total, crop: index + 1, crops: crops.length, masks: before + masks });
+    };
+    candidates = candidates.concat(await segmentCrop({ weights, config }, { image, crop }, { settings, hear }));
+  }
+  if (crops.length > 1) {
+    const scores = candidates.map(({ crop }) => 1 / ((crop[2] - crop[0]) * (crop[3] - crop[1])));
+    candidates = distinct(candidates, { scores, threshold: settings.cropNmsThresh });
+  }
+  if (settings.minMaskRegionArea > 0) {
+    const threshold = Math.max(settings.boxNmsThresh, settings.cropNmsThresh);
+    candidates = withoutSmallRegions(candidates, { size: image, minArea: settings.minMaskRegionArea, threshold });
+  }
+  return candidates.map(({ packed, box, crop, point, area, predictedIou, stabilityScore }) => ({
+    segmentation: encode(unpackMask(packed, image), { width: image.width, height: image.height }),
+    area,
+    bbox: boxToXywh(box),
+    predictedIou,
+    stabilityScore,
+    pointCoords: [point],
+    cropBox: boxToXywh(crop),
+  }));
+}
+
+/** The distinct masks of a crop that end within it, best predicted first. */
+async function segmentCrop(
+  sam: Sam,
+  { image, crop: { box, grid } }: { image: RgbImage; crop: Crop },
+  { settings, hear }: { settings: EverythingSettings; hear: (points: number, masks: number) => void },
+): Promise<Candidate[]> {
+  settings.signal?.throwIfAborted();
+  const { embedding, inputSize } = tf.tidy(() => {
+    const { pixels, inputSize } = preprocess(cutImage(image, box), sam.config);
+    return { embedding: encodeImage(sam.weights, sam.config, pixels).embedding, inputSize };
+  });
+  try {
+    const crop = { box, embedding, inputSize };
+    const { points: pointsAtOnce, masks: masksAtOnce } = batchSizes(sam, { ...crop, ...settings });
+    const candidates: Candidate[] = [];
+    for (let at = 0; at < grid.length; at += pointsAtOnce) {
+      settings.signal?.throwIfAborted();
+      const points = grid.slice(at, at + pointsAtOnce);
+      const found = await decodePoints(sam, crop, { points, settings, masksAtOnce });
+      candidates.push(...found.filter((candidate) => !isCutOff(candidate.box, box, image)));
+      hear(points.length, candidates.length);
+    }
+    const scores = candidates.map(({ predictedIou }) => predictedIou);
+    return distinct(candidates, { scores, threshold: settings.boxNmsThresh });
+  } finally {
+    embedding.dispose();
+  }
+}
+
+function checkImage({ width, height, data }: RgbImage): void {
+  if (Math.min(width, height) >= 1 && data.length === width * height * 3) return;
+  throw new Error(
+    `segmentEverything: expected an image with data [height, width, 3], got ${width} x ${height} pixels and ${data.length} bytes; decodeImage() makes one`,
+  );
+}
