@@ -9,8 +9,8 @@ import {
   type EverythingOptions,
   type RgbImage,
   segmentEverything,
-  upsampleMasks,
 } from '../src/index.ts';
+import { upsampleMasks } from '../src/upsample-masks.ts';
 import { expectSame, type Fixture, imageOf, loose, readFixture, tinyConfig, withWebgpu } from './support.ts';
 
 /** everything.json: segment-anything's options and the masks that they gave. */
