@@ -1,4 +1,5 @@
 import { openHttp } from './http-source.ts';
+import { MissingFile } from './missing-file.ts';
 
 /** What can be opened: a file's path, an http(s) address, or bytes that are already in memory. */
 export type Source = string | URL | Uint8Array;
@@ -29,7 +30,7 @@ export interface ByteSource {
 }
 
 /** Whether a source is an http(s) address. */
-export function isHttp(source: Source): source is string | URL {
+export function isHttp(source: string | URL): boolean {
   return source instanceof URL
     ? /^https?:$/.test(source.protocol)
     : typeof source === 'string' && /^https?:\/\//.test(source);
@@ -80,8 +81,26 @@ async function openPath(path: string | URL, { onProgress, signal }: OpenOptions)
   };
 }
 
+/** The whole of a file, or undefined when there is none. @throws when there is one that cannot be read */
+export async function readIfThere(source: Source, options: OpenOptions = {}): Promise<Uint8Array | undefined> {
+  let file: ByteSource;
+  try {
+    file = await openBytes(source, options);
+  } catch (error) {
+    if (error instanceof MissingFile) return undefined;
+    throw error;
+  }
+  try {
+    return await file.read(0, file.size);
+  } finally {
+    await file.close();
+  }
+}
+
 function unreadable(name: string, error: unknown): never {
-  throw new Error(`openBytes: expected a readable file, got ${systemError(error)} for '${name}'`, { cause: error });
+  const message = `openBytes: expected a readable file, got ${systemError(error)} for '${name}'`;
+  const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  throw missing ? new MissingFile(message, { cause: error }) : new Error(message, { cause: error });
 }
 
 /** A system error in words. */

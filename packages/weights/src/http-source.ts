@@ -1,4 +1,5 @@
 import type { ByteSource, OpenOptions } from './byte-source.ts';
+import { MissingFile } from './missing-file.ts';
 
 /** Bytes that are read past rather than asked for in a new request. */
 const skipped = 2 ** 20;
@@ -101,6 +102,7 @@ async function request(
       if (response.ok) return response;
       const got = `${response.status} ${response.statusText}`.trim();
       const message = `openBytes: expected a file at ${name}, got ${got}; check the address`;
+      if (response.status === 404) throw new MissingFile(message);
       throw response.status >= 500 ? new Error(message) : new Changed(message);
     } catch (error) {
       await retryOrThrow(error, { failures, name, options });
@@ -154,7 +156,7 @@ async function retryOrThrow(
   error: unknown,
   { failures, name, options }: { failures: number; name: string; options: OpenOptions },
 ): Promise<void> {
-  if (error instanceof Changed || options.signal?.aborted) throw error;
+  if (error instanceof Changed || error instanceof MissingFile || options.signal?.aborted) throw error;
   if (failures >= attempts) {
     const { message, cause } = error as Error;
     if (message.startsWith('openBytes')) throw error;

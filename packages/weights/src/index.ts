@@ -1,5 +1,5 @@
 export { type Axes, type Axis, type Dimension, dims, linear, type Member } from './axes.ts';
-export type { OpenOptions, Progress, Source } from './byte-source.ts';
+export { isHttp, type OpenOptions, type Progress, readIfThere, type Source } from './byte-source.ts';
 export type { Attention, Costs } from './costs.ts';
 export {
   type ExpectedShapes,
