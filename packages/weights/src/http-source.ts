@@ -3,14 +3,15 @@ import { MissingFile } from './missing-file.ts';
 
 /** Bytes that are read past rather than asked for in a new request. */
 const skipped = 2 ** 20;
+/** Failures in a row that are one too many; a MiB in between starts a new row. */
 const attempts = 4;
+const progressed = 2 ** 20;
 
-/** A response's body, and where in the file its next byte lies. */
+/** A response's body, its chunk at hand and where in the file that starts. */
 interface Stream {
   reader: ReadableStreamDefaultReader<Uint8Array>;
-  position: number;
-  /** What has arrived and is not yet used. */
-  rest: Uint8Array;
+  start: number;
+  chunk: Uint8Array;
 }
 
 /**
@@ -36,9 +37,10 @@ export async function openHttp(url: URL, options: OpenOptions): Promise<ByteSour
     stream = undefined;
   };
 
-  /** The next bytes from `position` on. */
-  async function next(position: number): Promise<Uint8Array> {
-    if (stream && (stream.position > position || position - stream.position > skipped)) drop();
+  /** What is at hand from `position` on, one byte at least. */
+  async function bytesAt(position: number): Promise<Uint8Array> {
+    const ahead = stream ? position - stream.start : 0;
+    if (stream && (ahead < 0 || ahead > stream.chunk.length + skipped)) drop();
     if (!stream) {
       const again = await request(name, { start: position, options, validator });
       if (again.status !== 206) {
@@ -46,19 +48,15 @@ export async function openHttp(url: URL, options: OpenOptions): Promise<ByteSour
       }
       stream = streamOf(again, position);
     }
-    for (;;) {
-      if (stream.rest.length === 0) {
-        const { value, done } = await stream.reader.read();
-        if (done) throw new Error(`${stream.position} of ${size} bytes`);
-        stream.rest = value;
-        loaded = Math.min(size, loaded + value.length);
-        options.onProgress?.({ file: name, loaded, total: size });
-      }
-      const past = Math.min(position - stream.position, stream.rest.length);
-      stream.position += past;
-      stream.rest = stream.rest.subarray(past);
-      if (stream.rest.length > 0) return stream.rest;
+    while (position >= stream.start + stream.chunk.length) {
+      const { value, done } = await stream.reader.read();
+      stream.start += stream.chunk.length;
+      if (done) throw new Error(`${stream.start} of ${size} bytes`);
+      stream.chunk = value;
+      loaded = Math.min(size, loaded + value.length);
+      options.onProgress?.({ file: name, loaded, total: size });
     }
+    return stream.chunk.subarray(position - stream.start);
   }
 
   return {
@@ -68,17 +66,17 @@ export async function openHttp(url: URL, options: OpenOptions): Promise<ByteSour
       const bytes = new Uint8Array(end - start);
       let filled = 0;
       let failures = 0;
+      let failedAt = 0;
       while (filled < bytes.length) {
         try {
-          const chunk = (await next(start + filled)).subarray(0, bytes.length - filled);
+          const chunk = (await bytesAt(start + filled)).subarray(0, bytes.length - filled);
           bytes.set(chunk, filled);
           filled += chunk.length;
-          stream!.position += chunk.length;
-          stream!.rest = stream!.rest.subarray(chunk.length);
-          failures = 0;
         } catch (error) {
           drop();
-          await retryOrThrow(error, { failures: ++failures, name, options });
+          failures = filled - failedAt >= progressed ? 1 : failures + 1;
+          failedAt = filled;
+          await retryOrThrow(error, { failures, name, options });
         }
       }
       return bytes;
@@ -147,8 +145,8 @@ async function readBody(name: string, response: Response, { onProgress }: OpenOp
   return bytes;
 }
 
-function streamOf(response: Response, position: number): Stream {
-  return { reader: response.body!.getReader(), position, rest: new Uint8Array(0) };
+function streamOf(response: Response, start: number): Stream {
+  return { reader: response.body!.getReader(), start, chunk: new Uint8Array(0) };
 }
 
 /** Waits before another attempt: 0.1, 0.2, 0.4 s. */
