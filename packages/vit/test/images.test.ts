@@ -13,14 +13,14 @@ import {
   resizeBilinear,
   resizeLongestSide,
 } from '../src/index.ts';
-import { type Fixture, readFixture, relativeError, tinyConfig } from './support.ts';
+import { type Fixture, readTiny, relativeError, tinyConfig } from './support.ts';
 
 let tiny: Fixture;
 let image: RgbImage;
 let folder: string;
 beforeAll(async () => {
   await tf.setBackend('cpu');
-  tiny = await readFixture('sam-tiny');
+  tiny = await readTiny();
   image = { width: 117, height: 90, data: tiny.io.image_u8!.data as Uint8Array };
 });
 beforeEach(async () => {
