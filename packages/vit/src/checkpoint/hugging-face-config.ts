@@ -26,8 +26,8 @@ export function readHuggingFaceConfig(json: unknown, processor: unknown, source:
     windowSize: model.vision_config.window_size,
     globalBlocks: model.vision_config.global_attn_indexes,
     decoderHeads: model.mask_decoder_config.num_attention_heads,
-    ...(mean && { pixelMean: scale(mean, 255) }),
-    ...(std && { pixelStd: scale(std, 255) }),
+    ...(mean && { pixelMean: toBytes(mean) }),
+    ...(std && { pixelStd: toBytes(std) }),
   };
 }
 
@@ -93,8 +93,8 @@ export function huggingFaceConfigs(
       do_rescale: true,
       rescale_factor: 1 / 255,
       do_normalize: true,
-      image_mean: scale(config.pixelMean, 1 / 255),
-      image_std: scale(config.pixelStd, 1 / 255),
+      image_mean: config.pixelMean.map((channel) => channel / 255),
+      image_std: config.pixelStd.map((channel) => channel / 255),
       do_pad: true,
       pad_size: { height: imageSize, width: imageSize },
     },
@@ -103,9 +103,10 @@ export function huggingFaceConfigs(
 
 type Rgb = readonly [number, number, number];
 
-/** Three channels times a factor; rounded to ten digits, so that [0, 1] and [0, 255] go back and forth. */
-function scale(channels: Rgb, factor: number): [number, number, number] {
-  return channels.map((channel) => Number((channel * factor).toPrecision(10))) as [number, number, number];
+/** Three channels of [0, 1] in [0, 255], without the rounding errors of having been divided by 255. */
+function toBytes(channels: Rgb): Rgb {
+  const [r, g, b] = channels.map((channel) => Number((channel * 255).toPrecision(10)));
+  return [r!, g!, b!];
 }
 
 function check<T>(schema: z.ZodType<T>, json: unknown, source: string): T {
