@@ -226,7 +226,7 @@ describe('what loadSam refuses', () => {
     expect(await message('facebook/sam-vit-base')).toContain(
       'https://huggingface.co/facebook/sam-vit-base/resolve/main/',
     );
-    expect(await message(folder)).toContain('expected config.json in the folder');
+    expect(await message(folder)).toContain("model.safetensors'");
     const part = join(await huggingFaceFolder(2), 'model-00002-of-00002.safetensors');
     await writeFile(join(folder, 'model.safetensors.index.json'), '{"weight_map": {"a": "../x"}}');
     expect(await message(folder)).toContain('expected weight_map with names of files');

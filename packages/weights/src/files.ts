@@ -132,8 +132,7 @@ function checkShapes(
   throw new Error(`loadWeights: in ${source} expected ${shown}${more}`);
 }
 
-/** Floats as float32, whole numbers as int32, BOOL as bool. */
-export function toTensor({ dtype, shape, data }: RawTensor): tf.Tensor {
+function toTensor({ dtype, shape, data }: RawTensor): tf.Tensor {
   if (data instanceof Float32Array) return tf.tensor(data, shape, 'float32');
   if (dtype === 'BOOL') return tf.tensor(data, shape, 'bool');
   return tf.tensor(data instanceof Int32Array ? data : Int32Array.from(data), shape, 'int32');

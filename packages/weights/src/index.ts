@@ -1,5 +1,5 @@
 export { type Axes, type Axis, type Dimension, dims, linear, type Member } from './axes.ts';
-export { isHttp, type OpenOptions, type Progress, readIfThere, type Source } from './byte-source.ts';
+export type { OpenOptions, Progress, Source } from './byte-source.ts';
 export type { Attention, Costs } from './costs.ts';
 export {
   type ExpectedShapes,
@@ -8,7 +8,6 @@ export {
   parseWeights,
   readSafetensors,
   saveWeights,
-  toTensor,
   writeFileAtomic,
 } from './files.ts';
 export { parseSafetensors, type RawTensor, type Safetensors, serializeSafetensors } from './safetensors.ts';

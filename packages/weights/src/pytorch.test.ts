@@ -125,6 +125,35 @@ test('a file cut anywhere is refused', async () => {
   }
 });
 
+test('a ZIP64 file is read, and refused wherever it is cut', async () => {
+  const bytes = new Uint8Array(values.buffer);
+  const whole = zipOf({ 'a/data.pkl': pickleOf(tensorOf('0', [6])), 'a/data/0': bytes }, { wide: true });
+  const file = await openTensors(whole);
+  expect((await file.read('')).data).toEqual(values);
+  for (let length = 0; length < whole.length; length++) {
+    await expect(openTensors(whole.subarray(0, length))).rejects.toThrow(/^\w+: expected .*, got .*$/);
+  }
+});
+
+test('a file with any byte changed is read or refused in one line', async () => {
+  const whole = fileOf(orderedDict({ a: tensorOf('0', [2, 3]) }));
+  for (let at = 0; at < whole.length; at++) {
+    const damaged = whole.slice();
+    damaged[at]! ^= 0xff;
+    const error: Error | undefined = await openTensors(damaged).then(
+      () => undefined,
+      (reason) => reason,
+    );
+    if (error) expect(error.message).toMatch(/^\w+: expected .*, got .*$/);
+  }
+});
+
+test('modules that lie too deep in one another are refused', async () => {
+  let value: Python = tensorOf('0', [6]);
+  for (let depth = 0; depth < 200; depth++) value = map({ a: value });
+  await expect(openTensors(fileOf(value))).rejects.toThrow('modules within 100 others at most');
+});
+
 test('an object that contains itself is read once', async () => {
   // }q\0 X'a' ... : a dict under its own key 'self', beside a tensor
   const self = [0x7d, 0x71, 0, 0x58, 4, 0, 0, 0, ...Buffer.from('self'), 0x68, 0, 0x73];

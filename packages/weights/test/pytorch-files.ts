@@ -70,8 +70,14 @@ export function torchFile(pickle: Uint8Array, storages: Readonly<Record<string, 
   return zipOf({ 'model/data.pkl': pickle, ...Object.fromEntries(data), 'model/version': Uint8Array.from([51, 10]) });
 }
 
-/** A zip of stored files, with checksums of zero. */
-export function zipOf(files: Readonly<Record<string, Uint8Array>>, options: { method?: number } = {}): Uint8Array {
+/** Stands for a number that is in a ZIP64 record. */
+const wide = 0xffffffff;
+
+/** A zip of stored files, with checksums of zero; with `wide` all sizes and offsets stand in ZIP64 records. */
+export function zipOf(
+  files: Readonly<Record<string, Uint8Array>>,
+  options: { method?: number; wide?: boolean } = {},
+): Uint8Array {
   const parts: Uint8Array[] = [];
   const directory: Uint8Array[] = [];
   let at = 0;
@@ -79,17 +85,26 @@ export function zipOf(files: Readonly<Record<string, Uint8Array>>, options: { me
     const fields = [20, 0, options.method ?? 0, 0, 0, 0, 0];
     const sizes = [bytes.length, bytes.length];
     const local = record('PK\x03\x04', fields, sizes, [letters(name).length, 0]);
+    const extra = options.wide ? record('', [1, 24], [bytes.length, 0, bytes.length, 0, at, 0]) : new Uint8Array(0);
+    const [listed, offset] = options.wide ? [[wide, wide], wide] : [sizes, at];
     directory.push(
-      record('PK\x01\x02', [20, ...fields], sizes, [letters(name).length, 0, 0, 0, 0, 0, 0], [at]),
+      record('PK\x01\x02', [20, ...fields], listed, [letters(name).length, extra.length, 0, 0, 0, 0, 0], [offset]),
       Uint8Array.from(letters(name)),
+      extra,
     );
     parts.push(local, Uint8Array.from(letters(name)), bytes);
     at += local.length + letters(name).length + bytes.length;
   }
   const size = directory.reduce((sum, { length }) => sum + length, 0);
   const count = Object.keys(files).length;
-  const end = record('PK\x05\x06', [0, 0, count, count], [size, at], [0]);
-  return new Uint8Array(Buffer.concat([...parts, ...directory, end]));
+  const records = [
+    record('PK\x06\x06', [], [44, 0], [45, 45], [0, 0, count, 0, count, 0, size, 0, at, 0]),
+    record('PK\x06\x07', [], [0, at + size, 0, 1]),
+  ];
+  const end = options.wide
+    ? [...records, record('PK\x05\x06', [0, 0, 0xffff, 0xffff], [wide, wide], [0])]
+    : [record('PK\x05\x06', [0, 0, count, count], [size, at], [0])];
+  return new Uint8Array(Buffer.concat([...parts, ...directory, ...end]));
 }
 
 /** A signature, then fields in turns of 16 and 32 bits. */

@@ -1,18 +1,21 @@
 import {
   disposeWeights,
   type OpenOptions,
+  openTensors,
   type RawTensor,
   type Source,
-  toTensor,
+  type TensorFile,
   type Weights,
 } from '@slimsam/weights';
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import type { SamConfig } from '../config.ts';
 import { readHuggingFaceConfig } from './hugging-face-config.ts';
 import { inferConfig } from './infer-config.ts';
 import { huggingFaceCopy, type Naming, partName, recogniseNames } from './names.ts';
-import { type Checkpoint, openCheckpoint } from './open-checkpoint.ts';
 import { readWidths, samShapes } from './sam-shapes.ts';
+
+/** Starts of the class names that SAM's and SlimSAM's whole modules have. */
+const allowed = ['segment_anything.modeling.', 'segment_anything_kd.modeling.'];
 
 export interface LoadSamOptions extends OpenOptions {
   /** Fields that are known better than the file or its shapes tell, like `decoderHeads` other than 8. */
@@ -55,38 +58,37 @@ interface Found {
  *   misshapen (named with both shapes), unless `strict: false`; when a value is not finite, if `check: true`
  */
 export async function loadSam(source: Source, options: LoadSamOptions = {}): Promise<LoadedSam> {
-  const checkpoint = await openCheckpoint(source, options);
+  const file = await openTensors(source, { ...options, allowed });
   const weights: Record<string, tf.Tensor> = {};
   try {
-    const { file } = checkpoint;
     const naming = recogniseNames(Object.keys(file.tensors), file.name);
-    const found = findWeights(checkpoint, naming);
+    const found = findWeights(file, naming);
     const widths = readWidths(Object.fromEntries(found));
-    const given = { ...(await knownConfig(checkpoint, naming)), ...options.config };
-    const { config, scaleWidths } = inferConfig(widths, given, fieldsOf(checkpoint, naming));
+    const given = { ...(await knownConfig(file, naming)), ...options.config };
+    const { config, scaleWidths } = inferConfig(widths, given, fieldsOf(file, naming));
     const { fitting, problems } = compare(found, samShapes(widths));
     if (problems.length > 0 && options.strict !== false) throw misfit(problems, file.name);
 
     const shape = (name: string) => found.get(name)!.shape;
-    await readInOrder(checkpoint, new Map(fitting.map((name) => [name, found.get(name)!.parts])), (name, parts) => {
+    await readInOrder(file, new Map(fitting.map((name) => [name, found.get(name)!.parts])), (name, parts) => {
       const values = joinValues(parts);
       if (options.check) checkFinite(name, values, file.name);
       const block = /^image_encoder\.blocks\.(\d+)\.attn\./.exec(name);
       const factor = block ? Math.sqrt(config.headWidth / scaleWidths[Number(block[1])]!) : 1;
       const data = rescale(name, values, factor);
-      weights[name] = toTensor({ dtype: 'F32', shape: [...shape(name)], data });
+      weights[name] = tf.tensor(data, [...shape(name)], 'float32');
     });
     return { weights: Object.fromEntries(fitting.map((name) => [name, weights[name]!])), config, problems };
   } catch (error) {
     disposeWeights(weights);
     throw error;
   } finally {
-    await checkpoint.file.close();
+    await file.close();
   }
 }
 
 /** The weights of a checkpoint by Meta's names, and everything else that its SAM's prefix holds. */
-function findWeights({ file }: Checkpoint, { place }: Naming): Map<string, Found> {
+function findWeights(file: TensorFile, { place }: Naming): Map<string, Found> {
   const found = new Map<string, Found>();
   for (const [name, { shape }] of Object.entries(file.tensors)) {
     const at = place(name);
@@ -111,7 +113,7 @@ function findWeights({ file }: Checkpoint, { place }: Naming): Map<string, Found
 }
 
 /** Fields of a pickled module by Meta's names. */
-function fieldsOf({ file }: Checkpoint, { place }: Naming): Map<string, string | number | boolean> {
+function fieldsOf(file: TensorFile, { place }: Naming): Map<string, string | number | boolean> {
   const entries = Object.entries(file.attributes).flatMap(([name, value]) => {
     const at = place(name);
     return at ? [[at.weight, value] as const] : [];
@@ -120,8 +122,9 @@ function fieldsOf({ file }: Checkpoint, { place }: Naming): Map<string, string |
 }
 
 /** What the checkpoint says of its config in so many words. */
-async function knownConfig({ file, config, processor }: Checkpoint, { place }: Naming): Promise<Partial<SamConfig>> {
-  if (config !== undefined) return readHuggingFaceConfig(config, processor, file.name);
+async function knownConfig(file: TensorFile, { place }: Naming): Promise<Partial<SamConfig>> {
+  const json = await file.json('config.json');
+  if (json !== undefined) return readHuggingFaceConfig(json, await file.json('preprocessor_config.json'), file.name);
   const { sam_config: own } = file.metadata;
   if (own !== undefined) return JSON.parse(own) as Partial<SamConfig>;
   const known: Record<string, number[]> = {};
@@ -165,7 +168,7 @@ function inBrackets(shape: readonly number[] | undefined): string {
 
 /** Reads the parts of the wanted weights in the file's order, and hands each weight on when it is complete. */
 async function readInOrder(
-  { file }: Checkpoint,
+  file: TensorFile,
   wanted: ReadonlyMap<string, readonly string[]>,
   use: (weight: string, parts: RawTensor['data'][]) => void,
 ): Promise<void> {
