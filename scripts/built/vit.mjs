@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
-import { createPredictor, initSam, parseSamConfig } from '@slimsam/vit';
+import { createPredictor, initSam, loadSam, parseSamConfig, saveSam } from '@slimsam/vit';
 
 test('vit: a random SAM answers a point with masks in the size of the image', async () => {
   const backend = await useWebgpu();
@@ -14,7 +14,9 @@ test('vit: a random SAM answers a point with masks in the size of the image', as
       ...{ width: 8, depth: 1, mlpWidth: 16, promptWidth: 16 },
       ...{ maskChannels: 4, decoderMlpWidth: 16, iouHiddenWidth: 16 },
     };
-    const predictor = createPredictor(initSam(config, sizes, { seed: 1 }), config);
+    await saveSam('sam', { weights: initSam(config, sizes, { seed: 1 }), config }, { names: 'hugging-face' });
+    const sam = await loadSam('sam');
+    const predictor = createPredictor(sam.weights, sam.config);
     const image = { width: 40, height: 24, data: new Uint8Array(40 * 24 * 3).map((_, i) => (i * 7) % 256) };
     const { masks, scores } = await predictor.predict(predictor.embed(image), { points: [[20, 12]] });
     assert.equal(masks[0]?.length, 3);
