@@ -201,6 +201,24 @@ describe('what loadSam refuses', () => {
     expect(Object.keys(weights)).toHaveLength(200);
   });
 
+  it('a checkpoint without what tells its sizes, naming it', async () => {
+    const without = (pattern: RegExp) =>
+      changed(
+        Object.fromEntries(Object.keys(tensors).flatMap((name) => (pattern.test(name) ? [[name, undefined]] : []))),
+      );
+    expect(await message(without(/pos_embed/))).toContain(`expected '${pos}' [1, ?, ?, 48], got none; strict`);
+    expect(await message(without(/pos_embed/), { strict: false })).toBe(
+      'loadSam: expected weights that tell imageSize, got none; give it as config: { imageSize }',
+    );
+    const lost = await message(without(/blocks\.2\.norm1/));
+    expect(lost).toContain(
+      "expected 'image_encoder.blocks.2.norm1.weight' [48], got none; 'image_encoder.blocks.2.norm1.bias'",
+    );
+    expect(lost).not.toContain('blocks.3');
+    const wrong = serializeSafetensors(tensors, { sam_config: '{' });
+    expect(await message(wrong)).toBe("loadSam: expected JSON as sam_config of the given bytes, got '{'");
+  });
+
   it('values that are not finite, on request', async () => {
     const bad = zeros(1, 8, 8, 48);
     bad.data[5] = Number.NaN;

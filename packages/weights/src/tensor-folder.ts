@@ -25,7 +25,7 @@ export async function folderOf(source: Source): Promise<InFolder | undefined> {
 }
 
 /** A JSON file of a folder, undefined when there is none. @throws when it is not JSON */
-export async function readJson(source: string, signal?: AbortSignal): Promise<unknown> {
+async function readJson(source: string, signal?: AbortSignal): Promise<unknown> {
   const bytes = await readIfThere(source, signal && { signal });
   if (!bytes) return undefined;
   try {

@@ -13,7 +13,7 @@ export interface InferredConfig {
  * tell has SAM's own value: 8 decoder heads. Each block scales its scores by the width of its own heads, as SAM and SlimSAM do,
  * unless `headWidth` is given or the module says otherwise; the widest of them becomes the config's `headWidth`.
  *
- * @throws when the shapes that a field is read from are missing
+ * @throws when the weights that a field is read from are missing, naming the field
  */
 export function inferConfig(
   widths: SamWidths,
@@ -39,5 +39,12 @@ export function inferConfig(
     globalBlocks: blocks.flatMap(({ side }, i) => (side === grid ? [i] : [])),
     decoderHeads: field('mask_decoder.transformer.num_heads') ?? 8,
   };
-  return { config: parseSamConfig({ ...inferred, ...given }), scaleWidths };
+  const config = { ...inferred, ...given };
+  const unknown = Object.entries(config).find(([, value]) => Number.isNaN(value) || value === Number.NEGATIVE_INFINITY);
+  if (unknown) {
+    throw new Error(
+      `loadSam: expected weights that tell ${unknown[0]}, got none; give it as config: { ${unknown[0]} }`,
+    );
+  }
+  return { config: parseSamConfig(config), scaleWidths };
 }

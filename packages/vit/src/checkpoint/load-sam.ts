@@ -8,7 +8,7 @@ import {
   type Weights,
 } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import type { SamConfig } from '../config.ts';
+import { parseSamConfig, type SamConfig } from '../config.ts';
 import { readHuggingFaceConfig } from './hugging-face-config.ts';
 import { inferConfig } from './infer-config.ts';
 import { huggingFaceCopy, type Naming, partName, recogniseNames } from './names.ts';
@@ -51,7 +51,9 @@ interface Found {
  * without range requests is held whole.
  *
  * Where a pruned model's blocks scale their attention by other head widths than the config's, q takes the factor
- * sqrt(config.headWidth / width) and the relative positions, which meet the unscaled q, its inverse.
+ * sqrt(config.headWidth / width) and the relative positions, which meet the unscaled q, its inverse. A block's width is that of its
+ * own heads, as in SAM and SlimSAM; files of `saveSam` say it, for weights that `prune` cut and `saveWeights` wrote give
+ * `config: { headWidth }`.
  *
  * @param source a path, an http(s) address (of a folder: with a '/' at its end), or the file's bytes
  * @throws when the source is not there, truncated, damaged, not a SAM, or asks for code; when weights are missing, extra or
@@ -64,10 +66,10 @@ export async function loadSam(source: Source, options: LoadSamOptions = {}): Pro
     const naming = recogniseNames(Object.keys(file.tensors), file.name);
     const found = findWeights(file, naming);
     const widths = readWidths(Object.fromEntries(found));
-    const given = { ...(await knownConfig(file, naming)), ...options.config };
-    const { config, scaleWidths } = inferConfig(widths, given, fieldsOf(file, naming));
     const { fitting, problems } = compare(found, samShapes(widths));
     if (problems.length > 0 && options.strict !== false) throw misfit(problems, file.name);
+    const given = { ...(await knownConfig(file, naming)), ...options.config };
+    const { config, scaleWidths } = inferConfig(widths, given, fieldsOf(file, naming));
 
     const shape = (name: string) => found.get(name)!.shape;
     await readInOrder(file, new Map(fitting.map((name) => [name, found.get(name)!.parts])), (name, parts) => {
@@ -126,7 +128,7 @@ async function knownConfig(file: TensorFile, { place }: Naming): Promise<Partial
   const json = await file.json('config.json');
   if (json !== undefined) return readHuggingFaceConfig(json, await file.json('preprocessor_config.json'), file.name);
   const { sam_config: own } = file.metadata;
-  if (own !== undefined) return JSON.parse(own) as Partial<SamConfig>;
+  if (own !== undefined) return ownConfig(own, file.name);
   const known: Record<string, number[]> = {};
   for (const name of Object.keys(file.tensors)) {
     const field = { pixel_mean: 'pixelMean', pixel_std: 'pixelStd' }[place(name)?.weight ?? ''];
@@ -134,6 +136,17 @@ async function knownConfig(file: TensorFile, { place }: Naming): Promise<Partial
     if (field) known[field] = Array.from((await file.read(name)).data, (value) => Number(value.toPrecision(7)));
   }
   return known;
+}
+
+/** The config that `saveSam` left in the metadata. */
+function ownConfig(text: string, source: string): SamConfig {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`loadSam: expected JSON as sam_config of ${source}, got '${text.slice(0, 40)}'`, { cause: error });
+  }
+  return parseSamConfig(json);
 }
 
 function compare(

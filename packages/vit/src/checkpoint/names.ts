@@ -48,7 +48,7 @@ export function huggingFaceName(meta: string): string {
 }
 
 /** Where a tensor of a checkpoint belongs. */
-export interface Place {
+interface Place {
   /** Meta's name. */
   weight: string;
   /** 0, 1, 2 for q, k, v when they are split as in SlimSAM; else undefined for the whole weight. */

@@ -1,9 +1,9 @@
-import { encoderDepth, type Named } from '../encoder.ts';
+import type { Named } from '../encoder.ts';
 
 type Shape = readonly number[];
 
 /** Widths of one block of the image encoder. */
-export interface BlockWidths {
+interface BlockWidths {
   /** Rows of q, of k and of v: heads x head. */
   inner: number;
   /** Channels of a head. */
@@ -42,7 +42,7 @@ export function readWidths(weights: Named): SamWidths {
     ]),
     patchSize: most([at(`${encoder}.patch_embed.proj.weight`, 2), at(`${encoder}.patch_embed.proj.weight`, 3)]),
     grid: most([at(`${encoder}.pos_embed`, 1), at(`${encoder}.pos_embed`, 2)]),
-    blocks: Array.from({ length: encoderDepth(weights) }, (_, i) => {
+    blocks: Array.from({ length: countBlocks(weights) }, (_, i) => {
       const block = `${encoder}.blocks.${i}`;
       return {
         inner: most([
@@ -72,6 +72,11 @@ export function readWidths(weights: Named): SamWidths {
     decoderCross: most([0, 1].map((i) => at(`${layer}.${i}.cross_attn_token_to_image.q_proj.weight`, 0))),
     iouHidden: most([0, 1].map((i) => at(`mask_decoder.iou_prediction_head.layers.${i}.weight`, 0))),
   };
+}
+
+/** Blocks of which there is any weight at all. */
+function countBlocks(weights: Named): number {
+  return new Set(Object.keys(weights).flatMap((name) => /^image_encoder\.blocks\.(\d+)\./.exec(name)?.[1] ?? [])).size;
 }
 
 /** The most frequent of the known values, the first of equally frequent ones; NaN of none. */
