@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
-import { createPredictor, initSam, labelMap, parseSamConfig, segmentEverything } from '@slimsam/vit';
+import { createPredictor, initSam, labelMap, loadSam, parseSamConfig, saveSam, segmentEverything } from '@slimsam/vit';
 
 test('vit: a random SAM answers a point, and everything, with masks in the size of the image', async () => {
   const backend = await useWebgpu();
@@ -14,15 +14,16 @@ test('vit: a random SAM answers a point, and everything, with masks in the size 
       ...{ width: 8, depth: 1, mlpWidth: 16, promptWidth: 16 },
       ...{ maskChannels: 4, decoderMlpWidth: 16, iouHiddenWidth: 16 },
     };
-    const weights = initSam(config, sizes, { seed: 1 });
-    const predictor = createPredictor(weights, config);
+    await saveSam('sam', { weights: initSam(config, sizes, { seed: 1 }), config }, { names: 'hugging-face' });
+    const sam = await loadSam('sam');
+    const predictor = createPredictor(sam.weights, sam.config);
     const image = { width: 40, height: 24, data: new Uint8Array(40 * 24 * 3).map((_, i) => (i * 7) % 256) };
     const { masks, scores } = await predictor.predict(predictor.embed(image), { points: [[20, 12]] });
     assert.equal(masks[0]?.length, 3);
     assert.equal(masks[0]?.[0]?.length, 40 * 24);
     assert.ok(scores[0]?.every(Number.isFinite));
     const lenient = { pointsPerSide: 2, predIouThresh: 0, stabilityScoreThresh: 0 };
-    const everything = await segmentEverything(weights, config, image, lenient);
+    const everything = await segmentEverything(sam.weights, sam.config, image, lenient);
     assert.ok(everything.length > 0);
     assert.equal(labelMap(everything, image).length, 40 * 24);
   } finally {

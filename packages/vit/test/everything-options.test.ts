@@ -12,13 +12,13 @@ import {
   type RgbImage,
   segmentEverything,
 } from '../src/index.ts';
-import { expectSame, type Fixture, imageOf, loose, readFixture, tinyConfig, withWebgpu } from './support.ts';
+import { expectSame, type Fixture, imageOf, loose, readTiny, tinyConfig, withWebgpu } from './support.ts';
 
 withWebgpu();
 let tiny: Fixture;
 let image: RgbImage;
 beforeAll(async () => {
-  tiny = await readFixture('sam-tiny');
+  tiny = await readTiny();
   image = imageOf(tiny);
 });
 

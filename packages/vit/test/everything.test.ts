@@ -11,7 +11,7 @@ import {
   segmentEverything,
 } from '../src/index.ts';
 import { upsampleMasks } from '../src/upsample-masks.ts';
-import { expectSame, type Fixture, imageOf, loose, readFixture, tinyConfig, withWebgpu } from './support.ts';
+import { expectSame, type Fixture, imageOf, loose, readTiny, tinyConfig, withWebgpu } from './support.ts';
 
 /** everything.json: segment-anything's options and the masks that they gave. */
 interface Expected {
@@ -32,7 +32,7 @@ let tiny: Fixture;
 let image: RgbImage;
 let expected: { mask_threshold: number; single_crop: Expected; crops: Expected };
 beforeAll(async () => {
-  tiny = await readFixture('sam-tiny');
+  tiny = await readTiny();
   image = imageOf(tiny);
   expected = JSON.parse(await readFile(new URL('fixtures/sam-tiny/everything.json', import.meta.url), 'utf8'));
 });

@@ -7,14 +7,14 @@ import sharp, { type Sharp } from 'sharp';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { decodeImage, preprocess, type RgbImage, readImageFolder } from '../src/index.ts';
 import { resizeBilinear, resizeLongestSide } from '../src/resize.ts';
-import { type Fixture, readFixture, relativeError, tinyConfig } from './support.ts';
+import { type Fixture, readTiny, relativeError, tinyConfig } from './support.ts';
 
 let tiny: Fixture;
 let image: RgbImage;
 let folder: string;
 beforeAll(async () => {
   await tf.setBackend('cpu');
-  tiny = await readFixture('sam-tiny');
+  tiny = await readTiny();
   image = { width: 117, height: 90, data: tiny.io.image_u8!.data as Uint8Array };
 });
 beforeEach(async () => {

@@ -1,16 +1,23 @@
-import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { decodeMasks, encodeImage, encodePrompts, parseSamConfig } from '../src/index.ts';
+import { decodeMasks, encodeImage, encodePrompts } from '../src/index.ts';
 import { positionGrid } from '../src/prompt-encoder.ts';
 import { upsampleMasks } from '../src/upsample-masks.ts';
-import { type Fixture, readFixture, relativeError, tensorOf, tinyConfig, withWebgpu } from './support.ts';
+import {
+  type Fixture,
+  readSlimsamObject,
+  readTiny,
+  relativeError,
+  tensorOf,
+  tinyConfig,
+  withWebgpu,
+} from './support.ts';
 
 /** Against segment-anything's own outputs for a small random SAM. */
 withWebgpu();
 let tiny: Fixture;
 beforeAll(async () => {
-  tiny = await readFixture('sam-tiny');
+  tiny = await readTiny();
 });
 
 describe('image encoder', () => {
@@ -115,17 +122,8 @@ describe('prompt encoder and mask decoder', () => {
 
 describe('a globally pruned SlimSAM, with other widths in every block', () => {
   it('gives the outputs of the reference', async () => {
-    const pruned = await readFixture('slimsam-object');
-    const config = parseSamConfig({
-      imageSize: 64,
-      patchSize: 8,
-      heads: 4,
-      headWidth: 12,
-      windowSize: 3,
-      globalBlocks: [1, 3],
-      decoderHeads: 4,
-    });
-    const weights = foldScale(pruned.weights, config.headWidth);
+    const pruned = await readSlimsamObject();
+    const { weights, config } = pruned;
     const { embedding } = encodeImage(weights, config, tensorOf(pruned, 'preprocessed') as tf.Tensor4D);
     expect(await relativeError(embedding, pruned, 'image_embedding')).toBeLessThan(1e-4);
     const points = { points: tensorOf(pruned, 'points'), labels: tensorOf(pruned, 'labels') };
@@ -135,20 +133,3 @@ describe('a globally pruned SlimSAM, with other widths in every block', () => {
     expect(await relativeError(scores, pruned, 'iou_predictions')).toBeLessThan(1e-3);
   });
 });
-
-/**
- * The reference scales a pruned block's attention by its own head width D, here it stays that of the config: q takes the
- * factor sqrt(headWidth / D), and the relative positions, which meet the unscaled q, its inverse.
- */
-function foldScale(weights: Weights, headWidth: number): Weights {
-  return Object.fromEntries(
-    Object.entries(weights).map(([name, weight]) => {
-      const part = /^(image_encoder\.blocks\.\d+\.attn)\.(qkv|rel_pos)/.exec(name);
-      if (!part) return [name, weight];
-      const factor = Math.sqrt(headWidth / weights[`${part[1]}.rel_pos_h`]!.shape[1]!);
-      if (part[2] === 'rel_pos') return [name, tf.div(weight, factor)];
-      const [q, ...kv] = tf.split(weight, 3) as [tf.Tensor, ...tf.Tensor[]];
-      return [name, tf.concat([tf.mul(q, factor), ...kv])];
-    }),
-  );
-}

@@ -1,13 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createPredictor, type RgbImage } from '../src/index.ts';
-import { type Fixture, readFixture, tinyConfig, withWebgpu } from './support.ts';
+import { type Fixture, readTiny, tinyConfig, withWebgpu } from './support.ts';
 
 withWebgpu();
 let tiny: Fixture;
 let image: RgbImage;
 beforeAll(async () => {
-  tiny = await readFixture('sam-tiny');
+  tiny = await readTiny();
   image = { width: 117, height: 90, data: tiny.io.image_u8!.data as Uint8Array };
 });
 

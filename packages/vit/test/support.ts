@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { loadWeights, type RawTensor, readSafetensors, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
@@ -6,6 +8,7 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import {
   type EverythingMask,
   type EverythingOptions,
+  loadSam,
   parseSamConfig,
   type RgbImage,
   type SamConfig,
@@ -38,11 +41,22 @@ export function withWebgpu(): void {
   afterAll(() => close());
 }
 
-/** Reads a folder of test/fixtures. */
-export async function readFixture(name: string): Promise<Fixture> {
-  const folder = fileURLToPath(new URL(`fixtures/${name}/`, import.meta.url));
-  const { weights } = await loadWeights(`${folder}model.safetensors`);
-  return { weights, io: (await readSafetensors(`${folder}io.safetensors`)).tensors };
+/** The path of a file of test/fixtures. */
+export function fixturePath(name: string): string {
+  return fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+}
+
+/** Reads sam-tiny. */
+export async function readTiny(): Promise<Fixture> {
+  const { weights } = await loadWeights(fixturePath('sam-tiny/model.safetensors'));
+  return { weights, io: (await readSafetensors(fixturePath('sam-tiny/io.safetensors'))).tensors };
+}
+
+/** Reads slimsam-object, a globally pruned SlimSAM pickled as a whole. */
+export async function readSlimsamObject(): Promise<Fixture & { config: SamConfig }> {
+  const pickled = gunzipSync(await readFile(fixturePath('slimsam-object/model_object.pth.gz')));
+  const { weights, config } = await loadSam(pickled);
+  return { weights, config, io: (await readSafetensors(fixturePath('slimsam-object/io.safetensors'))).tensors };
 }
 
 /** A value of the fixture as a tensor. */

@@ -50,7 +50,7 @@ test('missing and misshapen weights are named with both shapes, and nothing leak
 test('unreadable files are named', async () => {
   const path = join(folder, 'none.safetensors');
   await expect(loadWeights(path)).rejects.toThrow(
-    `loadWeights: expected a readable file, got no such file or folder (ENOENT) for '${path}'`,
+    `openBytes: expected a readable file, got no such file or folder (ENOENT) for '${path}'`,
   );
   await expect(loadWeights(folder)).rejects.toThrow('got a folder (EISDIR)');
 });

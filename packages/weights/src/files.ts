@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { parseSafetensors, type RawTensor, type Safetensors, serializeSafetensors } from './safetensors.ts';
+import { openBytes, systemError } from './byte-source.ts';
+import { encode, layOut, parseSafetensors, type RawTensor, type Safetensors } from './safetensors.ts';
 import { disposeWeights, type Weights } from './weights.ts';
 
 /** What `loadWeights` and `parseWeights` check. */
@@ -16,7 +17,7 @@ export interface LoadedWeights {
 
 /** Reads a safetensors file. @throws when the file cannot be read, or see `parseSafetensors` */
 export async function readSafetensors(path: string): Promise<Safetensors> {
-  return parseSafetensors(await readBytes(path), path);
+  return parseSafetensors(await readFile(path), path);
 }
 
 /**
@@ -25,7 +26,7 @@ export async function readSafetensors(path: string): Promise<Safetensors> {
  * @throws when the file cannot be read or parsed, or a tensor of `expected` is missing or has another shape (all are named)
  */
 export async function loadWeights(path: string, options: ExpectedShapes = {}): Promise<LoadedWeights> {
-  return parseWeights(await readBytes(path), path, options);
+  return parseWeights(await readFile(path), path, options);
 }
 
 /** `loadWeights` for bytes that are already in memory (in browsers: what `fetch` gave). */
@@ -43,7 +44,7 @@ export function parseWeights(bytes: Uint8Array, source: string, options: Expecte
 }
 
 /**
- * Writes weights to a safetensors file, all or nothing: see `writeFileAtomic`.
+ * Writes weights to a safetensors file tensor by tensor, all or nothing: see `writeFileAtomic`.
  *
  * @param options.dtype of the floats, by default F32
  * @throws when the file cannot be written; an old file of that name is then still there
@@ -53,11 +54,19 @@ export async function saveWeights(
   weights: Weights,
   options: { metadata?: Record<string, string>; dtype?: 'F32' | 'F16' } = {},
 ): Promise<void> {
-  const tensors: Record<string, RawTensor> = {};
-  for (const [name, tensor] of Object.entries(weights)) {
-    tensors[name] = await toRaw(name, tensor, options.dtype ?? 'F32');
+  const infos = Object.fromEntries(
+    Object.entries(weights).map(([name, tensor]) => [
+      name,
+      { dtype: dtypeOf(name, tensor, options.dtype ?? 'F32'), shape: tensor.shape },
+    ]),
+  );
+  const { header, order } = layOut(infos, options.metadata ?? {});
+  await writeFileAtomic(path, chunks());
+
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    yield header;
+    for (const name of order) yield encode(name, { ...infos[name]!, data: await weights[name]!.data<'float32'>() });
   }
-  await writeFileAtomic(path, serializeSafetensors(tensors, options.metadata));
 }
 
 /**
@@ -65,7 +74,10 @@ export async function saveWeights(
  *
  * @throws when the folder is missing, the disk is full and so on; the temporary file is removed and an old file stays
  */
-export async function writeFileAtomic(path: string, bytes: Uint8Array | string): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  content: Uint8Array | string | AsyncIterable<Uint8Array>,
+): Promise<void> {
   const { open, rename, rm } = await import('node:fs/promises');
   const { basename, dirname, join } = await import('node:path');
   const unique = Math.random().toString(36).slice(2);
@@ -73,7 +85,8 @@ export async function writeFileAtomic(path: string, bytes: Uint8Array | string):
   try {
     const file = await open(temporary, 'wx');
     try {
-      await file.writeFile(bytes);
+      if (typeof content === 'string' || content instanceof Uint8Array) await file.writeFile(content);
+      else for await (const chunk of content) await file.writeFile(chunk);
       await file.sync();
     } finally {
       await file.close();
@@ -81,47 +94,26 @@ export async function writeFileAtomic(path: string, bytes: Uint8Array | string):
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
-    const size = typeof bytes === 'string' ? new TextEncoder().encode(bytes).length : bytes.length;
-    throw new Error(`writeFileAtomic: expected to write ${size} bytes to '${path}', got ${reason(error)}`, {
+    if (!(error instanceof Error && 'code' in error)) throw error; // of the content, not of the file
+    throw new Error(`writeFileAtomic: expected to write ${sizeOf(content)} to '${path}', got ${systemError(error)}`, {
       cause: error,
     });
   }
 }
 
-async function readBytes(path: string): Promise<Uint8Array> {
-  const { open } = await import('node:fs/promises');
-  try {
-    const file = await open(path, 'r');
-    try {
-      const bytes = new Uint8Array((await file.stat()).size);
-      let end = 0; // in pieces, since one read stops at 2 GiB
-      while (end < bytes.length) {
-        const { bytesRead } = await file.read(bytes, end, Math.min(2 ** 30, bytes.length - end));
-        if (bytesRead === 0) break;
-        end += bytesRead;
-      }
-      return bytes.subarray(0, end);
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    throw new Error(`loadWeights: expected a readable file, got ${reason(error)} for '${path}'`, { cause: error });
-  }
+function sizeOf(content: Uint8Array | string | AsyncIterable<Uint8Array>): string {
+  if (typeof content === 'string') return `${new TextEncoder().encode(content).length} bytes`;
+  return content instanceof Uint8Array ? `${content.length} bytes` : 'the content';
 }
 
-/** A system error in words. */
-function reason(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-  const words: Record<string, string> = {
-    ENOSPC: 'a full disk (ENOSPC); free some space',
-    EDQUOT: 'a full quota (EDQUOT); free some space',
-    ENOENT: 'no such file or folder (ENOENT)',
-    ENOTDIR: 'a file where a folder should be (ENOTDIR)',
-    EISDIR: 'a folder (EISDIR)',
-    EACCES: 'no permission (EACCES)',
-    EROFS: 'a read-only disk (EROFS)',
-  };
-  return words[code] ?? code;
+/** The whole of a file. */
+async function readFile(path: string): Promise<Uint8Array> {
+  const file = await openBytes(path);
+  try {
+    return await file.read(0, file.size);
+  } finally {
+    await file.close();
+  }
 }
 
 function checkShapes(
@@ -146,11 +138,11 @@ function toTensor({ dtype, shape, data }: RawTensor): tf.Tensor {
   return tf.tensor(data instanceof Int32Array ? data : Int32Array.from(data), shape, 'int32');
 }
 
-async function toRaw(name: string, tensor: tf.Tensor, float: 'F32' | 'F16'): Promise<RawTensor> {
+function dtypeOf(name: string, tensor: tf.Tensor, float: 'F32' | 'F16'): RawTensor['dtype'] {
   const dtypes: Partial<Record<string, RawTensor['dtype']>> = { float32: float, int32: 'I32', bool: 'BOOL' };
   const dtype = dtypes[tensor.dtype];
   if (!dtype) {
     throw new Error(`saveWeights: expected '${name}' as float32, int32 or bool, got ${tensor.dtype}`);
   }
-  return { dtype, shape: tensor.shape, data: await tensor.data<'float32'>() };
+  return dtype;
 }

@@ -1,4 +1,5 @@
 export { type Axes, type Axis, type Dimension, dims, linear, type Member } from './axes.ts';
+export type { OpenOptions, Progress, Source } from './byte-source.ts';
 export type { Attention, Costs } from './costs.ts';
 export {
   type ExpectedShapes,
@@ -10,4 +11,5 @@ export {
   writeFileAtomic,
 } from './files.ts';
 export { parseSafetensors, type RawTensor, type Safetensors, serializeSafetensors } from './safetensors.ts';
+export { type Attribute, type OpenTensorsOptions, openTensors, type TensorFile } from './tensor-file.ts';
 export { disposeWeights, type Scope, scope, type Weights } from './weights.ts';

@@ -21,10 +21,16 @@ export interface Entry {
   end: number;
 }
 
-/** Reads and checks everything before the data. */
+/**
+ * Reads and checks everything before the data.
+ *
+ * @param bytes the file, or its start up to the data
+ * @param size of the file, bytes
+ */
 export function parseHeader(
   bytes: Uint8Array,
   source: string,
+  size: number = bytes.length,
 ): { entries: Entry[]; metadata: Record<string, string>; dataStart: number } {
   const json = headerJson(bytes, source);
   const dataStart = 8 + headerLength(bytes, source);
@@ -34,7 +40,7 @@ export function parseHeader(
     if (name === '__metadata__') Object.assign(metadata, checkMetadata(value, source));
     else entries.push(checkEntry(name, value, source));
   }
-  checkOffsets(entries, bytes.length - dataStart, source);
+  checkOffsets(entries, size - dataStart, source);
   return { entries, metadata, dataStart };
 }
 

@@ -31,7 +31,7 @@ export function parseSafetensors(bytes: Uint8Array, source: string): Safetensors
 }
 
 /**
- * Writes tensors as the bytes of a safetensors file. Wide dtypes come first, so that all are aligned.
+ * Writes tensors as the bytes of a safetensors file, laid out by `layOut`.
  *
  * @throws when a tensor's data does not fit its shape, or a value is beyond F16's +-65504
  */
@@ -39,30 +39,38 @@ export function serializeSafetensors(
   tensors: Readonly<Record<string, RawTensor>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array<ArrayBuffer> {
+  const { header, order, size } = layOut(tensors, metadata);
+  const bytes = new Uint8Array(header.length + size);
+  bytes.set(header);
+  let end = header.length;
+  for (const name of order) {
+    const data = encode(name, tensors[name]!);
+    bytes.set(data, end);
+    end += data.length;
+  }
+  return bytes;
+}
+
+/** The header of a file, the order of the data after it and its size in bytes. Wide dtypes come first, so that all are aligned. */
+export function layOut(
+  tensors: Readonly<Record<string, Pick<RawTensor, 'dtype' | 'shape'>>>,
+  metadata: Readonly<Record<string, string>>,
+): { header: Uint8Array; order: string[]; size: number } {
   const order = Object.entries(tensors).sort(
     ([a, x], [b, y]) => elementBytes[y.dtype] - elementBytes[x.dtype] || (a < b ? -1 : 1),
   );
   let end = 0;
-  const entries = order.map(([name, { dtype, shape, data }]): Entry => {
-    const size = shape.reduce((product, length) => product * length, 1);
+  const entries = order.map(([name, { dtype, shape }]): Entry => {
     if (name === '__metadata__') throw new Error("serializeSafetensors: expected another name than '__metadata__'");
-    if (data.length !== size) {
-      throw new Error(
-        `serializeSafetensors: expected ${size} values for '${name}' [${shape.join(', ')}], got ${data.length}`,
-      );
-    }
     const start = end;
-    end += size * elementBytes[dtype];
+    end += shape.reduce((product, length) => product * length, elementBytes[dtype]);
     return { name, dtype, shape, start, end };
   });
-  const header = new TextEncoder().encode(headerText(entries, metadata));
-  const bytes = new Uint8Array(8 + header.length + end);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
-  bytes.set(header, 8);
-  for (const entry of entries) {
-    bytes.set(encode(entry.name, tensors[entry.name]!), 8 + header.length + entry.start);
-  }
-  return bytes;
+  const text = new TextEncoder().encode(headerText(entries, metadata));
+  const header = new Uint8Array(8 + text.length);
+  new DataView(header.buffer).setBigUint64(0, BigInt(text.length), true);
+  header.set(text, 8);
+  return { header, order: entries.map(({ name }) => name), size: end };
 }
 
 /** JSON, padded with spaces so that the data starts at a multiple of 8. */
@@ -77,7 +85,8 @@ function headerText(entries: readonly Entry[], metadata: Readonly<Record<string,
   return json + ' '.repeat((8 - (length % 8)) % 8);
 }
 
-function decode({ name, dtype, shape, start, end }: Entry, data: Uint8Array, source: string): RawTensor {
+/** The values of an entry, from the bytes after the header. */
+export function decode({ name, dtype, shape, start, end }: Entry, data: Uint8Array, source: string): RawTensor {
   const width = elementBytes[dtype];
   // typed arrays need aligned offsets, which the format does not promise
   const aligned = (data.byteOffset + start) % width === 0 ? data.subarray(start, end) : data.slice(start, end);
@@ -89,9 +98,9 @@ function decode({ name, dtype, shape, start, end }: Entry, data: Uint8Array, sou
     case 'F64':
       return { dtype, shape, data: Float32Array.from(new Float64Array(buffer, byteOffset, count)) };
     case 'F16':
-      return { dtype, shape, data: widen(new Uint16Array(buffer, byteOffset, count), fromFloat16) };
+      return { dtype, shape, data: fromHalves(new Uint16Array(buffer, byteOffset, count)) };
     case 'BF16':
-      return { dtype, shape, data: widen(new Uint16Array(buffer, byteOffset, count), fromBfloat16) };
+      return { dtype, shape, data: fromBfloats(new Uint16Array(buffer, byteOffset, count)) };
     case 'I32':
       return { dtype, shape, data: new Int32Array(buffer, byteOffset, count) };
     case 'I64':
@@ -101,10 +110,20 @@ function decode({ name, dtype, shape, start, end }: Entry, data: Uint8Array, sou
   }
 }
 
-/** A plain loop: `from` with a function takes seconds for the millions of values of a model. */
-function widen(bits: Uint16Array, convert: (bits: number) => number): Float32Array {
+/** float16 bits -> number, for all 65,536 of them: ten times as fast as reckoning each. */
+let halves: Float32Array | undefined;
+
+function fromHalves(bits: Uint16Array): Float32Array {
+  halves ??= Float32Array.from({ length: 2 ** 16 }, (_, half) => fromFloat16(half));
   const result = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) result[i] = convert(bits[i]!);
+  for (let i = 0; i < bits.length; i++) result[i] = halves[bits[i]!]!;
+  return result;
+}
+
+/** A plain loop: `from` with a function takes seconds for the millions of values of a model. */
+function fromBfloats(bits: Uint16Array): Float32Array {
+  const result = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) result[i] = fromBfloat16(bits[i]!);
   return result;
 }
 
@@ -121,7 +140,14 @@ function narrow(values: BigInt64Array, name: string, source: string): Int32Array
   return result;
 }
 
-function encode(name: string, { dtype, data }: RawTensor): Uint8Array {
+/** The bytes of a tensor. @throws when its data does not fit its shape, or a value is beyond F16's +-65504 */
+export function encode(name: string, { dtype, shape, data }: RawTensor): Uint8Array {
+  const size = shape.reduce((product, length) => product * length, 1);
+  if (data.length !== size) {
+    throw new Error(
+      `serializeSafetensors: expected ${size} values for '${name}' [${shape.join(', ')}], got ${data.length}`,
+    );
+  }
   const typed = encodeValues(name, dtype, data);
   return new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength);
 }

@@ -1,0 +1,119 @@
+import { z } from 'zod';
+import type { SamConfig } from '../config.ts';
+import type { SamWidths } from './sam-shapes.ts';
+
+const samModelConfig = z.object({
+  vision_config: z.object({
+    num_attention_heads: z.int().positive().default(12),
+    window_size: z.int().positive().default(14),
+    global_attn_indexes: z.array(z.int().nonnegative()).default([2, 5, 8, 11]),
+  }),
+  mask_decoder_config: z.object({ num_attention_heads: z.int().positive().default(8) }).prefault({}),
+});
+const rgb = z.tuple([z.number(), z.number(), z.number()]);
+const processorConfig = z.object({ image_mean: rgb.optional(), image_std: rgb.optional() });
+
+/**
+ * What Hugging Face's config.json and preprocessor_config.json say and shapes do not. Missing fields have SamConfig's defaults.
+ *
+ * @throws when a field has another type, naming it
+ */
+export function readHuggingFaceConfig(json: unknown, processor: unknown, source: string): Partial<SamConfig> {
+  const model = check(samModelConfig, json, source);
+  const { image_mean: mean, image_std: std } = check(processorConfig, processor ?? {}, source);
+  return {
+    heads: model.vision_config.num_attention_heads,
+    windowSize: model.vision_config.window_size,
+    globalBlocks: model.vision_config.global_attn_indexes,
+    decoderHeads: model.mask_decoder_config.num_attention_heads,
+    ...(mean && { pixelMean: toBytes(mean) }),
+    ...(std && { pixelStd: toBytes(std) }),
+  };
+}
+
+/** The two files that transformers' SamModel and SamProcessor read beside model.safetensors. */
+export function huggingFaceConfigs(
+  config: SamConfig,
+  widths: SamWidths,
+): { 'config.json': object; 'preprocessor_config.json': object } {
+  const { imageSize, patchSize, heads, decoderHeads } = config;
+  const { embed, prompt, blocks, maskChannels, grid } = widths;
+  const mlp = blocks[0]!.mlp;
+  return {
+    'config.json': {
+      architectures: ['SamModel'],
+      model_type: 'sam',
+      vision_config: {
+        model_type: 'sam_vision_model',
+        hidden_size: embed,
+        output_channels: prompt,
+        num_hidden_layers: blocks.length,
+        num_attention_heads: heads,
+        num_channels: 3,
+        image_size: imageSize,
+        patch_size: patchSize,
+        hidden_act: 'gelu',
+        layer_norm_eps: 1e-6,
+        qkv_bias: true,
+        mlp_ratio: mlp / embed,
+        mlp_dim: mlp,
+        use_abs_pos: true,
+        use_rel_pos: true,
+        window_size: config.windowSize,
+        global_attn_indexes: config.globalBlocks,
+        num_pos_feats: prompt / 2,
+      },
+      prompt_encoder_config: {
+        hidden_size: prompt,
+        image_size: imageSize,
+        patch_size: patchSize,
+        image_embedding_size: grid,
+        mask_input_channels: maskChannels,
+        num_point_embeddings: 4,
+      },
+      mask_decoder_config: {
+        hidden_size: prompt,
+        mlp_dim: widths.decoderMlp,
+        num_hidden_layers: 2,
+        num_attention_heads: decoderHeads,
+        attention_downsample_rate: prompt / widths.decoderCross,
+        num_multimask_outputs: 3,
+        iou_head_depth: 3,
+        iou_head_hidden_dim: widths.iouHidden,
+        layer_norm_eps: 1e-6,
+      },
+    },
+    'preprocessor_config.json': {
+      image_processor_type: 'SamImageProcessor',
+      processor_class: 'SamProcessor',
+      do_convert_rgb: true,
+      do_resize: true,
+      size: { longest_edge: imageSize },
+      resample: 2,
+      do_rescale: true,
+      rescale_factor: 1 / 255,
+      do_normalize: true,
+      image_mean: config.pixelMean.map((channel) => channel / 255),
+      image_std: config.pixelStd.map((channel) => channel / 255),
+      do_pad: true,
+      pad_size: { height: imageSize, width: imageSize },
+    },
+  };
+}
+
+type Rgb = readonly [number, number, number];
+
+/** Three channels of [0, 1] in [0, 255], without the rounding errors of having been divided by 255. */
+function toBytes(channels: Rgb): Rgb {
+  const [r, g, b] = channels.map((channel) => Number((channel * 255).toPrecision(10)));
+  return [r!, g!, b!];
+}
+
+function check<T>(schema: z.ZodType<T>, json: unknown, source: string): T {
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new Error(
+    `loadSam: expected SamModel's config in ${source}, got '${issue!.path.join('.')}': ${issue!.message}`,
+  );
+}

@@ -1,0 +1,50 @@
+import type { Attribute } from '@slimsam/weights';
+import { parseSamConfig, type SamConfig } from '../config.ts';
+import { most, type SamWidths } from './sam-shapes.ts';
+
+/** A config, and for each block the head width whose ^-1/2 scales its attention scores in the file's own model. */
+export interface InferredConfig {
+  config: SamConfig;
+  scaleWidths: readonly number[];
+}
+
+/**
+ * Finds a config: what is given, else the fields of a whole module ('image_encoder.num_heads'), else the shapes. What none of them
+ * tell has SAM's own value: 8 decoder heads. Each block scales its scores by the width of its own heads, as SAM and SlimSAM do,
+ * unless `headWidth` is given or the module says otherwise; the widest of them becomes the config's `headWidth`.
+ *
+ * @throws when the weights that a field is read from are missing, naming the field
+ */
+export function inferConfig(
+  widths: SamWidths,
+  given: Partial<SamConfig>,
+  fields: ReadonlyMap<string, Attribute>,
+): InferredConfig {
+  const { grid, patchSize, blocks } = widths;
+  const field = (name: string) => {
+    const value = fields.get(name);
+    return typeof value === 'number' ? value : undefined;
+  };
+  const windows = blocks.map(({ side }) => side).filter((side) => side !== grid);
+  const scaleWidths = blocks.map(({ head }, i) => {
+    const scale = field(`image_encoder.blocks.${i}.attn.scale`);
+    return given.headWidth ?? (scale ? Math.round(scale ** -2) : head);
+  });
+  const inferred = {
+    imageSize: grid * patchSize,
+    patchSize,
+    heads: field('image_encoder.blocks.0.attn.num_heads') ?? most(blocks.map(({ inner, head }) => inner / head)),
+    headWidth: Math.max(...scaleWidths),
+    windowSize: windows.length > 0 ? most(windows) : grid,
+    globalBlocks: blocks.flatMap(({ side }, i) => (side === grid ? [i] : [])),
+    decoderHeads: field('mask_decoder.transformer.num_heads') ?? 8,
+  };
+  const config = { ...inferred, ...given };
+  const unknown = Object.entries(config).find(([, value]) => Number.isNaN(value) || value === Number.NEGATIVE_INFINITY);
+  if (unknown) {
+    throw new Error(
+      `loadSam: expected weights that tell ${unknown[0]}, got none; give it as config: { ${unknown[0]} }`,
+    );
+  }
+  return { config: parseSamConfig(config), scaleWidths };
+}

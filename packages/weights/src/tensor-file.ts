@@ -1,0 +1,84 @@
+import { type ByteSource, type OpenOptions, openBytes, type Source } from './byte-source.ts';
+import { openPytorch } from './pytorch.ts';
+import { decode, type RawTensor } from './safetensors.ts';
+import { parseHeader } from './safetensors-header.ts';
+import { folderOf, openFolder } from './tensor-folder.ts';
+
+/** Bytes; the limit of the safetensors library. */
+const longestHeader = 100_000_000;
+
+/** A plain field of a pickled module. */
+export type Attribute = string | number | boolean;
+
+/** A file of tensors of which only the names are in memory. */
+export interface TensorFile {
+  /** For errors. */
+  readonly name: string;
+  /** In the order of the file: reading them in this order goes through it once. */
+  readonly tensors: Readonly<Record<string, { dtype: RawTensor['dtype']; shape: readonly number[] }>>;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Fields of a whole PyTorch module by dotted names, like 'image_encoder.blocks.0.attn.num_heads'. */
+  readonly attributes: Readonly<Record<string, Attribute>>;
+  /** Reads one tensor's values. */
+  read(name: string): Promise<RawTensor>;
+  /** A JSON file beside it, like 'config.json'; undefined where there is none, or where not a folder was opened. */
+  json(name: string): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+export interface OpenTensorsOptions extends OpenOptions {
+  /** Starts of class names that a whole PyTorch module may have besides torch.nn's. Their code never runs. */
+  allowed?: readonly string[];
+}
+
+/**
+ * Opens a safetensors file, a PyTorch one (a zip as `torch.save` writes it), both recognised by their first bytes, or a Hugging Face
+ * folder (an address that ends with '/'): model.safetensors or the parts of model.safetensors.index.json. Values are read tensor by
+ * tensor; of a pickle only tensors and plain fields are taken and nothing in it is ever called.
+ *
+ * @throws when the file cannot be read, is truncated or of another format, or a pickle names anything outside of the list
+ */
+export async function openTensors(source: Source, options: OpenTensorsOptions = {}): Promise<TensorFile> {
+  const inFolder = await folderOf(source);
+  return inFolder ? openFolder(inFolder, (file) => openFile(file, options), options) : openFile(source, options);
+}
+
+async function openFile(source: Source, options: OpenTensorsOptions): Promise<TensorFile> {
+  const bytes = await openBytes(source, options);
+  try {
+    const [a, b] = await bytes.read(0, Math.min(4, bytes.size));
+    if (a === 0x50 && b === 0x4b) return await openPytorch(bytes, options.allowed ?? []);
+    if (a === 0x80 && b === 2 && bytes.size > 2 ** 10) {
+      throw new Error(
+        `openTensors: expected safetensors or a zip in ${bytes.name}, got a bare pickle; save it with PyTorch >= 1.6`,
+      );
+    }
+    return await openSafetensors(bytes);
+  } catch (error) {
+    await bytes.close();
+    throw error;
+  }
+}
+
+async function openSafetensors(source: ByteSource): Promise<TensorFile> {
+  const start = await source.read(0, Math.min(8, source.size));
+  const length = start.length < 8 ? 0 : Number(new DataView(start.buffer, start.byteOffset, 8).getBigUint64(0, true));
+  const head = await source.read(0, Math.min(8 + length, 8 + longestHeader, source.size));
+  const { entries, metadata, dataStart } = parseHeader(head, source.name, source.size);
+  entries.sort((a, b) => a.start - b.start);
+  const places = new Map(entries.map((entry) => [entry.name, entry]));
+  return {
+    name: source.name,
+    tensors: Object.fromEntries(entries.map(({ name, dtype, shape }) => [name, { dtype, shape }])),
+    metadata,
+    attributes: {},
+    async read(name) {
+      const place = places.get(name);
+      if (!place) throw new Error(`openTensors: expected tensor '${name}' in ${source.name}, got none`);
+      const bytes = await source.read(dataStart + place.start, dataStart + place.end);
+      return decode({ ...place, start: 0, end: bytes.length }, bytes, source.name);
+    },
+    json: async () => undefined,
+    close: () => source.close(),
+  };
+}
