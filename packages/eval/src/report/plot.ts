@@ -50,7 +50,7 @@ function specOf(plot: ReportPlot): TopLevelSpec {
         field: 'y',
         type: 'quantitative',
         title: plot.y,
-        scale: { zero: false, type: plot.logarithmic ? 'log' : 'linear' },
+        scale: plot.logarithmic ? { type: 'log' } : { zero: false },
       },
       color: {
         field: 'name',
