@@ -13,6 +13,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { generateScenes } from '@slimsam/eval';
+import { loadSam } from '@slimsam/vit';
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -20,6 +23,7 @@ let work = '';
 const at = (...names: string[]): string => path.join(work, ...names);
 
 beforeAll(async () => {
+  await tf.setBackend('cpu');
   work = mkdtempSync(path.join(tmpdir(), 'slimsam-quickstart-'));
   mkdirSync(at('empty'));
   writeFileSync(at('file'), '');
@@ -109,6 +113,8 @@ test('stopped by Ctrl-C in stage 2 it goes on, and everything is written', async
     expect(miou).toBeGreaterThanOrEqual(0);
     expect(miou).toBeLessThanOrEqual(1);
   }
+  const slim = await loadSam(at('out', 'slim.safetensors'));
+  expect(slim.config).toEqual(JSON.parse(readFileSync(at('out', 'config.json'), 'utf8')));
   expect(results.slim.params).toBeLessThan(0.4 * results.teacher.params);
   expect(results).toMatchObject({ images: 4, skipped: 1, ratio: 0.5, epochs: 2, seed: 1, adapter: expect.any(String) });
   expect(results.seconds['align the embedding']).toBeGreaterThan(0);

@@ -2,8 +2,8 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { generateScenes } from '@slimsam/eval';
-import { parseSamConfig } from '@slimsam/vit';
-import { disposeWeights, loadWeights, saveWeights, writeFileAtomic } from '@slimsam/weights';
+import { parseSamConfig, saveSam } from '@slimsam/vit';
+import { disposeWeights, loadWeights, writeFileAtomic } from '@slimsam/weights';
 import pc from 'picocolors';
 import { alignBottleneck, alignEmbedding, stepsOf } from './align-sam.ts';
 import { openBackend } from './backend.ts';
@@ -77,7 +77,7 @@ try {
   }
   const { adapter } = backend;
   const facts = { ...results, seconds, adapter, images: images.length, skipped, ratio, epochs, seed };
-  await saveWeights(`${out}/slim.safetensors`, slim);
+  await saveSam(`${out}/slim.safetensors`, { weights: slim, config });
   await writeFileAtomic(`${out}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
   await writeFileAtomic(`${out}/results.json`, `${JSON.stringify(facts, null, 2)}\n`);
   await report({ folder: out, testFolder, config, models, results, curves, adapter, signal });
