@@ -119,3 +119,13 @@ test('stopped by Ctrl-C in stage 2 it goes on, and everything is written', async
   expect(results).toMatchObject({ images: 4, skipped: 1, ratio: 0.5, epochs: 2, seed: 1, adapter: expect.any(String) });
   expect(results.seconds['align the embedding']).toBeGreaterThan(0);
 }, 600_000);
+
+test('a ratio of 0 keeps everything', async () => {
+  const options = ['--images', at('photos'), '--ratio', '0', '--epochs', '1', '--tests', '1', '--out', at('whole')];
+  const { code, output } = await quickstart(options);
+  expect(output).toMatch(/report: /);
+  expect(code).toBe(0);
+  const { teacher, slim } = JSON.parse(readFileSync(at('whole', 'results.json'), 'utf8'));
+  expect(slim.params).toBe(teacher.params);
+  expect(slim.miou).toBeCloseTo(teacher.miou, 2);
+}, 300_000);
