@@ -41,7 +41,8 @@ export async function alignBottleneck(
   recipe: Recipe,
   training: Training,
 ): Promise<Weights> {
-  const { forward, epochs } = { forward: forwardOf(recipe), ...recipe };
+  const { epochs } = recipe;
+  const forward = forwardOf(recipe);
   const taps = bottleneckTaps(teacher, recipe.config);
   return align(recipe, training, {
     student: { forward, weights: student },
@@ -60,7 +61,8 @@ export async function alignEmbedding(
   recipe: Recipe,
   training: Training,
 ): Promise<Weights> {
-  const { forward, epochs } = { forward: forwardOf(recipe), ...recipe };
+  const { epochs } = recipe;
+  const forward = forwardOf(recipe);
   const tapsAt = (epoch: number) => (embeddingWeight(epoch, epochs) > 0 ? embeddingTaps(student) : []);
   return align(recipe, training, {
     student: { forward, weights: student },
