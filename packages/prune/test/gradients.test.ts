@@ -85,15 +85,16 @@ test.each(['normal', 'uniform', 'laplace'] as const)(
     const deviation = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / values.length);
     expect(Math.abs(mean)).toBeLessThan(0.02 * 0.015); // 4.7 standard errors
     expect(Math.abs(deviation / 0.02 - 1)).toBeLessThan(0.015);
+    expect(await noise([100, 1000], options).data()).toEqual(values);
+    expect(await noise([100, 1000], { ...options, seed: 8 }).data()).not.toEqual(values);
     const firsts: number[] = [];
     for (let seed = 1_000_000; seed < 1_000_200; seed++)
       firsts.push((await noise([1], { ...options, seed }).data())[0]!);
     const middle = firsts.reduce((sum, x) => sum + x, 0) / firsts.length;
     expect(Math.abs(middle)).toBeLessThan(0.02 * 0.35); // 5 standard errors: neighbouring seeds are independent
-    expect(Math.sqrt(firsts.reduce((sum, x) => sum + (x - middle) ** 2, 0) / firsts.length)).toBeGreaterThan(
-      0.02 * 0.7,
-    );
-    expect(Math.sqrt(firsts.reduce((sum, x) => sum + (x - middle) ** 2, 0) / firsts.length)).toBeLessThan(0.02 * 1.4);
+    const spread = Math.sqrt(firsts.reduce((sum, x) => sum + (x - middle) ** 2, 0) / firsts.length);
+    expect(spread).toBeGreaterThan(0.02 * 0.7);
+    expect(spread).toBeLessThan(0.02 * 1.4);
   },
 );
 
