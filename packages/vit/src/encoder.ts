@@ -47,14 +47,22 @@ export function encodeImage(
   }
   return tf.tidy(() => {
     const taps: Record<string, tf.Tensor> = {};
-    const tap: Tap = (name, x) => {
-      if (wanted.has(name)) taps[name] = x;
-    };
     const weight = scope(weights, 'image_encoder');
     let x = tf.add(patchEmbedding(weight, image), weight('pos_embed')); // [B, h, w, C]
-    tap('patch_embed', x);
-    for (let i = 0; i < depth; i++)
-      x = block(scope(weights, `image_encoder.blocks.${i}`), config, x, { index: i, tap });
+    if (wanted.has('patch_embed')) taps.patch_embed = x;
+    for (let i = 0; i < depth; i++) {
+      const entered = x;
+      // freed after each block: SAM-B then takes GIB_NEW GiB rather than GIB_OLD
+      const after = tf.tidy(() => {
+        const tapped: Record<string, tf.Tensor> = {};
+        const tap: Tap = (name, value) => {
+          if (wanted.has(name)) tapped[name] = value;
+        };
+        return { x: block(scope(weights, `image_encoder.blocks.${i}`), config, entered, { index: i, tap }), tapped };
+      });
+      x = after.x;
+      Object.assign(taps, after.tapped);
+    }
     return { embedding: neck(weight, x), taps };
   });
 }

@@ -17,4 +17,5 @@ export {
   type Predictor,
 } from './predictor.ts';
 export { type Preprocessed, preprocess } from './preprocess.ts';
+export { type SamPreset, samPresets } from './presets.ts';
 export { encodePrompts, type PromptFeatures, type Prompts } from './prompt-encoder.ts';
