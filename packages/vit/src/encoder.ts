@@ -52,7 +52,7 @@ export function encodeImage(
     if (wanted.has('patch_embed')) taps.patch_embed = x;
     for (let i = 0; i < depth; i++) {
       const entered = x;
-      // freed after each block: SAM-B then takes GIB_NEW GiB rather than GIB_OLD
+      // what a block no longer needs is freed after it: a process that encodes with SAM-B takes 2.0 GiB rather than 5.9
       const after = tf.tidy(() => {
         const tapped: Record<string, tf.Tensor> = {};
         const tap: Tap = (name, value) => {

@@ -41,7 +41,7 @@ it('resizes the photograph as Pillow does', () => {
   expect([...data.subarray(300 * 1024 * 3, 301 * 1024 * 3)]).toEqual([...fixture.io.resized_row_300!.data]);
 });
 
-it('gives the image embedding, the masks and the scores of segment-anything', async () => {
+it('gives the image embedding, the masks and the scores of segment-anything', { timeout: 600_000 }, async () => {
   const predictor = createPredictor(fixture.weights, config);
   const embedded = predictor.embed(image);
   const { embedding } = embedded;
@@ -56,7 +56,7 @@ it('gives the image embedding, the masks and the scores of segment-anything', as
   await within(tf.tensor(scores), 'iou_predictions');
 });
 
-/** Values on the CPU, so that loading is seen and not the upload. */
+/** Expects the values of the formula, bit for bit. */
 async function expectFormula(weights: Weights): Promise<void> {
   expect(Object.keys(weights)).toEqual(Object.keys(shapes));
   for (const [name, shape] of Object.entries(shapes)) {

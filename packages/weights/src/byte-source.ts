@@ -1,8 +1,8 @@
 import { openHttp } from './http-source.ts';
 import { MissingFile } from './missing-file.ts';
 
-/** What can be opened: a file's path, an http(s) address, or bytes that are already in memory. */
-export type Source = string | URL | Uint8Array;
+/** A file: its path, its http(s) address (in a browser also a relative one), or its bytes that are already in memory. */
+export type FileSource = string | URL | Uint8Array;
 
 /** How far a file has been read, in bytes. */
 export interface Progress {
@@ -29,17 +29,20 @@ export interface ByteSource {
   close(): Promise<void>;
 }
 
-/** Whether a source is an http(s) address. */
-export function isHttp(source: string | URL): boolean {
-  return source instanceof URL
-    ? /^https?:$/.test(source.protocol)
-    : typeof source === 'string' && /^https?:\/\//.test(source);
+/** Not a browser: there are files. */
+export const inNode: boolean = typeof process !== 'undefined' && !!process.versions?.node;
+
+/** The address that a source is, undefined when it is a path. In a browser everything is an address, relative to the page's. */
+export function addressOf(source: string | URL): URL | undefined {
+  if (/^https?:/.test(String(source))) return new URL(source);
+  return inNode ? undefined : new URL(source, globalThis.location?.href);
 }
 
 /** Opens a file for reads in pieces. @throws when there is none, naming it */
-export async function openBytes(source: Source, options: OpenOptions = {}): Promise<ByteSource> {
+export async function openBytes(source: FileSource, options: OpenOptions = {}): Promise<ByteSource> {
   if (source instanceof Uint8Array) return openMemory(source);
-  return isHttp(source) ? openHttp(new URL(source), options) : openPath(source, options);
+  const address = addressOf(source);
+  return address ? openHttp(address, options) : openPath(source, options);
 }
 
 function openMemory(bytes: Uint8Array): ByteSource {
@@ -82,7 +85,7 @@ async function openPath(path: string | URL, { onProgress, signal }: OpenOptions)
 }
 
 /** The whole of a file, or undefined when there is none. @throws when there is one that cannot be read */
-export async function readIfThere(source: Source, options: OpenOptions = {}): Promise<Uint8Array | undefined> {
+export async function readIfThere(source: FileSource, options: OpenOptions = {}): Promise<Uint8Array | undefined> {
   let file: ByteSource;
   try {
     file = await openBytes(source, options);

@@ -1,10 +1,10 @@
 import type { ByteSource, OpenOptions } from './byte-source.ts';
 import { MissingFile } from './missing-file.ts';
+import { Final, retryOrThrow } from './retry.ts';
 
 /** Bytes that are read past rather than asked for in a new request. */
 const skipped = 2 ** 20;
-/** Failures in a row that are one too many; a MiB in between starts a new row. */
-const attempts = 4;
+/** Bytes between two failures that are then not in a row. */
 const progressed = 2 ** 20;
 
 /** A response's body, its chunk at hand and where in the file that starts. */
@@ -44,7 +44,7 @@ export async function openHttp(url: URL, options: OpenOptions): Promise<ByteSour
     if (!stream) {
       const again = await request(name, { start: position, options, validator });
       if (again.status !== 206) {
-        throw new Changed(`openBytes: expected the same file at ${name} in every request, got another; load it again`);
+        throw new Final(`openBytes: expected the same file at ${name} in every request, got another; load it again`);
       }
       stream = streamOf(again, position);
     }
@@ -76,7 +76,7 @@ export async function openHttp(url: URL, options: OpenOptions): Promise<ByteSour
           drop();
           failures = filled - failedAt >= progressed ? 1 : failures + 1;
           failedAt = filled;
-          await retryOrThrow(error, { failures, name, options });
+          await retryOrThrow(error, { failures, name, signal: options.signal });
         }
       }
       return bytes;
@@ -84,9 +84,6 @@ export async function openHttp(url: URL, options: OpenOptions): Promise<ByteSour
     close: async () => drop(),
   };
 }
-
-/** Thrown at once instead of being tried again. */
-class Changed extends Error {}
 
 async function request(
   name: string,
@@ -101,9 +98,9 @@ async function request(
       const got = `${response.status} ${response.statusText}`.trim();
       const message = `openBytes: expected a file at ${name}, got ${got}; check the address`;
       if (response.status === 404) throw new MissingFile(message);
-      throw response.status >= 500 ? new Error(message) : new Changed(message);
+      throw response.status >= 500 ? new Error(message) : new Final(message);
     } catch (error) {
-      await retryOrThrow(error, { failures, name, options });
+      await retryOrThrow(error, { failures, name, signal: options.signal });
     }
   }
 }
@@ -119,7 +116,7 @@ async function wholeFile(name: string, first: Response, options: OpenOptions): P
         close: async () => {},
       };
     } catch (error) {
-      await retryOrThrow(error, { failures, name, options });
+      await retryOrThrow(error, { failures, name, signal: options.signal });
       response = await request(name, { start: 0, options });
     }
   }
@@ -147,21 +144,4 @@ async function readBody(name: string, response: Response, { onProgress }: OpenOp
 
 function streamOf(response: Response, start: number): Stream {
   return { reader: response.body!.getReader(), start, chunk: new Uint8Array(0) };
-}
-
-/** Waits before another attempt: 0.1, 0.2, 0.4 s. */
-async function retryOrThrow(
-  error: unknown,
-  { failures, name, options }: { failures: number; name: string; options: OpenOptions },
-): Promise<void> {
-  if (error instanceof Changed || error instanceof MissingFile || options.signal?.aborted) throw error;
-  if (failures >= attempts) {
-    const { message, cause } = error as Error;
-    if (message.startsWith('openBytes')) throw error;
-    const got = cause instanceof Error && cause.message ? cause.message : message;
-    throw new Error(`openBytes: expected the file at ${name}, got '${got}' ${attempts} times; try again later`, {
-      cause: error,
-    });
-  }
-  await new Promise((resolve) => setTimeout(resolve, 50 * 2 ** failures));
 }

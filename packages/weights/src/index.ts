@@ -1,5 +1,5 @@
 export { type Axes, type Axis, type Dimension, dims, factorsOf, linear, type Member } from './axes.ts';
-export type { OpenOptions, Progress, Source } from './byte-source.ts';
+export type { FileSource, OpenOptions, Progress } from './byte-source.ts';
 export type { Attention, Costs } from './costs.ts';
 export {
   type ExpectedShapes,
@@ -10,6 +10,7 @@ export {
   saveWeights,
   writeFileAtomic,
 } from './files.ts';
+export type { HubSource } from './hub-source.ts';
 export { parseSafetensors, type RawTensor, type Safetensors, serializeSafetensors } from './safetensors.ts';
-export { type Attribute, type OpenTensorsOptions, openTensors, type TensorFile } from './tensor-file.ts';
+export { type Attribute, type OpenTensorsOptions, openTensors, type Source, type TensorFile } from './tensor-file.ts';
 export { disposeWeights, type Scope, scope, type Weights } from './weights.ts';

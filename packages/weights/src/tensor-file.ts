@@ -1,8 +1,12 @@
-import { type ByteSource, type OpenOptions, openBytes, type Source } from './byte-source.ts';
+import { type ByteSource, type FileSource, type OpenOptions, openBytes } from './byte-source.ts';
+import type { HubSource } from './hub-source.ts';
 import { openPytorch } from './pytorch.ts';
 import { decode, type RawTensor } from './safetensors.ts';
 import { parseHeader } from './safetensors-header.ts';
-import { folderOf, openFolder } from './tensor-folder.ts';
+import { locate, openFolder } from './tensor-folder.ts';
+
+/** What can be opened: a file, a folder, or a model of the Hugging Face Hub, whose bare id 'owner/name' is taken where no such path exists. */
+export type Source = FileSource | HubSource;
 
 /** Bytes; the limit of the safetensors library. */
 const longestHeader = 100_000_000;
@@ -39,11 +43,12 @@ export interface OpenTensorsOptions extends OpenOptions {
  * @throws when the file cannot be read, is truncated or of another format, or a pickle names anything outside of the list
  */
 export async function openTensors(source: Source, options: OpenTensorsOptions = {}): Promise<TensorFile> {
-  const inFolder = await folderOf(source);
-  return inFolder ? openFolder(inFolder, (file) => openFile(file, options), options) : openFile(source, options);
+  const open = (file: FileSource) => openFile(file, options);
+  const { folder, file } = await locate(source, options);
+  return folder ? openFolder(folder, open, options) : open(file);
 }
 
-async function openFile(source: Source, options: OpenTensorsOptions): Promise<TensorFile> {
+async function openFile(source: FileSource, options: OpenTensorsOptions): Promise<TensorFile> {
   const bytes = await openBytes(source, options);
   try {
     const [a, b] = await bytes.read(0, Math.min(4, bytes.size));

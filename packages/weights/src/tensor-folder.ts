@@ -1,39 +1,68 @@
-import { isHttp, type OpenOptions, readIfThere, type Source } from './byte-source.ts';
+import { addressOf, type FileSource, type OpenOptions, readIfThere } from './byte-source.ts';
+import { openHub } from './hub.ts';
+import { type HubSource, isHubId } from './hub-source.ts';
+import { MissingFile } from './missing-file.ts';
 import type { TensorFile } from './tensor-file.ts';
 
-/** Address or path of a file of a folder. */
-export type InFolder = (name: string) => string;
+/** A folder on a disk, on a web server or on the Hub. */
+export interface Folder {
+  /** A file of it, for errors. */
+  name(file: string): string;
+  /** Path or address of a file. @throws MissingFile where it is known that there is none */
+  find(file: string): Promise<string>;
+}
 
-/** How files of a folder are addressed; undefined when the source is not a folder (an address that ends with '/', or a path). */
-export async function folderOf(source: Source): Promise<InFolder | undefined> {
-  if (source instanceof Uint8Array) return undefined;
-  if (isHttp(source)) {
-    const url = new URL(source);
-    return url.pathname.endsWith('/') ? (name) => new URL(name, url).href : undefined;
+type Place = { folder: Folder; file?: undefined } | { folder?: undefined; file: FileSource };
+
+/** Tells folders (an address that ends with '/', a path, a model of the Hub) from files; a file of the Hub is downloaded. */
+export async function locate(source: FileSource | HubSource, options: OpenOptions): Promise<Place> {
+  if (source instanceof Uint8Array) return { file: source };
+  if (typeof source !== 'string' && !(source instanceof URL)) {
+    const folder = await openHub(source, options);
+    return source.file === undefined ? { folder } : { file: await folder.find(source.file) };
+  }
+  const address = addressOf(source);
+  if (address) {
+    if (!address.pathname.endsWith('/')) return { file: address };
+    return { folder: plainFolder((file) => new URL(file, address).href) };
   }
   const { stat } = await import('node:fs/promises');
   const { join } = await import('node:path');
   const { fileURLToPath } = await import('node:url');
   const path = source instanceof URL ? fileURLToPath(source) : source;
   const found = await stat(path).catch(() => undefined);
-  if (!found && /^[\w.-]+\/[\w.-]+$/.test(path)) {
-    throw new Error(
-      `openTensors: expected a file, a folder or an address, got '${path}', which is not there; of a Hub id give https://huggingface.co/${path}/resolve/main/`,
-    );
-  }
-  return found?.isDirectory() ? (name) => join(path, name) : undefined;
+  if (!found && isHubId(path)) return { folder: await openHub({ hub: path }, options) };
+  return found?.isDirectory() ? { folder: plainFolder((file) => join(path, file)) } : { file: path };
+}
+
+function plainFolder(name: (file: string) => string): Folder {
+  return { name, find: async (file) => name(file) };
 }
 
 /** A JSON file of a folder, undefined when there is none. @throws when it is not JSON */
-async function readJson(source: string, signal?: AbortSignal): Promise<unknown> {
-  const bytes = await readIfThere(source, signal && { signal });
+async function readJson(folder: Folder, file: string, { signal }: OpenOptions): Promise<unknown> {
+  const place = await findIfThere(folder, file);
+  const bytes = place === undefined ? undefined : await readIfThere(place, signal && { signal });
   if (!bytes) return undefined;
   try {
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {
-    throw new Error(`openTensors: expected JSON in ${source}, got '${(error as Error).message}'`, { cause: error });
+    throw new Error(`openTensors: expected JSON in ${folder.name(file)}, got '${(error as Error).message}'`, {
+      cause: error,
+    });
   }
 }
+
+async function findIfThere(folder: Folder, file: string): Promise<string | undefined> {
+  try {
+    return await folder.find(file);
+  } catch (error) {
+    if (error instanceof MissingFile) return undefined;
+    throw error;
+  }
+}
+
+const indexFile = 'model.safetensors.index.json';
 
 /**
  * Opens model.safetensors of a Hugging Face folder, or the parts that model.safetensors.index.json lists, as one file.
@@ -41,36 +70,36 @@ async function readJson(source: string, signal?: AbortSignal): Promise<unknown> 
  * @param open opens one of the files
  */
 export async function openFolder(
-  inFolder: InFolder,
+  folder: Folder,
   open: (file: string) => Promise<TensorFile>,
-  { signal }: OpenOptions,
+  options: OpenOptions,
 ): Promise<TensorFile> {
-  const name = inFolder('model.safetensors.index.json');
-  const index = await readJson(name, signal);
-  const file = index === undefined ? await open(inFolder('model.safetensors')) : await openParts(index, inFolder, open);
-  return { ...file, json: (beside) => readJson(inFolder(beside), signal) };
+  const index = await readJson(folder, indexFile, options);
+  const file =
+    index === undefined ? await open(await folder.find('model.safetensors')) : await openParts(index, folder, open);
+  return { ...file, json: (beside) => readJson(folder, beside, options) };
 }
 
 async function openParts(
   index: unknown,
-  inFolder: InFolder,
+  folder: Folder,
   open: (file: string) => Promise<TensorFile>,
 ): Promise<TensorFile> {
-  const name = inFolder('model.safetensors.index.json');
+  const name = folder.name(indexFile);
   const places = weightMap(index, name);
   const files = new Map<string, TensorFile>();
   const close = async () => {
     for (const file of files.values()) await file.close();
   };
   try {
-    for (const part of new Set(places.values())) files.set(part, await open(inFolder(part)));
+    for (const part of new Set(places.values())) files.set(part, await open(await folder.find(part)));
     const tensors = [...files].flatMap(([part, file]) =>
       Object.entries(file.tensors).filter(([tensor]) => places.get(tensor) === part),
     );
     const found = new Set(tensors.map(([tensor]) => tensor));
     const lost = [...places.keys()].find((tensor) => !found.has(tensor));
     if (lost) {
-      const part = inFolder(places.get(lost)!);
+      const part = folder.name(places.get(lost)!);
       throw new Error(`openTensors: expected '${lost}' in ${part}, got none; ${name} lists it`);
     }
     return {
