@@ -76,7 +76,7 @@ export async function serveHub(models: Record<string, HubModel>): Promise<HubSer
     cuts,
     async stop() {
       server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+      await new Promise((resolve) => server.close(resolve)); // a second time too
     },
   };
 }

@@ -22,7 +22,7 @@ export interface LoadSamOptions extends OpenOptions {
   config?: Partial<SamConfig>;
   /** false: loads what fits and lists the rest in `problems`. By default anything missing, extra or misshapen throws. */
   strict?: boolean;
-  /** true: throws at the first value that is not finite. */
+  /** true: throws at the first tensor that has a NaN or an infinity. */
   check?: boolean;
 }
 
@@ -55,7 +55,9 @@ interface Found {
  * own heads, as in SAM and SlimSAM; files of `saveSam` say it, for weights that `prune` cut and `saveWeights` wrote give
  * `config: { headWidth }`.
  *
- * @param source a path, an http(s) address (of a folder: with a '/' at its end), or the file's bytes
+ * @param source a path, an http(s) address (of a folder: with a '/' at its end), the file's bytes, or a model of the Hugging Face Hub:
+ *   `{ hub: 'owner/name' }`, or that id alone where no such path exists. Those are downloaded once (by the optional package
+ *   @huggingface/hub) and tell their progress twice, as they are downloaded and as they are read
  * @throws when the source is not there, truncated, damaged, not a SAM, or asks for code; when weights are missing, extra or
  *   misshapen (named with both shapes), unless `strict: false`; when a value is not finite, if `check: true`
  */
@@ -216,12 +218,17 @@ function joinValues(parts: readonly RawTensor['data'][]): Float32Array {
 }
 
 function checkFinite(name: string, data: Float32Array, source: string): void {
+  let [nans, infinities, first] = [0, 0, -1];
   for (let i = 0; i < data.length; i++) {
     if (Number.isFinite(data[i])) continue;
-    throw new Error(
-      `loadSam: expected finite values in '${name}' of ${source}, got ${data[i]} at ${i}; train or save it again`,
-    );
+    if (first < 0) first = i;
+    if (Number.isNaN(data[i])) nans++;
+    else infinities++;
   }
+  if (first < 0) return;
+  throw new Error(
+    `loadSam: expected finite values in '${name}' of ${source}, got ${nans} NaN and ${infinities} infinite of ${data.length}, the first at ${first}; train or save it again`,
+  );
 }
 
 /** q times a factor, relative positions divided by it. */
