@@ -86,6 +86,7 @@ it('survives the way to a file and back, about as fast as its bytes are read, wi
   await expectFormula(loaded.weights);
   disposeWeights(loaded.weights);
 
-  const { ratio } = await measureLoads(path, 3);
-  expect(ratio).toBeLessThan(2.5); // 1.5 on a quiet machine, see bench/load-sam.ts
+  // 1.5 on a quiet machine, see bench/load-sam.ts; the fastest runs are the least disturbed ones
+  const { loads, plain } = await measureLoads(path, 5);
+  expect(Math.min(...loads), `loadSam ${loads} s, plain ${plain} s`).toBeLessThan(2.5 * Math.min(...plain));
 });
