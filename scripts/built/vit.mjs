@@ -1,19 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
-import { createPredictor, initSam, labelMap, loadSam, parseSamConfig, saveSam, segmentEverything } from '@slimsam/vit';
+import { createPredictor, initSam, labelMap, loadSam, samPresets, saveSam, segmentEverything } from '@slimsam/vit';
 
 test('vit: a random SAM answers a point, and everything, with masks in the size of the image', async () => {
   const backend = await useWebgpu();
   try {
-    const config = parseSamConfig({
-      ...{ imageSize: 32, patchSize: 16, heads: 2, headWidth: 4 },
-      ...{ windowSize: 2, globalBlocks: [0], decoderHeads: 2 },
-    });
-    const sizes = {
-      ...{ width: 8, depth: 1, mlpWidth: 16, promptWidth: 16 },
-      ...{ maskChannels: 4, decoderMlpWidth: 16, iouHiddenWidth: 16 },
-    };
+    const { config, sizes } = samPresets.tiny;
     await saveSam('sam', { weights: initSam(config, sizes, { seed: 1 }), config }, { names: 'hugging-face' });
     const sam = await loadSam('sam');
     const predictor = createPredictor(sam.weights, sam.config);
