@@ -67,7 +67,9 @@ async function expectFormula(weights: Weights): Promise<void> {
   }
 }
 
-it('survives the way to a file and back, about as fast as its bytes are read, with one tensor at a time beside the weights', async () => {
+it('survives the way to a file and back, about as fast as its bytes are read, with one tensor at a time beside the weights', {
+  timeout: 600_000,
+}, async () => {
   const path = join(folder, 'sam-b.safetensors');
   await saveSam(path, { weights: fixture.weights, config });
   disposeWeights(fixture.weights);

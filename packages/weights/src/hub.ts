@@ -28,17 +28,18 @@ export async function openHub(source: HubSource, options: OpenOptions): Promise<
     async find(file) {
       const place = join(repository.folder, 'snapshots', commit, file);
       if (await isThere(place)) return place;
-      const absent = join(repository.folder, '.no_exist', commit, file);
-      const name = `${id}/${file}`;
-      const info = (await isThere(absent)) ? undefined : await fileInfo(repository, { file, commit }, options);
-      if (!info) {
+      const absent = join(repository.folder, '.no_exist', commit, file); // as the Hub's Python library notes it
+      if (!(await isThere(absent))) {
+        const info = await fileInfo(repository, { file, commit }, options);
+        if (info) {
+          await download(repository, { file, commit, info, place, name: `${id}/${file}` }, options);
+          return place;
+        }
         await writeWithFolder(absent, '');
-        throw new MissingFile(
-          `openTensors: expected '${file}' in ${id} at revision '${revision}' of the Hub, got no such file`,
-        );
       }
-      await download(repository, { file, commit, info, place, name }, options);
-      return place;
+      throw new MissingFile(
+        `openTensors: expected '${file}' in ${id} at revision '${revision}' of the Hub, got no such file`,
+      );
     },
   };
 }
@@ -55,16 +56,16 @@ async function commitOf(repository: Repository, revision: string, { signal }: Op
   const { readFile } = await import('node:fs/promises');
   const { join } = await import('node:path');
   const ref = join(folder, 'refs', revision);
+  const known = await readFile(ref, 'utf8').catch(() => undefined);
   let commit: string;
   try {
     const name = request.repo;
     ({ sha: commit } = await library.modelInfo({ ...request, name, revision, additionalFields: ['sha'] }));
   } catch (error) {
-    const known = isUnreachable(repository, error) && !signal?.aborted && (await readFile(ref, 'utf8').catch(() => ''));
-    if (known) return known;
+    if (known && isUnreachable(repository, error) && !signal?.aborted) return known;
     throw hubError(repository, error, { what: `model '${request.repo}' at revision '${revision}'`, signal });
   }
-  await writeWithFolder(ref, commit);
+  if (commit !== known) await writeWithFolder(ref, commit);
   return commit;
 }
 

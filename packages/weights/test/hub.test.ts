@@ -101,7 +101,7 @@ describe('a model of the Hub', () => {
     await openAndRead('owner/model');
     const folder = join(cache, 'hub/models--owner--model');
     expect(await readFile(join(folder, 'refs/main'), 'utf8')).toBe(first);
-    expect(await readFile(join(folder, 'snapshots', first, 'model.safetensors'))).toEqual(Buffer.from(model));
+    expect(Buffer.compare(await readFile(join(folder, 'snapshots', first, 'model.safetensors')), model)).toBe(0);
     expect(await blobs()).toHaveLength(1);
   });
 
@@ -129,7 +129,6 @@ describe('a model of the Hub', () => {
     const cwd = process.cwd();
     await mkdir(join(cache, 'owner/model'), { recursive: true });
     await writeFile(join(cache, 'owner/model/model.safetensors'), serializeSafetensors({ w: tensor(3) }));
-    vi.spyOn(process, 'cwd');
     process.chdir(cache);
     try {
       expect(await openAndRead('owner/model')).toBe(3);
@@ -149,7 +148,7 @@ describe('an interrupted download', () => {
   const ranges = () => server.requests.flatMap((request) => /resolve.* bytes=(\d+)-(?!0$)/.exec(request)?.[1] ?? []);
 
   it('goes on where it stopped', async () => {
-    server.cuts = Object.assign(server.cuts, { count: 2, after: 250_000 });
+    Object.assign(server.cuts, { count: 2, after: 250_000 });
     const seen: Progress[] = [];
     const onProgress = (progress: Progress) => void seen.push(progress);
     expect(await openAndRead('owner/model', { onProgress })).toBe(0);
