@@ -86,6 +86,12 @@ export const checkpoints: Readonly<Record<string, (sizes: Sizes) => Shapes>> = {
     ...vision(sizes, { positions: 1 + sizes.grid[0] * sizes.grid[1] }),
     ...linear('head', sizes.classes!, sizes.width),
   }),
+  'timm CLIP': (sizes) => ({
+    ...Object.fromEntries(
+      Object.entries(checkpoints['timm ViT']!(sizes)).filter(([name]) => !/^(patch_embed.proj|head).bias$/.test(name)),
+    ),
+    ...norm('norm_pre', sizes.width),
+  }),
   'timm DINOv2 with registers': (sizes) => ({
     ...vision(sizes, { positions: sizes.grid[0] * sizes.grid[1], layerScale: true }),
     reg_token: [1, sizes.registers!, sizes.width],

@@ -17,7 +17,7 @@ export interface Family {
 }
 
 /** Names in the checkpoint, without '.weight' and '.bias' for layers. */
-interface Names {
+export interface Names {
   classToken: string;
   positions: string;
   patches: string;
@@ -34,87 +34,6 @@ interface Names {
     scales?: [string, string];
   };
 }
-
-const vision = (i: number, mlp: [string, string] = ['mlp.fc1', 'mlp.fc2']) => ({
-  norm1: `blocks.${i}.norm1`,
-  norm2: `blocks.${i}.norm2`,
-  qkv: `blocks.${i}.attn.qkv`,
-  projection: `blocks.${i}.attn.proj`,
-  mlp: mlp.map((name) => `blocks.${i}.${name}`) as [string, string],
-});
-const top = { classToken: 'cls_token', positions: 'pos_embed', patches: 'patch_embed.proj', norm: 'norm' };
-const scales = (i: number): [string, string] => [`blocks.${i}.ls1.gamma`, `blocks.${i}.ls2.gamma`];
-
-const transformers = (prefix: string) => ({
-  classToken: `${prefix}embeddings.cls_token`,
-  positions: `${prefix}embeddings.position_embeddings`,
-  patches: `${prefix}embeddings.patch_embeddings.projection`,
-  norm: `${prefix}layernorm`,
-});
-const attentionNames = (layer: string) => ({
-  qkv: ['query', 'key', 'value'].map((part) => `${layer}.attention.attention.${part}`) as [string, string, string],
-  projection: `${layer}.attention.output.dense`,
-});
-
-export const names = {
-  timm: { ...top, block: (i) => vision(i) } as Names,
-  timmRegisters: {
-    ...top,
-    registers: 'reg_token',
-    block: (i) => ({ ...vision(i), scales: scales(i) }),
-  } as Names,
-  meta: { ...top, block: (i) => ({ ...vision(i), scales: scales(i) }) } as Names,
-  metaRegisters: {
-    ...top,
-    registers: 'register_tokens',
-    block: (i) => ({ ...vision(i), scales: scales(i) }),
-  } as Names,
-  metaGiant: { ...top, block: (i) => ({ ...vision(i, ['mlp.w12', 'mlp.w3']), scales: scales(i) }) } as Names,
-  vit: (prefix: string): Names => ({
-    ...transformers(prefix),
-    block: (i) => {
-      const layer = `${prefix}encoder.layer.${i}`;
-      return {
-        ...attentionNames(layer),
-        norm1: `${layer}.layernorm_before`,
-        norm2: `${layer}.layernorm_after`,
-        mlp: [`${layer}.intermediate.dense`, `${layer}.output.dense`],
-      };
-    },
-  }),
-  dinov2: (prefix: string, parts: { registers?: boolean; swiglu?: boolean } = {}): Names => ({
-    ...transformers(prefix),
-    ...(parts.registers && { registers: `${prefix}embeddings.register_tokens` }),
-    block: (i) => {
-      const layer = `${prefix}encoder.layer.${i}`;
-      const mlp = parts.swiglu ? ['weights_in', 'weights_out'] : ['fc1', 'fc2'];
-      return {
-        ...attentionNames(layer),
-        norm1: `${layer}.norm1`,
-        norm2: `${layer}.norm2`,
-        mlp: mlp.map((name) => `${layer}.mlp.${name}`) as [string, string],
-        scales: [`${layer}.layer_scale1.lambda1`, `${layer}.layer_scale2.lambda1`],
-      };
-    },
-  }),
-  clip: {
-    classToken: 'vision_model.embeddings.class_embedding',
-    positions: 'vision_model.embeddings.position_embedding.weight',
-    patches: 'vision_model.embeddings.patch_embedding',
-    preNorm: 'vision_model.pre_layrnorm',
-    norm: 'vision_model.post_layernorm',
-    block: (i) => {
-      const layer = `vision_model.encoder.layers.${i}`;
-      return {
-        norm1: `${layer}.layer_norm1`,
-        norm2: `${layer}.layer_norm2`,
-        qkv: ['q', 'k', 'v'].map((part) => `${layer}.self_attn.${part}_proj`) as [string, string, string],
-        projection: `${layer}.self_attn.out_proj`,
-        mlp: [`${layer}.mlp.fc1`, `${layer}.mlp.fc2`],
-      };
-    },
-  } as Names,
-};
 
 /** The tokens after the last norm, and the residual stream after every half of a block. */
 export function referenceTokens(
