@@ -181,7 +181,8 @@ export function randomTensors(shapes: Shapes, seed = 1): Record<string, RawTenso
     const isScale = (/\.weight$/.test(name) && shape.length === 1) || /gamma|lambda1/.test(name);
     const isMatrix = shape.length >= 2 && /\.weight$/.test(name) && !/position_embedding/.test(name);
     const spread = isMatrix ? 1.7 / Math.sqrt(size / shape[0]!) : 0.5;
-    const data = Float32Array.from({ length: size }, () => (isScale ? 1 : 0) + spread * random());
+    const data = new Float32Array(size);
+    for (let i = 0; i < size; i++) data[i] = (isScale ? 1 : 0) + spread * random(); // millions of them
     return [name, { dtype: 'F32', shape, data }] as const;
   });
   return Object.fromEntries(entries);

@@ -32,12 +32,19 @@ it.each([
 
 // the narrow CLIP tower has the depth, head width and patch of ViT-B/32
 const models: [string, Sizes, { imageSize: [number, number]; input: [number, number] }][] = [
-  ['timm ViT', tinyVit, { imageSize: [224, 224], input: [224, 224] }],
+  ['timm ViT', tinyVit, { imageSize: [224, 224], input: [96, 96] }],
   ['ViTForImageClassification', tinyVit, { imageSize: [224, 224], input: [96, 64] }],
   ['Meta DINOv2', dinov2Small, { imageSize: [518, 518], input: [98, 70] }],
   ['Dinov2WithRegistersModel', dinov2Small, { imageSize: [518, 518], input: [70, 84] }],
-  ['CLIPVisionModel', { ...clipB32, width: 256, heads: 4, mlp: 1024 }, { imageSize: [224, 224], input: [224, 224] }],
+  ['CLIPVisionModel', { ...clipB32, width: 256, heads: 4, mlp: 1024 }, { imageSize: [224, 224], input: [128, 96] }],
 ];
+it('a ViT-Tiny runs at its own size', async () => {
+  const vit = await loadVit(fileOf(checkpoints['timm ViT']!(tinyVit)));
+  const tokens = await tokensOf(vit, tf.tensor4d(imageValues(224, 224), [1, 3, 224, 224]));
+  expect(tokens).toHaveLength(197 * 192);
+  expect(tokens.every(Number.isFinite)).toBe(true);
+});
+
 describe.each(models)('a %s', (name, sizes, { imageSize, input: [height, width] }) => {
   it('loads, runs, is pruned by a quarter and stays consistent', async () => {
     const vit = await loadVit(fileOf(checkpoints[name]!(sizes)));
