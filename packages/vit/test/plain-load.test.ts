@@ -50,6 +50,16 @@ it.each(Object.keys(checkpoints))('%s is written back as it was read', async (na
   expect(tf.memory().numTensors).toBe(before);
 });
 
+it('refuses to save a weight that has no place in the file', async () => {
+  const vit = await loadVit(fileOf(checkpoints.ViTModel!(tiny)), { config });
+  const more = { ...vit, weights: { ...vit.weights, 'head.weight': tf.zeros([2, 24]) } };
+  await expect(saveVit(join(folder, 'x'), more)).rejects.toThrow(/got none for 'head.weight'; leave origins out/);
+  expect(await readdir(folder)).toEqual([]);
+  const { origins: _, ...under } = more;
+  await saveVit(join(folder, 'x'), under);
+  expect(Object.keys((await loadVit(join(folder, 'x'))).weights).sort()).toEqual(Object.keys(more.weights).sort());
+});
+
 it('lists what does not belong to the ViT', async () => {
   const { ignored } = await loadVit(fileOf(checkpoints.CLIPModel!(tiny)), { config });
   expect(ignored).toHaveLength(4);

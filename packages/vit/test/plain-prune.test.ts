@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { adam, bottleneckAligning, distill, embeddingAligning, type Features, type Forward } from '@slimsam/distill';
 import { countParameters, prune } from '@slimsam/prune';
 import { adamStep } from '@slimsam/tensor-webgpu/ops';
-import { dims, factorsOf, type Weights } from '@slimsam/weights';
+import { dims, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import { type LoadedVit, loadVit, saveVit, vitAxes, vitFeatures, vitTaps } from '../src/index.ts';
+import { type LoadedVit, loadVit, saveVit, vitAxes, vitFeatures, vitHead, vitTaps } from '../src/index.ts';
 import { checkpoints, fileOf, imageValues, tiny } from './plain-checkpoints.ts';
-import { pruneByTaylor, tokensOf } from './plain-pruning.ts';
+import { differenceOf, every, pruneByTaylor, tokensOf, zeroed } from './plain-pruning.ts';
 import { withWebgpu } from './support.ts';
 
 withWebgpu();
@@ -17,31 +17,6 @@ withWebgpu();
 const load = (name: string): Promise<LoadedVit> =>
   loadVit(fileOf(checkpoints[name]!(tiny), 7), { config: { heads: tiny.heads } });
 const image = (seed = 1): tf.Tensor4D => tf.tensor4d(imageValues(16, 12, seed), [1, 3, 16, 12]);
-const every = (size: number, step: number): number[] =>
-  Array.from({ length: size }, (_, i) => i).filter((i) => i % step !== 0);
-
-/** Largest difference, as a share of the largest value. */
-function differenceOf(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  expect(a.length).toBe(b.length);
-  const largest = (of: (i: number) => number) =>
-    Array.from(a, (_, i) => Math.abs(of(i))).reduce((x, y) => Math.max(x, y));
-  return largest((i) => a[i]! - b[i]!) / largest((i) => b[i]!);
-}
-
-/** The weights with zeros for the channels of a dimension that are not kept; it is the last factor of its axes. */
-function zeroed({ weights, config }: LoadedVit, dimension: string, kept: readonly number[]): Weights {
-  const axes = vitAxes(weights, config);
-  const { size } = dims(axes, weights).get(dimension)!;
-  const mask = tf.tensor1d(Float32Array.from({ length: size }, (_, i) => (kept.includes(i) ? 1 : 0)));
-  const entries = Object.entries(weights).map(([name, weight]) => {
-    const axis = axes[name]!.findIndex((factors) => factorsOf(factors).at(-1) === dimension);
-    if (axis < 0) return [name, weight] as const;
-    const after = weight.shape.slice(axis + 1).reduce((product, length) => product * length, 1);
-    const parts = tf.reshape(weight, [-1, size, after]); // [before, size, after]
-    return [name, tf.reshape(tf.mul(parts, tf.reshape(mask, [1, size, 1])), weight.shape)] as const;
-  });
-  return Object.fromEntries(entries);
-}
 
 const models = [
   'timm ViT',
@@ -119,6 +94,17 @@ describe.each(models)('a pruned %s', (name) => {
       await rm(folder, { recursive: true });
     }
   });
+});
+
+it("prunes a classifier's class token and mean patch alike", async () => {
+  const { weights, config } = await load('Dinov2ForImageClassification');
+  const kept = every(tiny.width, 4);
+  const pruned = prune(weights, vitAxes(weights, config), { embed: kept });
+  const columns = tf.tensor1d([...kept, ...kept.map((channel) => tiny.width + channel)], 'int32');
+  expect(await pruned['head.weight']!.data()).toEqual(await tf.gather(weights['head.weight']!, columns, 1).data());
+  const logits = vitHead(pruned, vitFeatures(pruned, config, image()));
+  expect(logits.shape).toEqual([1, 5]);
+  expect((await logits.data()).every(Number.isFinite)).toBe(true);
 });
 
 it.each(models)('gradients reach every weight that the features of a %s depend on', async (name) => {

@@ -1,5 +1,7 @@
 import { accumulateGradients, disturbedLoss, importance, noise, prune, select } from '@slimsam/prune';
+import { dims, factorsOf, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { expect } from 'vitest';
 import { type Vit, vitAxes, vitFeatures } from '../src/index.ts';
 
 /** The values of a ViT's tokens. */
@@ -38,4 +40,31 @@ export async function pruneByTaylor<T extends Vit>(
   }
   tf.dispose(gradients);
   return { ...vit, weights: prune(weights, axes, keep) };
+}
+
+/** All channels but every step-th. */
+export const every = (size: number, step: number): number[] =>
+  Array.from({ length: size }, (_, i) => i).filter((i) => i % step !== 0);
+
+/** Largest difference, as a share of the largest value. */
+export function differenceOf(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length);
+  const largest = (of: (i: number) => number) =>
+    Array.from(a, (_, i) => Math.abs(of(i))).reduce((x, y) => Math.max(x, y));
+  return largest((i) => a[i]! - b[i]!) / largest((i) => b[i]!);
+}
+
+/** The weights with zeros for the channels of a dimension that are not kept; it is the last factor of its axes. */
+export function zeroed({ weights, config }: Vit, dimension: string, kept: readonly number[]): Weights {
+  const axes = vitAxes(weights, config);
+  const { size } = dims(axes, weights).get(dimension)!;
+  const mask = tf.tensor1d(Float32Array.from({ length: size }, (_, i) => (kept.includes(i) ? 1 : 0)));
+  const entries = Object.entries(weights).map(([name, weight]) => {
+    const axis = axes[name]!.findIndex((factors) => factorsOf(factors).at(-1) === dimension);
+    if (axis < 0) return [name, weight] as const;
+    const after = weight.shape.slice(axis + 1).reduce((product, length) => product * length, 1);
+    const parts = tf.reshape(weight, [-1, size, after]); // [before, size, after]
+    return [name, tf.reshape(tf.mul(parts, tf.reshape(mask, [1, size, 1])), weight.shape)] as const;
+  });
+  return Object.fromEntries(entries);
 }

@@ -54,6 +54,17 @@ describe.each(Object.entries(families))('%s', (name, family) => {
   });
 });
 
+// the families' own 1e-12 to 1e-5 do not show beside variances of 1
+it('adds epsilon to every variance', async () => {
+  const tensors = randomTensors(checkpoints.CLIPVisionModel!(tiny), 4);
+  const { weights, config } = await loadVit(serializeSafetensors(tensors), { config: { heads: 3, epsilon: 0.5 } });
+  const values = imageValues(12, 12);
+  const family = { ...families.CLIPVisionModel!, epsilon: 0.5 };
+  const { tokens } = referenceTokens(tensors, family, { values, height: 12, width: 12 });
+  const image = tf.tensor4d(values, [1, 3, 12, 12]);
+  expect(await errorOf(vitFeatures(weights, config, image).tokens, tokens)).toBeLessThan(1e-5);
+});
+
 it('treats the images of a batch alike', async () => {
   const { weights, config } = await loadVit(
     serializeSafetensors(randomTensors(checkpoints['Meta DINOv2 with registers']!(tiny))),

@@ -8,6 +8,7 @@ const own = [
   ...['cls_token', 'pos_embed', 'patch_embed.proj.', 'norm_pre.'],
   ...['blocks.#.norm1.', 'blocks.#.attn.qkv.', 'blocks.#.attn.proj.', 'blocks.#.ls1.gamma'],
   ...['blocks.#.norm2.', 'blocks.#.mlp.fc1.', 'blocks.#.mlp.fc2.', 'blocks.#.ls2.gamma', 'norm.', 'head.'],
+  'pooler.dense.', // of a ViTModel that was saved under these names
 ];
 const timm: Table = {
   ...Object.fromEntries(own.map((name) => [name, name])),

@@ -88,7 +88,7 @@ function published(spelling: Spelling, shapes: Named): Partial<VitConfig> {
 
 async function fromJson(file: TensorFile, spelling: Spelling): Promise<Partial<VitConfig>> {
   const json = await file.json('config.json');
-  if (json === undefined) return {};
+  if (json === undefined || spelling === 'meta') return {}; // Meta's models have none
   if (spelling === 'timm') {
     const { architecture, pretrained_cfg: own } = check(timm, json, file.name);
     return {
