@@ -32,9 +32,9 @@ it.each([
 
 // the narrow CLIP tower has the depth, head width and patch of ViT-B/32
 const models: [string, Sizes, { imageSize: [number, number]; input: [number, number] }][] = [
-  ['timm ViT', tinyVit, { imageSize: [224, 224], input: [96, 96] }],
-  ['Meta DINOv2', dinov2Small, { imageSize: [518, 518], input: [98, 70] }],
-  ['Dinov2WithRegistersModel', dinov2Small, { imageSize: [518, 518], input: [70, 84] }],
+  ['timm ViT', tinyVit, { imageSize: [224, 224], input: [64, 80] }],
+  ['Meta DINOv2', dinov2Small, { imageSize: [518, 518], input: [56, 42] }],
+  ['Dinov2WithRegistersModel', dinov2Small, { imageSize: [518, 518], input: [42, 70] }],
   ['CLIPVisionModel', { ...clipB32, width: 256, heads: 4, mlp: 1024 }, { imageSize: [224, 224], input: [128, 96] }],
 ];
 it('a ViT-Tiny runs at its own size', async () => {
