@@ -15,6 +15,19 @@ export interface Sizes {
 
 export const tiny: Sizes = { width: 24, depth: 2, heads: 3, mlp: 40, patch: 4, grid: [3, 3], registers: 2, classes: 5 };
 
+/** ViT-Tiny, DINOv2-small and CLIP's ViT-B/32 as published. */
+export const tinyVit: Sizes = { width: 192, depth: 12, heads: 3, mlp: 768, patch: 16, grid: [14, 14], classes: 1000 };
+export const dinov2Small: Sizes = {
+  width: 384,
+  depth: 12,
+  heads: 6,
+  mlp: 1536,
+  patch: 14,
+  grid: [37, 37],
+  registers: 4,
+};
+export const clipB32: Sizes = { width: 768, depth: 12, heads: 12, mlp: 3072, patch: 32, grid: [7, 7] };
+
 export type Shapes = Record<string, number[]>;
 
 const linear = (name: string, O: number, I: number): Shapes => ({ [`${name}.weight`]: [O, I], [`${name}.bias`]: [O] });
