@@ -1,7 +1,22 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
-import { createPredictor, initSam, labelMap, loadSam, samPresets, saveSam, segmentEverything } from '@slimsam/vit';
+import {
+  createPredictor,
+  initSam,
+  initVit,
+  labelMap,
+  loadSam,
+  loadVit,
+  parseSamConfig,
+  parseVitConfig,
+  preprocessVit,
+  samPresets,
+  saveSam,
+  saveVit,
+  segmentEverything,
+  vitFeatures,
+} from '@slimsam/vit';
 
 test('vit: a random SAM answers a point, and everything, with masks in the size of the image', async () => {
   const backend = await useWebgpu();
@@ -19,6 +34,23 @@ test('vit: a random SAM answers a point, and everything, with masks in the size 
     const everything = await segmentEverything(sam.weights, sam.config, image, lenient);
     assert.ok(everything.length > 0);
     assert.equal(labelMap(everything, image).length, 40 * 24);
+  } finally {
+    backend.dispose();
+  }
+});
+
+test('vit: a plain ViT is saved, loaded and gives finite features', async () => {
+  const backend = await useWebgpu();
+  try {
+    const config = parseVitConfig({ imageSize: [16, 24], heads: 2, headWidth: 4 });
+    const weights = initVit(config, { depth: 1, mlpWidth: 8, patchSize: 8 }, { seed: 1 });
+    await saveVit('vit.safetensors', { weights, config });
+    const vit = await loadVit('vit.safetensors');
+    const image = { width: 40, height: 24, data: new Uint8Array(40 * 24 * 3).map((_, i) => (i * 7) % 256) };
+    const { tokens, embedding } = vitFeatures(vit.weights, vit.config, preprocessVit(image, vit.config));
+    assert.deepEqual(tokens.shape, [1, 7, 8]);
+    assert.deepEqual(embedding.shape, [1, 8, 2, 3]);
+    assert.ok((await tokens.data()).every(Number.isFinite));
   } finally {
     backend.dispose();
   }

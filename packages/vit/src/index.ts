@@ -9,6 +9,13 @@ export { type EncodeMask, type EverythingMask, segmentEverything } from './every
 export { decodeImage, type ReadImageFolderOptions, type RgbImage, readImageFolder } from './image.ts';
 export { initSam, type SamSizes } from './init.ts';
 export { decodeMasks, type MaskInputs, type Masks } from './mask-decoder.ts';
+export { vitAxes, vitCosts } from './plain/axes.ts';
+export { parseVitConfig, type VitConfig } from './plain/config.ts';
+export { type VitFeatures, vitFeatures, vitHead, vitTaps } from './plain/features.ts';
+export { initVit, type VitSizes } from './plain/init-vit.ts';
+export { type LoadedVit, type LoadVitOptions, loadVit, type Origin, type Vit } from './plain/load-vit.ts';
+export { preprocessVit } from './plain/preprocess-vit.ts';
+export { saveVit } from './plain/save-vit.ts';
 export {
   createPredictor,
   type ImageEmbedding,

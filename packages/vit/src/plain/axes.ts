@@ -1,0 +1,76 @@
+import { type Axes, type Axis, type Costs, linear } from '@slimsam/weights';
+import type { Named } from '../encoder.ts';
+import type { VitConfig } from './config.ts';
+import { patchGrid, vitDepth } from './features.ts';
+
+/**
+ * The axes of every weight of a plain ViT. Dimensions as `encoderAxes`: `embed`, the width of the residual stream and of the features;
+ * in block i `blocks.i.head`, the channels of a head (the same ones in every head, and in q, k and v), and `blocks.i.mlp`, the hidden
+ * width of the MLP (with a SwiGLU also its gate's).
+ *
+ * Weights that features do not depend on (`head`, `pooler.dense`, `mask_token`) are in the table, so that they are pruned along; a
+ * loss on features gives no gradient of them, so leave them out of `importance`'s weights.
+ */
+export function vitAxes(weights: Named, config: VitConfig): Axes {
+  const layerNorm = (name: string): Axes => ({ [`${name}.weight`]: ['embed'], [`${name}.bias`]: ['embed'] });
+  const rows = (name: string) => weights[`${name}.weight`]?.shape[0];
+  const columns = (name: string) => weights[`${name}.weight`]?.shape[1] ?? Number.NaN;
+  const axes: Record<string, readonly Axis[]> = {
+    'patch_embed.proj.weight': ['embed', null, null, null],
+    'patch_embed.proj.bias': ['embed'],
+    cls_token: [null, null, 'embed'],
+    register_tokens: [null, null, 'embed'],
+    pos_embed: [null, null, 'embed'],
+    mask_token: [...(weights.mask_token?.shape.slice(1).map(() => null) ?? []), 'embed'],
+    ...layerNorm('norm_pre'),
+    ...layerNorm('norm'),
+    ...linear('head', null, doubled('embed', columns('head') === 2 * columns('blocks.0.mlp.fc1'))),
+    ...linear('pooler.dense', null, 'embed'),
+  };
+  for (let i = 0; i < vitDepth(weights); i++) {
+    const block = `blocks.${i}`;
+    const heads = [config.heads, `${block}.head`];
+    const mlp = `${block}.mlp`;
+    Object.assign(
+      axes,
+      layerNorm(`${block}.norm1`),
+      layerNorm(`${block}.norm2`),
+      linear(`${block}.attn.qkv`, [3, ...heads], 'embed'),
+      linear(`${block}.attn.proj`, 'embed', heads),
+      linear(`${block}.mlp.fc1`, doubled(mlp, rows(`${block}.mlp.fc1`) === 2 * columns(`${block}.mlp.fc2`)), 'embed'),
+      linear(`${block}.mlp.fc2`, 'embed', mlp),
+      { [`${block}.ls1.gamma`]: ['embed'], [`${block}.ls2.gamma`]: ['embed'] },
+    );
+  }
+  return Object.fromEntries(Object.entries(axes).filter(([name]) => name in weights));
+}
+
+/** A dimension, or twice it one after the other. */
+function doubled(dimension: string, twice: boolean): Axis {
+  return twice ? [2, dimension] : dimension;
+}
+
+/**
+ * How often `vitFeatures` applies each matrix for one image, and its attentions: what MACs are counted from.
+ *
+ * @param options.imageSize height and width of the image, pixels; the config's unless given
+ */
+export function vitCosts(
+  weights: Named,
+  config: VitConfig,
+  options: { readonly imageSize?: readonly [height: number, width: number] } = {},
+): Costs {
+  const [h, w] = patchGrid(weights, [1, 3, ...(options.imageSize ?? config.imageSize)]);
+  const tokens = 1 + (weights.register_tokens?.shape[1] ?? 0) + h * w;
+  const blocks = Array.from({ length: vitDepth(weights) }, (_, i) => `blocks.${i}`);
+  const matrices = ['attn.qkv', 'attn.proj', 'mlp.fc1', 'mlp.fc2'];
+  return {
+    applications: {
+      'patch_embed.proj.weight': h * w,
+      ...Object.fromEntries(
+        blocks.flatMap((block) => matrices.map((name) => [`${block}.${name}.weight`, tokens] as const)),
+      ),
+    },
+    attention: blocks.map((block) => ({ qkv: `${block}.attn.qkv.weight`, windows: 1, tokens })),
+  };
+}

@@ -1,0 +1,43 @@
+import { z } from 'zod';
+
+/** What the shapes of the weights cannot tell about a plain ViT. Widths and depths come from the weights, so pruning keeps the config. */
+export interface VitConfig {
+  /** Height and width of the images that the position embeddings are made for, pixels. Others are interpolated. */
+  readonly imageSize: readonly [height: number, width: number];
+  readonly heads: number;
+  /** Channels of a head before any pruning: attention scores keep the scale headWidth^-1/2 when channels are removed. */
+  readonly headWidth: number;
+  /** Of the MLPs: the exact GELU, or CLIP's x sigmoid(1.702 x). A SwiGLU is seen by its shape. */
+  readonly activation: 'gelu' | 'quick-gelu';
+  /** Added to the variance by every layer norm. */
+  readonly epsilon: number;
+  /** How position embeddings are interpolated: PyTorch's bicubic with antialias (timm, DINOv2 with registers) or without. */
+  readonly antialias: boolean;
+  /** Mean and standard deviation of R, G, B, in [0, 255]. */
+  readonly pixelMean: readonly [number, number, number];
+  readonly pixelStd: readonly [number, number, number];
+}
+
+const count = z.int().positive();
+const rgb = z.tuple([z.number(), z.number(), z.number()]);
+const vitConfig = z.strictObject({
+  imageSize: z.tuple([count, count]),
+  heads: count,
+  headWidth: count,
+  activation: z.enum(['gelu', 'quick-gelu']).default('gelu'),
+  epsilon: z.number().positive().default(1e-6),
+  antialias: z.boolean().default(true),
+  pixelMean: rgb.default([127.5, 127.5, 127.5]),
+  pixelStd: rgb.default([127.5, 127.5, 127.5]),
+});
+
+/**
+ * Checks a config read from JSON. What is left out has the values of timm's ViT.
+ *
+ * @throws when a field is missing, unknown or of another type, naming each
+ */
+export function parseVitConfig(json: unknown): VitConfig {
+  const parsed = vitConfig.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw new Error(`ViT config: expected the fields of VitConfig, got:\n${z.prettifyError(parsed.error)}`);
+}
