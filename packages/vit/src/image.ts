@@ -6,6 +6,14 @@ export interface RgbImage {
   readonly data: Uint8Array;
 }
 
+/** @throws when an image has no pixels, or its data does not fit its size */
+export function checkImage({ width, height, data }: RgbImage, name: string): void {
+  if (Math.min(width, height) >= 1 && data.length === width * height * 3) return;
+  throw new Error(
+    `${name}: expected an image with data [height, width, 3], got ${width} x ${height} pixels and ${data.length} bytes; decodeImage() makes one`,
+  );
+}
+
 /** How `readImageFolder` treats its files. */
 export interface ReadImageFolderOptions {
   /** Throws at a file that cannot be decoded, rather than skipping it. */

@@ -11,10 +11,18 @@ export { initSam, type SamSizes } from './init.ts';
 export { decodeMasks, type MaskInputs, type Masks } from './mask-decoder.ts';
 export {
   createPredictor,
-  type ImageEmbedding,
-  type ImagePrompts,
   type Prediction,
+  type PredictOptions,
   type Predictor,
-} from './predictor.ts';
+  type PredictRequest,
+} from './predictor/create-predictor.ts';
+export {
+  type ImageEmbedding,
+  loadEmbedding,
+  type SerializeEmbeddingOptions,
+  saveEmbedding,
+  serializeEmbedding,
+} from './predictor/image-embedding.ts';
+export type { ImagePrompts } from './predictor/image-prompts.ts';
 export { type Preprocessed, preprocess } from './preprocess.ts';
 export { encodePrompts, type PromptFeatures, type Prompts } from './prompt-encoder.ts';

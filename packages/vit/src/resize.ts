@@ -18,11 +18,19 @@ export function resizeBilinear(image: RgbImage, size: { width: number; height: n
   return height === image.height ? wide : resizeColumns(wide, height);
 }
 
-/** Resizes to a longest side of `side` pixels; the other side is rounded half up, as in segment-anything. */
-export function resizeLongestSide(image: RgbImage, side: number): RgbImage {
-  const scale = side / Math.max(image.width, image.height);
+/** The size with a longest side of `side` pixels; the other side is rounded half up, as in segment-anything, and 1 at least. */
+export function fitLongestSide(
+  { width, height }: { readonly width: number; readonly height: number },
+  side: number,
+): { width: number; height: number } {
+  const scale = side / Math.max(width, height);
   const fit = (length: number): number => Math.max(1, Math.floor(length * scale + 0.5));
-  return resizeBilinear(image, { width: fit(image.width), height: fit(image.height) });
+  return { width: fit(width), height: fit(height) };
+}
+
+/** Resizes an image to a longest side of `side` pixels. */
+export function resizeLongestSide(image: RgbImage, side: number): RgbImage {
+  return resizeBilinear(image, fitLongestSide(image, side));
 }
 
 /** The input pixels that make one output pixel: from `start` on, with fixed point weights. */
