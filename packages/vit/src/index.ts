@@ -26,3 +26,4 @@ export {
 export type { ImagePrompts } from './predictor/image-prompts.ts';
 export { type Preprocessed, preprocess } from './preprocess.ts';
 export { encodePrompts, type PromptFeatures, type Prompts } from './prompt-encoder.ts';
+export { resizeSam } from './resize-sam.ts';
