@@ -3,7 +3,7 @@ import type { Sam } from '../checkpoint/load-sam.ts';
 import { gridSize, type SamConfig } from '../config.ts';
 import { decodeMasks } from '../mask-decoder.ts';
 import { encodePrompts } from '../prompt-encoder.ts';
-import { stabilityScores } from '../stability-scores.ts';
+import { stabilityAreas, stabilityScore } from '../stability-score.ts';
 import { upsampleMasks } from '../upsample-masks.ts';
 import { type Box, maskBox } from './boxes.ts';
 import type { Candidate } from './candidates.ts';
@@ -84,7 +84,8 @@ async function readStable(
     return tf.squeeze(upsampleMasks(tf.expandDims(lowRes, 0), sizes), [0]) as tf.Tensor3D; // [n, H, W]
   });
   try {
-    const scores = await stabilityScores(logits, { threshold: maskThreshold, offset: stabilityScoreOffset });
+    const areas = await stabilityAreas(logits, { threshold: maskThreshold, offset: stabilityScoreOffset });
+    const scores = areas.map(stabilityScore);
     const stable = Array.from(scores.keys()).filter(
       (i) => stabilityScoreThresh <= 0 || scores[i]! >= stabilityScoreThresh,
     );

@@ -16,8 +16,8 @@ export interface PredictOptions {
   /** true: also gives `logits`, in the size of the image. */
   readonly logits?: boolean;
   /**
-   * Bytes of tensors that decoding may hold beside weights, embeddings and results, about; 1 GiB by default. One prompt and one mask
-   * at a time is the least.
+   * Bytes of tensors that decoding may hold beside weights, embeddings and results, about; 1 GiB by default. The least is one prompt
+   * at a time, and of one mask a million pixels.
    */
   readonly memoryLimit?: number;
   /** Ends the work between two batches. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { batchSizes } from '../batch-sizes.ts';
 import type { SamConfig } from '../config.ts';
-import { stabilityScores } from '../stability-scores.ts';
+import { stabilityAreas, stabilityScore } from '../stability-score.ts';
 import { upsampleMasks } from '../upsample-masks.ts';
 import type { DecodeOptions } from './decode-prompts.ts';
 import type { ImageEmbedding } from './image-embedding.ts';
@@ -15,8 +15,17 @@ export interface FullSizeMasks {
   readonly logits?: Float32Array[][];
 }
 
+/** One mask, as it is filled in band by band. */
+interface MaskInMaking {
+  readonly mask: Uint8Array;
+  readonly logits: Float32Array | undefined;
+  core: number;
+  whole: number;
+}
+
 /**
- * Brings low resolution masks to the size of the image and reads them, as many at once as the memory limit allows.
+ * Brings low resolution masks to the size of the image and reads them, as many at once as the memory limit allows; of a mask that is
+ * larger than the limit, as many rows.
  *
  * @param lowRes [N, M, 4h, 4w]
  */
@@ -26,41 +35,52 @@ export async function readMasks(
   { logits, memoryLimit, signal }: Omit<DecodeOptions, 'multimask'> & { logits: boolean },
 ): Promise<FullSizeMasks> {
   const [N, M, h, w] = lowRes.shape;
-  const pixels = originalSize[0] * originalSize[1];
-  const sizes = { embeddingSize: embedding.size, maskPixels: pixels, memoryLimit };
-  const { masks: atOnce } = batchSizes(config, sizes);
-  const read: { mask: Uint8Array; stability: number; logits: Float32Array | undefined }[] = [];
-  for (let at = 0; at < N * M; at += atOnce) {
-    signal?.throwIfAborted();
-    const count = Math.min(atOnce, N * M - at);
-    const large = tf.tidy(() => {
-      const flat = tf.reshape(lowRes, [1, N * M, h, w]) as tf.Tensor4D;
-      const chunk = tf.slice(flat, [0, at, 0, 0], [1, count, h, w]);
-      const square = { inputSize, originalSize, imageSize: config.imageSize };
-      return tf.squeeze(upsampleMasks(chunk, square), [0]) as tf.Tensor3D; // [count, H, W]
-    });
-    try {
-      const values = logits ? large.data<'float32'>() : undefined;
-      const inside = tf.tidy(() => tf.greater(large, 0));
-      const bits = inside.data<'bool'>().finally(() => inside.dispose());
-      const [stable, all, floats] = await Promise.all([
-        stabilityScores(large, { threshold: 0, offset: 1 }),
-        bits,
-        values,
-      ]);
-      stable.forEach((stability, i) => {
-        const [start, end] = [i * pixels, (i + 1) * pixels];
-        read.push({ mask: all.subarray(start, end), stability, logits: floats?.subarray(start, end) });
+  const [height, width] = originalSize;
+  const sizes = { embeddingSize: embedding.size, maskPixels: height * width, memoryLimit };
+  const atOnce = batchSizes(config, sizes);
+  const rowsAtOnce = height * width <= atOnce.pixels ? height : Math.max(1, Math.floor(atOnce.pixels / width));
+  const read = Array.from({ length: N * M }, (): MaskInMaking => {
+    const pixels = height * width;
+    return { mask: new Uint8Array(pixels), logits: logits ? new Float32Array(pixels) : undefined, core: 0, whole: 0 };
+  });
+  for (let first = 0; first < N * M; first += atOnce.masks) {
+    const chunk = read.slice(first, first + atOnce.masks);
+    for (let row = 0; row < height; row += rowsAtOnce) {
+      signal?.throwIfAborted();
+      const rows = [row, Math.min(row + rowsAtOnce, height)] as const;
+      const large = tf.tidy(() => {
+        const flat = tf.reshape(lowRes, [1, N * M, h, w]) as tf.Tensor4D;
+        const some = tf.slice(flat, [0, first, 0, 0], [1, chunk.length, h, w]);
+        const square = { inputSize, originalSize, imageSize: config.imageSize };
+        const band = upsampleMasks(some, rowsAtOnce < height ? { ...square, rows } : square);
+        return tf.squeeze(band, [0]) as tf.Tensor3D; // [chunk, rows, W]
       });
-    } finally {
-      large.dispose();
+      await fill(chunk, large, row * width).finally(() => large.dispose());
     }
   }
-  const table = <T>(cell: (entry: (typeof read)[number]) => T): T[][] =>
+  const table = <T>(cell: (entry: MaskInMaking) => T): T[][] =>
     Array.from({ length: N }, (_, n) => read.slice(n * M, (n + 1) * M).map(cell));
   return {
     masks: table(({ mask }) => mask),
-    stabilityScores: table(({ stability }) => stability),
+    stabilityScores: table(stabilityScore),
     ...(logits && { logits: table((entry) => entry.logits!) }),
   };
+}
+
+/** Reads a band [chunk, rows, W] into masks, from the pixel `at` on. */
+async function fill(chunk: readonly MaskInMaking[], band: tf.Tensor3D, at: number): Promise<void> {
+  const inside = tf.tidy(() => tf.greater(band, 0));
+  const [areas, bits, values] = await Promise.all([
+    stabilityAreas(band, { threshold: 0, offset: 1 }),
+    inside.data<'bool'>(),
+    chunk[0]!.logits && band.data<'float32'>(),
+  ]).finally(() => inside.dispose());
+  const size = band.shape[1] * band.shape[2];
+  chunk.forEach((entry, i) => {
+    const [from, to] = [i * size, (i + 1) * size];
+    entry.mask.set(bits.subarray(from, to), at);
+    if (values) entry.logits?.set(values.subarray(from, to), at);
+    entry.core += areas[i]!.core;
+    entry.whole += areas[i]!.whole;
+  });
 }
