@@ -1,5 +1,6 @@
 export { encoderAxes, encoderCosts } from './axes.ts';
 export { type LoadedSam, type LoadSamOptions, loadSam, type Sam } from './checkpoint/load-sam.ts';
+export type { SamPart } from './checkpoint/names.ts';
 export { type SaveSamOptions, saveSam } from './checkpoint/save-sam.ts';
 export { parseSamConfig, type SamConfig } from './config.ts';
 export { bottleneckTaps, embeddingTaps, encodeImage, type ImageFeatures } from './encoder.ts';
