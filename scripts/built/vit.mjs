@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
-import { createPredictor, initSam, labelMap, loadSam, parseSamConfig, saveSam, segmentEverything } from '@slimsam/vit';
+import {
+  createPredictor,
+  decodeImage,
+  initSam,
+  labelMap,
+  loadSam,
+  parseSamConfig,
+  saveSam,
+  segmentEverything,
+} from '@slimsam/vit';
 
 test('vit: a random SAM answers a point, and everything, with masks in the size of the image', async () => {
   const backend = await useWebgpu();
@@ -29,4 +38,9 @@ test('vit: a random SAM answers a point, and everything, with masks in the size 
   } finally {
     backend.dispose();
   }
+});
+
+test('vit: an image is decoded from its bytes', async () => {
+  const gif = Buffer.from('R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs=', 'base64'); // one white pixel
+  assert.deepEqual(await decodeImage(gif), { width: 1, height: 1, data: new Uint8Array([255, 255, 255]) });
 });
