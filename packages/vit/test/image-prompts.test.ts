@@ -20,6 +20,11 @@ const mask = (shape: number[]) => tf.zeros(shape);
 
 const wrong: [string, () => ImagePrompts, string][] = [
   ['nothing', () => ({}), 'expected points, boxes or masks, got none of them'],
+  [
+    'a prompt of no known kind',
+    () => ({ points: [[1, 2]], box: [1, 2, 3, 4] }) as never,
+    "or maskInput, got 'box'; leave it out",
+  ],
   ['no points', () => ({ points: [] }), 'expected points, boxes or masks, got none of them'],
   ['an empty prompt', () => ({ points: [[[1, 2]], []] }), 'in prompt 1, got none of them; leave the prompt out'],
   [

@@ -88,7 +88,9 @@ function groups(tasks: readonly Task[]): number[][] {
   const found = new Map<string, number[]>();
   tasks.forEach(({ prompt: { points, box, mask } }, index) => {
     const layout = `${points.length} ${box !== undefined} ${mask !== undefined}`;
-    found.set(layout, [...(found.get(layout) ?? []), index]);
+    const group = found.get(layout);
+    if (group) group.push(index);
+    else found.set(layout, [index]);
   });
   return [...found.values()];
 }

@@ -37,14 +37,16 @@ const slack = 1;
 /**
  * Checks prompts and lists them one by one.
  *
- * @throws when there are none or one is empty, counts or ranks disagree, a number is not finite, a point or a box lies more than a pixel
+ * @throws when there are none, one is empty or of no known kind, counts or ranks disagree, a number is not finite, a point or a box lies more than a pixel
  * outside of the image, a box's corners are swapped, a label is not one of -1..3, or `maskInput` has another size
  */
 export function listPrompts(
-  { points, labels, boxes, maskInput }: ImagePrompts,
+  { points, labels, boxes, maskInput, ...unknown }: ImagePrompts,
   image: ImageEmbedding,
   config: SamConfig,
 ): Prompt[] {
+  const [name] = Object.keys(unknown);
+  if (name) throw error('points, labels, boxes or maskInput', `'${name}'`, 'leave it out');
   const allPoints = points && listOf(points, isPoints, 'points [P, 2] or [N, P, 2]');
   const allLabels = labels && listOf(labels, isNumbers, 'labels [P] or [N, P]');
   const allBoxes = boxes && listOf(boxes, isBox, 'boxes [4] or [N, 4]');
