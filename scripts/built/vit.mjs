@@ -3,12 +3,12 @@ import test from 'node:test';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
 import {
   createPredictor,
+  decodeImage,
   initSam,
   initVit,
   labelMap,
   loadSam,
   loadVit,
-  parseSamConfig,
   parseVitConfig,
   preprocessVit,
   samPresets,
@@ -54,4 +54,9 @@ test('vit: a plain ViT is saved, loaded and gives finite features', async () => 
   } finally {
     backend.dispose();
   }
+});
+
+test('vit: an image is decoded from its bytes', async () => {
+  const gif = Buffer.from('R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs=', 'base64'); // one white pixel
+  assert.deepEqual(await decodeImage(gif), { width: 1, height: 1, data: new Uint8Array([255, 255, 255]) });
 });

@@ -1,9 +1,19 @@
+import { decodePixels } from '#decode-pixels';
+
 /** An image of 8-bit RGB pixels. */
 export interface RgbImage {
   readonly width: number;
   readonly height: number;
   /** [height, width, 3] */
   readonly data: Uint8Array;
+}
+
+/** @throws when an image has no pixels, or its data does not fit its size */
+export function checkImage({ width, height, data }: RgbImage, name: string): void {
+  if (Math.min(width, height) >= 1 && data.length === width * height * 3) return;
+  throw new Error(
+    `${name}: expected an image with data [height, width, 3], got ${width} x ${height} pixels and ${data.length} bytes; decodeImage() makes one`,
+  );
 }
 
 /** How `readImageFolder` treats its files. */
@@ -17,27 +27,34 @@ export interface ReadImageFolderOptions {
 
 const extensions = ['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.gif', '.avif'];
 
+/** A file's path in Node (an address in browsers), the URL of either, or the file's bytes. */
+export type ImageSource = string | URL | Uint8Array | Blob;
+
 /**
- * Decodes an image file to 8-bit RGB, turned upright by its EXIF orientation; alpha is dropped and grey is spread to three channels.
+ * Decodes an image to 8-bit RGB, turned upright by its EXIF orientation; of an animation, the first frame. Values are what Pillow's
+ * `convert('RGB')` gives: grey is spread to three channels, of 16 bits the upper 8 are kept, alpha is dropped, colour profiles are not
+ * applied, and CMYK is turned by (255 - C)(255 - K) / 255.
  *
- * @throws when the file is missing, truncated or no image, naming it
+ * Node decodes with sharp, at most 268 million pixels (16383 x 16383) in any shape. Browsers decode with createImageBitmap and read the
+ * pixels from an OffscreenCanvas, whose largest size is the browser's; there, colours are rounded where alpha is less than 1, and
+ * black where it is 0.
+ *
+ * @throws when the image is missing, truncated, too large or no image, naming it
  */
-export async function decodeImage(path: string): Promise<RgbImage> {
-  const { default: sharp } = await import('sharp');
+export async function decodeImage(source: ImageSource): Promise<RgbImage> {
   try {
-    const { data, info } = await sharp(path, { failOn: 'truncated' })
-      .autoOrient()
-      .removeAlpha()
-      .toColourspace('srgb')
-      .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
-    return { width: info.width, height: info.height, data: new Uint8Array(data.buffer, data.byteOffset, data.length) };
+    return await decodePixels(source);
   } catch (error) {
     const reason = error instanceof Error ? error.message.trim() : String(error);
-    throw new Error(`decodeImage: expected an image that can be decoded, got '${reason}' for '${path}'`, {
+    throw new Error(`decodeImage: expected an image that can be decoded, got '${reason}' for ${nameOf(source)}`, {
       cause: error,
     });
   }
+}
+
+function nameOf(source: ImageSource): string {
+  if (source instanceof Uint8Array) return `${source.length} bytes`;
+  return source instanceof Blob ? `a Blob of ${source.size} bytes` : `'${source}'`;
 }
 
 /**

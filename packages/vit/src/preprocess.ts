@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { SamConfig } from './config.ts';
-import type { RgbImage } from './image.ts';
+import { checkImage, type RgbImage } from './image.ts';
 import { resizeLongestSide } from './resize.ts';
 
 /** An image as the encoder reads it. */
@@ -14,8 +14,11 @@ export interface Preprocessed {
 /**
  * Resizes an image to the config's longest side, normalises it to (x - pixelMean) / pixelStd, and pads it with zeros below and to the right
  * to a square (segment-anything, predictor.py and modeling/sam.py).
+ *
+ * @throws when the image has no pixels, or its data does not fit its size
  */
 export function preprocess(image: RgbImage, config: SamConfig): Preprocessed {
+  checkImage(image, 'preprocess');
   const { imageSize: S, pixelMean, pixelStd } = config;
   const { width, height, data } = resizeLongestSide(image, S);
   const pixels = new Float32Array(3 * S * S);

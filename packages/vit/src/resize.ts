@@ -1,4 +1,5 @@
 import type { RgbImage } from './image.ts';
+import { resamplingTaps, triangle } from './interpolation.ts';
 
 /** Pillow's fixed point: 32 bits less 8 for the pixel and 2 for overshoot. */
 const precisionBits = 22;
@@ -18,37 +19,32 @@ export function resizeBilinear(image: RgbImage, size: { width: number; height: n
   return height === image.height ? wide : resizeColumns(wide, height);
 }
 
-/** Resizes to a longest side of `side` pixels; the other side is rounded half up, as in segment-anything. */
-export function resizeLongestSide(image: RgbImage, side: number): RgbImage {
-  const scale = side / Math.max(image.width, image.height);
+/** The size with a longest side of `side` pixels; the other side is rounded half up, as in segment-anything, and 1 at least. */
+export function fitLongestSide(
+  { width, height }: { readonly width: number; readonly height: number },
+  side: number,
+): { width: number; height: number } {
+  const scale = side / Math.max(width, height);
   const fit = (length: number): number => Math.max(1, Math.floor(length * scale + 0.5));
-  return resizeBilinear(image, { width: fit(image.width), height: fit(image.height) });
+  return { width: fit(width), height: fit(height) };
 }
 
-/** The input pixels that make one output pixel: from `start` on, with fixed point weights. */
-interface Taps {
-  start: number;
-  weights: Int32Array;
+/** Resizes an image to a longest side of `side` pixels. */
+export function resizeLongestSide(image: RgbImage, side: number): RgbImage {
+  return resizeBilinear(image, fitLongestSide(image, side));
 }
 
-function tapsOf(from: number, to: number): Taps[] {
-  const scale = from / to;
-  const support = Math.max(scale, 1);
-  return Array.from({ length: to }, (_, i) => {
-    const centre = (i + 0.5) * scale;
-    const start = Math.max(0, Math.trunc(centre - support + 0.5));
-    const end = Math.min(from, Math.trunc(centre + support + 0.5));
-    const triangle = Array.from({ length: end - start }, (_, k) =>
-      Math.max(0, 1 - Math.abs((k + start - centre + 0.5) / support)),
-    );
-    const total = triangle.reduce((sum, weight) => sum + weight, 0);
-    return { start, weights: Int32Array.from(triangle, (weight) => 0.5 + (weight / total) * 2 ** precisionBits) };
-  });
+/** Taps with fixed point weights. */
+function fixedTaps(from: number, to: number): { start: number; weights: Int32Array }[] {
+  return resamplingTaps({ from, to }, { filter: triangle, antialias: true }).map(({ start, weights }) => ({
+    start,
+    weights: Int32Array.from(weights, (weight) => 0.5 + weight * 2 ** precisionBits),
+  }));
 }
 
 function resizeRows({ width, height, data }: RgbImage, to: number): RgbImage {
   const result = new Uint8Array(to * height * 3);
-  const taps = tapsOf(width, to);
+  const taps = fixedTaps(width, to);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < to; x++) {
       const from = (y * width + taps[x]!.start) * 3;
@@ -60,7 +56,7 @@ function resizeRows({ width, height, data }: RgbImage, to: number): RgbImage {
 
 function resizeColumns({ width, height, data }: RgbImage, to: number): RgbImage {
   const result = new Uint8Array(width * to * 3);
-  tapsOf(height, to).forEach(({ start, weights }, y) => {
+  fixedTaps(height, to).forEach(({ start, weights }, y) => {
     for (let x = 0; x < width; x++) {
       blend(weights, { data, from: (start * width + x) * 3, step: width * 3, result, to: (y * width + x) * 3 });
     }

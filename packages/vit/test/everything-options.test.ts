@@ -1,17 +1,9 @@
 import { decodeRle, encodeRle } from '@slimsam/eval';
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { boxToXywh, maskBox } from '../src/everything/boxes.ts';
-import { batchSizes, decodePoints } from '../src/everything/decode-points.ts';
-import { settingsOf } from '../src/everything/options.ts';
 import { removeSmallRegions } from '../src/everything/regions.ts';
-import {
-  createPredictor,
-  type EverythingOptions,
-  type EverythingProgress,
-  type RgbImage,
-  segmentEverything,
-} from '../src/index.ts';
+import { type EverythingOptions, type EverythingProgress, type RgbImage, segmentEverything } from '../src/index.ts';
 import { expectSame, type Fixture, imageOf, loose, readTiny, tinyConfig, withWebgpu } from './support.ts';
 
 withWebgpu();
@@ -95,34 +87,5 @@ describe('segmentEverything', () => {
     await expect(segmentEverything(tiny.weights, tinyConfig, { ...image, height: 91 })).rejects.toThrow(
       'segmentEverything: expected an image with data [height, width, 3], got 117 x 91 pixels and 31590 bytes; decodeImage() makes one',
     );
-  });
-});
-
-describe('batchSizes', () => {
-  /** Bytes of tensors that `work` held at most beyond those before it. */
-  async function peakBytes(work: () => Promise<unknown>): Promise<number> {
-    const engine = tf.engine();
-    const endScope = engine.endScope.bind(engine);
-    const before = tf.memory().numBytes;
-    let peak = 0;
-    const spy = vi.spyOn(engine, 'endScope').mockImplementation((result) => {
-      peak = Math.max(peak, tf.memory().numBytes);
-      endScope(result);
-    });
-    await work().finally(() => spy.mockRestore());
-    return peak - before;
-  }
-
-  it.each([1e6, 4e6])('keeps decoding within %s bytes, and uses half of them', async (memoryLimit) => {
-    const sam = { weights: tiny.weights, config: tinyConfig };
-    const { embedding, inputSize } = createPredictor(tiny.weights, tinyConfig).embed(image);
-    const crop = { box: [0, 0, 117, 90] as const, embedding, inputSize };
-    const settings = settingsOf({ ...loose, memoryLimit });
-    const { points: count, masks: masksAtOnce } = batchSizes(sam, { ...crop, ...settings });
-    const points = settings.grids[0]!.slice(0, count);
-    const peak = await peakBytes(() => decodePoints(sam, crop, { points, settings, masksAtOnce }));
-    embedding.dispose();
-    expect(peak).toBeLessThan(memoryLimit);
-    expect(peak).toBeGreaterThan(memoryLimit / 2);
   });
 });

@@ -1,11 +1,11 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import sharp, { type Sharp } from 'sharp';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { decodeImage, preprocess, type RgbImage, readImageFolder } from '../src/index.ts';
+import { preprocess, type RgbImage, readImageFolder } from '../src/index.ts';
 import { resizeBilinear, resizeLongestSide } from '../src/resize.ts';
 import { type Fixture, readTiny, relativeError, tinyConfig } from './support.ts';
 
@@ -51,39 +51,6 @@ it('preprocesses as segment-anything', async () => {
   const { pixels, inputSize } = preprocess(image, tinyConfig);
   expect(inputSize).toEqual([98, 128]);
   expect(await relativeError(pixels, tiny, 'preprocessed')).toBeLessThan(1e-6);
-});
-
-describe('decodeImage', () => {
-  it('reads RGB, grey, alpha, 16 bits and palettes as 8-bit RGB', async () => {
-    expect(await decodeImage(await save('rgb.png'))).toEqual(image);
-    expect(await decodeImage(await save('alpha.png', (file) => file.ensureAlpha(0.5)))).toEqual(image);
-    expect(await decodeImage(await save('deep.png', (file) => file.toColourspace('rgb16')))).toEqual(image);
-    const grey = await decodeImage(await save('grey.png', (file) => file.toColourspace('b-w')));
-    expect(grey.data).toHaveLength(117 * 90 * 3);
-    expect(grey.data.every((value, i) => value === grey.data[i - (i % 3)])).toBe(true);
-    expect((await decodeImage(await save('palette.png', (file) => file.png({ palette: true })))).data).toHaveLength(
-      117 * 90 * 3,
-    );
-  });
-
-  it('turns an image upright by its EXIF orientation', async () => {
-    const path = await save('turned.png', (file) => file.withMetadata({ orientation: 6 }));
-    const turned = await decodeImage(path);
-    expect([turned.width, turned.height]).toEqual([90, 117]);
-    // orientation 6: the first row is shown as the last column
-    expect(turned.data.slice(89 * 3, 90 * 3)).toEqual(image.data.slice(0, 3));
-  });
-
-  it('names a file that is missing, truncated or no image', async () => {
-    const path = await save('whole.jpg');
-    const bytes = await readFile(path);
-    const cut = join(folder, 'cut.jpg');
-    await writeFile(cut, bytes.subarray(0, bytes.length / 2));
-    await expect(decodeImage(cut)).rejects.toThrow(`for '${cut}'`);
-    await writeFile(cut, 'text');
-    await expect(decodeImage(cut)).rejects.toThrow(`for '${cut}'`);
-    await expect(decodeImage(join(folder, 'none.jpg'))).rejects.toThrow('none.jpg');
-  });
 });
 
 describe('readImageFolder', () => {

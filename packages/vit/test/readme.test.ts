@@ -21,7 +21,10 @@ it('runs the snippets of the README, one after another', async () => {
   } finally {
     await rm(folder, { recursive: true });
   }
-  const [predicted, everything] = outputs;
+  const [predicted, everything, prompted] = outputs;
+  expect(outputs).toHaveLength(4); // plain ViTs' own test looks at the last
   expect(predicted).toContain('3 masks of 4800 pixels');
   expect(everything).toMatch(/[1-9]\d* masks on [1-9]\d* pixels; [1-9]\d* runs/);
+  expect(prompted).toContain('4800 logits; stable [');
+  expect(prompted).toContain('2 masks refined');
 });

@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { loadWeights, type RawTensor, readSafetensors, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { afterAll, beforeAll, expect } from 'vitest';
+import { afterAll, beforeAll, expect, vi } from 'vitest';
 import {
   type EverythingMask,
   type EverythingOptions,
@@ -92,6 +92,20 @@ export const loose: EverythingOptions = {
   stabilityScoreOffset: 0.02,
   maskThreshold: 0.02,
 };
+
+/** Bytes of tensors that `work` held at most beyond those before it. */
+export async function peakBytes(work: () => Promise<unknown>): Promise<number> {
+  const engine = tf.engine();
+  const endScope = engine.endScope.bind(engine);
+  const before = tf.memory().numBytes;
+  let peak = 0;
+  const spy = vi.spyOn(engine, 'endScope').mockImplementation((result) => {
+    peak = Math.max(peak, tf.memory().numBytes);
+    endScope(result);
+  });
+  await work().finally(() => spy.mockRestore());
+  return peak - before;
+}
 
 /** The same masks in the same order; the numbers of the model may differ in their last digits. */
 export function expectSame(found: EverythingMask[], reference: EverythingMask[]): void {

@@ -11,7 +11,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { parseSamConfig, type SamConfig } from '../config.ts';
 import { readHuggingFaceConfig } from './hugging-face-config.ts';
 import { inferConfig } from './infer-config.ts';
-import { huggingFaceCopy, type Naming, partName, recogniseNames } from './names.ts';
+import { huggingFaceCopy, type Naming, ofPart, partName, recogniseNames, type SamPart } from './names.ts';
 import { readWidths, samShapes } from './sam-shapes.ts';
 
 /** Starts of the class names that SAM's and SlimSAM's whole modules have. */
@@ -20,6 +20,8 @@ const allowed = ['segment_anything.modeling.', 'segment_anything_kd.modeling.'];
 export interface LoadSamOptions extends OpenOptions {
   /** Fields that are known better than the file or its shapes tell, like `decoderHeads` other than 8. */
   config?: Partial<SamConfig>;
+  /** Only the weights that `embed` needs, or only those that `predict` needs; others are neither read nor missed. */
+  part?: SamPart;
   /** false: loads what fits and lists the rest in `problems`. By default anything missing, extra or misshapen throws. */
   strict?: boolean;
   /** true: throws at the first tensor that has a NaN or an infinity. */
@@ -68,7 +70,8 @@ export async function loadSam(source: Source, options: LoadSamOptions = {}): Pro
     const naming = recogniseNames(Object.keys(file.tensors), file.name);
     const found = findWeights(file, naming);
     const widths = readWidths(Object.fromEntries(found));
-    const { fitting, problems } = compare(found, samShapes(widths));
+    const expected = Object.fromEntries(ofPart(Object.entries(samShapes(widths)), options.part));
+    const { fitting, problems } = compare(new Map(ofPart(found, options.part)), expected);
     if (problems.length > 0 && options.strict !== false) throw misfit(problems, file.name);
     const given = { ...(await knownConfig(file, naming)), ...options.config };
     const { config, scaleWidths } = inferConfig(widths, given, fieldsOf(file, naming));

@@ -65,11 +65,11 @@ export interface Naming {
 /**
  * Recognises a checkpoint's names: Meta's or Hugging Face's, below any prefix ('model.', 'module.', 'state_dict.').
  *
- * @throws when there is no patch embedding of a SAM
+ * @throws when there is neither the patch embedding of a SAM nor, of its decoder alone, the point embeddings
  */
 export function recogniseNames(names: readonly string[], source: string): Naming {
   const first =
-    /^(.*?)(image_encoder\.(?:module\.)?patch_embed\.proj|vision_encoder\.patch_embed\.projection)\.weight$/;
+    /^(.*?)(image_encoder\.(?:module\.)?patch_embed\.proj|vision_encoder\.patch_embed\.projection|prompt_encoder\.point_embeddings\.0)\.weight$/;
   const found = names.map((name) => first.exec(name)).find((match) => match !== null);
   if (!found) {
     const some = names.slice(0, 3).map((name) => `'${name}'`);
@@ -78,7 +78,7 @@ export function recogniseNames(names: readonly string[], source: string): Naming
     );
   }
   const prefix = found[1]!;
-  const isMeta = found[2]!.startsWith('image_encoder');
+  const isMeta = !found[2]!.startsWith('vision_encoder');
   return {
     names: isMeta ? 'meta' : 'hugging-face',
     place(name) {
@@ -96,4 +96,17 @@ export function recogniseNames(names: readonly string[], source: string): Naming
 /** The name of q, k or v alone: 'blocks.0.attn.qkv.weight' and 1 -> 'blocks.0.attn.k.weight'. */
 export function partName(weight: string, part: number): string {
   return weight.replace(/\.qkv\.(weight|bias)$/, `.${'qkv'[part]}.$1`);
+}
+
+/** The image encoder alone, or everything else: prompt encoder and mask decoder. */
+export type SamPart = 'encoder' | 'decoder';
+
+/** Those of some things by Meta's names that belong to a part, or all of them. */
+export function ofPart<T>(
+  entries: Iterable<readonly [string, T]>,
+  part: SamPart | undefined,
+): (readonly [string, T])[] {
+  return Array.from(entries).filter(
+    ([name]) => part === undefined || name.startsWith('image_encoder.') === (part === 'encoder'),
+  );
 }

@@ -2,7 +2,7 @@ import { saveWeights, type Weights, writeFileAtomic } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { huggingFaceConfigs } from './hugging-face-config.ts';
 import type { Sam } from './load-sam.ts';
-import { huggingFaceCopy, huggingFaceName, partName } from './names.ts';
+import { huggingFaceCopy, huggingFaceName, ofPart, partName, type SamPart } from './names.ts';
 import { readWidths, type SamWidths } from './sam-shapes.ts';
 
 export interface SaveSamOptions {
@@ -12,6 +12,8 @@ export interface SaveSamOptions {
   qkv?: 'fused' | 'split';
   /** Of the floats, by default F32. */
   dtype?: 'F32' | 'F16';
+  /** Saves the encoder or the decoder alone, for `loadSam` with the same `part`; with Meta's names only. */
+  part?: SamPart;
 }
 
 /**
@@ -26,11 +28,16 @@ export interface SaveSamOptions {
 export async function saveSam(path: string, sam: Sam, options: SaveSamOptions = {}): Promise<void> {
   const { dtype = 'F32', names = 'meta', qkv = 'fused' } = options;
   if (names === 'hugging-face') {
+    if (options.part)
+      throw new Error(
+        `saveSam: expected all of the SAM with Hugging Face's names, got part: '${options.part}'; leave it out`,
+      );
     if (qkv === 'split')
       throw new Error("saveSam: expected qkv: 'fused' with Hugging Face's names, got 'split'; SamModel has no other");
     return saveFolder(path, sam, dtype);
   }
-  const { made, weights } = qkv === 'split' ? splitQkv(sam.weights) : { made: [], weights: sam.weights };
+  const wanted = Object.fromEntries(ofPart(Object.entries(sam.weights), options.part));
+  const { made, weights } = qkv === 'split' ? splitQkv(wanted) : { made: [], weights: wanted };
   try {
     await saveWeights(path, weights, { dtype, metadata: { format: 'pt', sam_config: JSON.stringify(sam.config) } });
   } finally {

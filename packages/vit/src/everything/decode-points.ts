@@ -1,19 +1,14 @@
-import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import type { Sam } from '../checkpoint/load-sam.ts';
 import { gridSize, type SamConfig } from '../config.ts';
 import { decodeMasks } from '../mask-decoder.ts';
 import { encodePrompts } from '../prompt-encoder.ts';
+import { stabilityAreas, stabilityScore } from '../stability-score.ts';
 import { upsampleMasks } from '../upsample-masks.ts';
 import { type Box, maskBox } from './boxes.ts';
 import type { Candidate } from './candidates.ts';
 import type { EverythingSettings } from './options.ts';
 import { packedArea, packMask } from './packed-mask.ts';
-
-/** A SAM. */
-export interface Sam {
-  readonly weights: Weights;
-  readonly config: SamConfig;
-}
 
 /** A crop whose image is encoded. */
 export interface EncodedCrop {
@@ -23,22 +18,6 @@ export interface EncodedCrop {
   readonly embedding: tf.Tensor4D;
   /** [height, width] of the resized crop */
   readonly inputSize: readonly [number, number];
-}
-
-/**
- * How many points of a crop go through the decoder at once, and how many masks are brought to full size at once, within `memoryLimit`.
- *
- * A point's intermediates are at most 28 times h * w * C floats (117 MB with SAM-B), a mask's twice the square's and eight times its own
- * pixels, as measured in everything-options.test.ts.
- */
-export function batchSizes(
-  { config }: Sam,
-  { box, embedding, memoryLimit, pointsPerBatch }: EncodedCrop & EverythingSettings,
-): { points: number; masks: number } {
-  const pointBytes = 4 * 28 * embedding.size;
-  const maskBytes = 4 * (2 * config.imageSize ** 2 + 8 * (box[2] - box[0]) * (box[3] - box[1]));
-  const within = (bytes: number): number => Math.max(1, Math.floor(memoryLimit / bytes));
-  return { points: Math.min(pointsPerBatch, within(pointBytes)), masks: within(maskBytes) };
 }
 
 /**
@@ -99,19 +78,14 @@ async function readStable(
 ): Promise<(Pick<Candidate, 'packed' | 'area' | 'box' | 'stabilityScore'> & { index: number })[]> {
   const { maskThreshold, stabilityScoreOffset, stabilityScoreThresh } = settings;
   const [width, height] = [crop[2] - crop[0], crop[3] - crop[1]];
-  const { logits, areas } = tf.tidy(() => {
+  const logits = tf.tidy(() => {
     const sizes = { inputSize, originalSize: [height, width] as const, imageSize: config.imageSize };
     const lowRes = tf.gather(masks, tf.tensor1d([...chunk], 'int32')); // [n, 4h, 4w]
-    const large = tf.squeeze(upsampleMasks(tf.expandDims(lowRes, 0), sizes), [0]); // [n, H, W]
-    const above = (threshold: number) => tf.sum(tf.greater(large, threshold), [1, 2]); // [n], int32
-    const [core, whole] = [above(maskThreshold + stabilityScoreOffset), above(maskThreshold - stabilityScoreOffset)];
-    return { logits: large, areas: tf.stack([core, whole]) };
+    return tf.squeeze(upsampleMasks(tf.expandDims(lowRes, 0), sizes), [0]) as tf.Tensor3D; // [n, H, W]
   });
   try {
-    const pixels = await areas.data();
-    const n = chunk.length;
-    // the one lies within the other, so that this is their IoU; 0 when both are empty
-    const scores = Array.from({ length: n }, (_, i) => pixels[i]! / Math.max(1, pixels[n + i]!));
+    const areas = await stabilityAreas(logits, { threshold: maskThreshold, offset: stabilityScoreOffset });
+    const scores = areas.map(stabilityScore);
     const stable = Array.from(scores.keys()).filter(
       (i) => stabilityScoreThresh <= 0 || scores[i]! >= stabilityScoreThresh,
     );
@@ -131,6 +105,6 @@ async function readStable(
       };
     });
   } finally {
-    tf.dispose([logits, areas]);
+    logits.dispose();
   }
 }

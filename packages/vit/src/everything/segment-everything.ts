@@ -1,13 +1,15 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { batchSizes } from '../batch-sizes.ts';
+import type { Sam } from '../checkpoint/load-sam.ts';
 import type { SamConfig } from '../config.ts';
 import { encodeImage } from '../encoder.ts';
-import type { RgbImage } from '../image.ts';
+import { checkImage, type RgbImage } from '../image.ts';
 import { preprocess } from '../preprocess.ts';
 import { boxToXywh, isCutOff } from './boxes.ts';
 import { type Candidate, distinct, withoutSmallRegions } from './candidates.ts';
 import { type Crop, cutImage, layCrops } from './crops.ts';
-import { batchSizes, decodePoints, type Sam } from './decode-points.ts';
+import { decodePoints } from './decode-points.ts';
 import { type EverythingOptions, type EverythingSettings, settingsOf } from './options.ts';
 import { unpackMask } from './packed-mask.ts';
 
@@ -61,7 +63,7 @@ export async function segmentEverything(
   { encode = (mask) => mask, ...options }: EverythingOptions & { readonly encode?: EncodeMask<unknown> } = {},
 ): Promise<EverythingMask<unknown>[]> {
   const settings = settingsOf({ ...options, encode });
-  checkImage(image);
+  checkImage(image, 'segmentEverything');
   const crops = layCrops(image, { grids: settings.grids, overlapRatio: settings.cropOverlapRatio });
   const total = crops.reduce((sum, { grid }) => sum + grid.length, 0);
   let done = 0;
@@ -106,7 +108,12 @@ async function segmentCrop(
   });
   try {
     const crop = { box, embedding, inputSize };
-    const { points: pointsAtOnce, masks: masksAtOnce } = batchSizes(sam, { ...crop, ...settings });
+    const { prompts, masks: masksAtOnce } = batchSizes(sam.config, {
+      embeddingSize: embedding.size,
+      maskPixels: (box[2] - box[0]) * (box[3] - box[1]),
+      memoryLimit: settings.memoryLimit,
+    });
+    const pointsAtOnce = Math.min(settings.pointsPerBatch, prompts);
     const candidates: Candidate[] = [];
     for (let at = 0; at < grid.length; at += pointsAtOnce) {
       settings.signal?.throwIfAborted();
@@ -120,11 +127,4 @@ async function segmentCrop(
   } finally {
     embedding.dispose();
   }
-}
-
-function checkImage({ width, height, data }: RgbImage): void {
-  if (Math.min(width, height) >= 1 && data.length === width * height * 3) return;
-  throw new Error(
-    `segmentEverything: expected an image with data [height, width, 3], got ${width} x ${height} pixels and ${data.length} bytes; decodeImage() makes one`,
-  );
 }

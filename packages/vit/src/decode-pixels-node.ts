@@ -1,0 +1,37 @@
+import type { Sharp } from 'sharp';
+import type { ImageSource, RgbImage } from './image.ts';
+
+/** 268 million, which is sharp's own limit too: a decoded image takes 800 MB then. */
+const mostPixels = 16_383 ** 2;
+
+/** Decodes with sharp: see `decodeImage`. A string is a file's path. */
+export async function decodePixels(source: ImageSource): Promise<RgbImage> {
+  const { default: sharp } = await import('sharp');
+  const { fileURLToPath } = await import('node:url');
+  const file = source instanceof URL ? fileURLToPath(source) : source;
+  const input = file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : file;
+  const image = sharp(input, { failOn: 'truncated', ignoreIcc: true, limitInputPixels: false }).autoOrient();
+  const { width, height, space } = await image.metadata();
+  if (width * height > mostPixels) {
+    throw new Error(`${width} x ${height} pixels, more than ${mostPixels} in all; shrink or cut it`);
+  }
+  if (space === 'cmyk') {
+    return fromCmyk(await read(image.pipelineColourspace('cmyk').toColourspace('cmyk')));
+  }
+  return read(image.removeAlpha().toColourspace('srgb'));
+}
+
+async function read(image: Sharp): Promise<RgbImage> {
+  const { data, info } = await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
+  return { width: info.width, height: info.height, data: new Uint8Array(data.buffer, data.byteOffset, data.length) };
+}
+
+/** Pillow's conversion: red is what cyan and black let through. [height, width, 4] -> [height, width, 3] */
+function fromCmyk({ width, height, data: cmyk }: RgbImage): RgbImage {
+  const data = new Uint8Array(width * height * 3);
+  for (let i = 0; i < width * height; i++) {
+    const light = 255 - cmyk[4 * i + 3]!;
+    for (let c = 0; c < 3; c++) data[3 * i + c] = Math.round(((255 - cmyk[4 * i + c]!) * light) / 255);
+  }
+  return { width, height, data };
+}

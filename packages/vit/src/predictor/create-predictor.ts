@@ -1,0 +1,112 @@
+import type { Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Sam } from '../checkpoint/load-sam.ts';
+import type { SamConfig } from '../config.ts';
+import { encodeImage } from '../encoder.ts';
+import type { RgbImage } from '../image.ts';
+import { preprocess } from '../preprocess.ts';
+import { decodePrompts, type ImageRequest } from './decode-prompts.ts';
+import { checkEmbedding, type ImageEmbedding } from './image-embedding.ts';
+import { type ImagePrompts, listPrompts } from './image-prompts.ts';
+import { readMasks } from './read-masks.ts';
+
+export interface PredictOptions {
+  /** Three masks for each prompt, by default; one if false. */
+  readonly multimask?: boolean;
+  /** true: also gives `logits`, in the size of the image. */
+  readonly logits?: boolean;
+  /**
+   * Bytes of tensors that decoding may hold beside weights, embeddings and results, about; 1 GiB by default. The least is one prompt
+   * at a time, and of one mask a million pixels.
+   */
+  readonly memoryLimit?: number;
+  /** Ends the work between two batches. */
+  readonly signal?: AbortSignal;
+}
+
+/** Prompts about one of several images. */
+export interface PredictRequest extends ImagePrompts {
+  readonly image: ImageEmbedding;
+}
+
+/** Masks for the N prompts of an image. */
+export interface Prediction {
+  /** For each prompt, for each of its masks: [height * width] of 0 and 1, in the size of the image. */
+  readonly masks: Uint8Array[][];
+  /** For each prompt, for each of its masks: its predicted IoU. */
+  readonly scores: number[][];
+  /** For each prompt, for each of its masks: IoU of the mask at thresholds 1 logit above and below 0; 0 if it is empty at both. */
+  readonly stabilityScores: number[][];
+  /** [N, M, 4h, 4w] logits; the caller's to dispose of, and a `maskInput` when cut to one mask */
+  readonly lowRes: tf.Tensor4D;
+  /** If asked for. For each prompt, for each of its masks: [height * width]; above 0 is inside. */
+  readonly logits?: Float32Array[][];
+}
+
+/** Encodes an image once and answers prompts about it. */
+export interface Predictor {
+  /** @throws when the image's data does not fit its size, or a weight is missing */
+  embed(image: RgbImage): ImageEmbedding;
+  /** @throws when a prompt is wrong (see `ImagePrompts`), the embedding is another model's, or the signal aborts */
+  predict(image: ImageEmbedding, prompts: ImagePrompts & PredictOptions): Promise<Prediction>;
+  /** `predict` for several images, whose prompts are decoded together. @throws as it does, naming the request */
+  predictBatch(requests: readonly PredictRequest[], options?: PredictOptions): Promise<Prediction[]>;
+}
+
+/**
+ * A predictor on the weights, which stay the caller's (segment-anything, predictor.py). `embed` reads the encoder's weights alone, and
+ * `predict` all the others alone, so either can do without the rest.
+ */
+export function createPredictor(weights: Weights, config: SamConfig): Predictor {
+  const sam = { weights, config };
+
+  const predictor: Predictor = {
+    embed(image) {
+      const { pixels, inputSize } = preprocess(image, config);
+      try {
+        const { embedding } = encodeImage(weights, config, pixels);
+        return { embedding, inputSize, originalSize: [image.height, image.width] };
+      } finally {
+        pixels.dispose();
+      }
+    },
+    async predict(image, { multimask, logits, memoryLimit, signal, ...prompts }) {
+      const [prediction] = await predictor.predictBatch([{ image, ...prompts }], {
+        ...{ multimask, logits, memoryLimit, signal },
+      });
+      return prediction!;
+    },
+    async predictBatch(requests, { multimask = true, logits = false, memoryLimit = 2 ** 30, signal } = {}) {
+      if (!(memoryLimit > 0)) {
+        throw new Error(`predict: expected memoryLimit above 0 bytes, got ${memoryLimit}; leave it out for 1 GiB`);
+      }
+      const listed = requests.map((request, index) => {
+        try {
+          return listRequest(request, sam);
+        } catch (error) {
+          if (requests.length === 1 || !(error instanceof Error)) throw error;
+          throw new Error(`predictBatch: request ${index}: ${error.message}`, { cause: error });
+        }
+      });
+      if (listed.length === 0) return [];
+      const decoded = await decodePrompts(sam, listed, { multimask, memoryLimit, signal });
+      try {
+        const predictions: Prediction[] = [];
+        for (const [i, { lowRes, scores }] of decoded.entries()) {
+          const sizes = { ...listed[i]!.image, config };
+          predictions.push({ lowRes, scores, ...(await readMasks(lowRes, sizes, { logits, memoryLimit, signal })) });
+        }
+        return predictions;
+      } catch (error) {
+        tf.dispose(decoded.map(({ lowRes }) => lowRes));
+        throw error;
+      }
+    },
+  };
+  return predictor;
+}
+
+function listRequest({ image, ...prompts }: PredictRequest, sam: Sam): ImageRequest {
+  checkEmbedding(image, sam);
+  return { image, prompts: listPrompts(prompts, image, sam.config) };
+}

@@ -1,0 +1,104 @@
+import {
+  type OpenOptions,
+  openTensors,
+  type Source,
+  scope,
+  serializeSafetensors,
+  writeFileAtomic,
+} from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Sam } from '../checkpoint/load-sam.ts';
+import { gridSize } from '../config.ts';
+import { fitLongestSide } from '../resize.ts';
+
+/** An encoded image, for any number of prompts. Its `embedding` is the caller's to dispose of. */
+export interface ImageEmbedding {
+  /** [1, C, h, w] */
+  readonly embedding: tf.Tensor4D;
+  /** [height, width] of the image */
+  readonly originalSize: readonly [number, number];
+  /** [height, width] of the resized image */
+  readonly inputSize: readonly [number, number];
+}
+
+/** @throws when an embedding does not fit the model, or its sizes one another */
+export function checkEmbedding({ embedding, inputSize, originalSize }: ImageEmbedding, { weights, config }: Sam): void {
+  const [side, C] = [gridSize(config), scope(weights, 'prompt_encoder')('no_mask_embed.weight').shape[1]!];
+  const wanted = [1, C, side, side];
+  if (embedding.shape.join() !== wanted.join()) {
+    throw new Error(
+      `predict: expected an embedding [${wanted.join(', ')}], got [${embedding.shape.join(', ')}]; encode the image with this model`,
+    );
+  }
+  const fits = fitLongestSide({ height: originalSize[0], width: originalSize[1] }, config.imageSize);
+  if (inputSize[0] === fits.height && inputSize[1] === fits.width) return;
+  throw new Error(
+    `predict: expected inputSize [${fits.height}, ${fits.width}] for an image of [${originalSize.join(', ')}], got [${inputSize.join(', ')}]; sizes are [height, width]`,
+  );
+}
+
+export interface SerializeEmbeddingOptions {
+  /** F16 takes half the bytes (2 MB with SAM-B) and keeps three digits. The default is F32. */
+  readonly dtype?: 'F32' | 'F16';
+}
+
+/**
+ * An encoded image as the bytes of a safetensors file, for `loadEmbedding`: encode where the encoder is, decode elsewhere.
+ * The tensor `embedding` [1, C, h, w]; in the metadata, `original_size` and `input_size` as JSON [height, width].
+ *
+ * @throws when a value is beyond F16's +-65504
+ */
+export async function serializeEmbedding(
+  { embedding, originalSize, inputSize }: ImageEmbedding,
+  { dtype = 'F32' }: SerializeEmbeddingOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const data = await embedding.data<'float32'>();
+  const metadata = { original_size: JSON.stringify(originalSize), input_size: JSON.stringify(inputSize) };
+  return serializeSafetensors({ embedding: { dtype, shape: embedding.shape, data } }, metadata);
+}
+
+/** `serializeEmbedding` into a file. @throws when the file cannot be written (an old one then stays) */
+export async function saveEmbedding(
+  path: string,
+  image: ImageEmbedding,
+  options: SerializeEmbeddingOptions = {},
+): Promise<void> {
+  await writeFileAtomic(path, await serializeEmbedding(image, options));
+}
+
+/**
+ * An encoded image that `saveEmbedding` or `serializeEmbedding` wrote.
+ *
+ * @param source a path, an http(s) address, or the bytes
+ * @throws when it is not there, truncated, or no embedding; `predict` throws when it is of another model
+ */
+export async function loadEmbedding(source: Source, options: OpenOptions = {}): Promise<ImageEmbedding> {
+  const file = await openTensors(source, options);
+  try {
+    const shape = file.tensors.embedding?.shape;
+    if (shape?.length !== 4 || shape[0] !== 1) {
+      const got = shape ? `[${shape.join(', ')}]` : Object.keys(file.tensors).slice(0, 3).join(', ');
+      throw new Error(
+        `loadEmbedding: expected 'embedding' [1, C, h, w] in ${file.name}, got ${got}; saveEmbedding writes one`,
+      );
+    }
+    const originalSize = sizeOf(file.metadata, { key: 'original_size', source: file.name });
+    const inputSize = sizeOf(file.metadata, { key: 'input_size', source: file.name });
+    const { data } = await file.read('embedding');
+    return { embedding: tf.tensor4d(data, [1, shape[1]!, shape[2]!, shape[3]!], 'float32'), originalSize, inputSize };
+  } finally {
+    await file.close();
+  }
+}
+
+function sizeOf(
+  metadata: Readonly<Record<string, string>>,
+  { key, source }: { key: string; source: string },
+): [number, number] {
+  const text = metadata[key] ?? '';
+  const [, height, width] = (/^\[([1-9]\d*),\s*([1-9]\d*)\]$/.exec(text) ?? []).map(Number);
+  if (height && width) return [height, width];
+  throw new Error(
+    `loadEmbedding: expected ${key} in the metadata of ${source} as [height, width], got '${text.slice(0, 40)}'; saveEmbedding writes it`,
+  );
+}

@@ -1,0 +1,66 @@
+import type { Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Sam } from './checkpoint/load-sam.ts';
+import { gridSize, parseSamConfig } from './config.ts';
+import { cubic, resamplingTaps, type Taps, triangle } from './interpolation.ts';
+
+/**
+ * A SAM for square images of another side, pruned or not. Smaller ones are faster and see less.
+ *
+ * The position embedding is interpolated bicubically with antialiasing (timm, layers/pos_embed.py: resample_abs_pos_embed_nhwc, which its
+ * SAM encoders use; torch's kernel has a = -0.5 then), and the relative positions of blocks that attend globally linearly
+ * (segment-anything, modeling/image_encoder.py: get_rel_pos). Windows keep theirs. Weights that stay as they are share their data with
+ * the given ones; every tensor is new, and the caller's to dispose of.
+ *
+ * @param imageSize pixels, a multiple of the patch
+ * @throws when it is not
+ */
+export function resizeSam({ weights, config }: Sam, imageSize: number): Sam {
+  if (!Number.isSafeInteger(imageSize) || imageSize < 1 || imageSize % config.patchSize !== 0) {
+    throw new Error(
+      `resizeSam: expected imageSize to be a multiple of the patch's ${config.patchSize} pixels, got ${imageSize}`,
+    );
+  }
+  const resized = parseSamConfig({ ...config, imageSize });
+  const side = gridSize(resized);
+  const tables = new Set(
+    config.globalBlocks.flatMap((i) => ['h', 'w'].map((axis) => `image_encoder.blocks.${i}.attn.rel_pos_${axis}`)),
+  );
+  const entries = Object.entries(weights).map(([name, weight]): [string, tf.Tensor] => {
+    if (name === 'image_encoder.pos_embed') return [name, resizePositions(weight as tf.Tensor4D, side)];
+    return [name, tables.has(name) ? resizeTable(weight as tf.Tensor2D, 2 * side - 1) : tf.clone(weight)];
+  });
+  return { weights: Object.fromEntries(entries) as Weights, config: resized };
+}
+
+/** [1, g, g, C] -> [1, side, side, C] */
+function resizePositions(positions: tf.Tensor4D, side: number): tf.Tensor {
+  const [, g, , C] = positions.shape;
+  if (g === side) return tf.clone(positions);
+  return tf.tidy(() => {
+    const resample = toMatrix(resamplingTaps({ from: g, to: side }, { filter: cubic, antialias: true }), g); // [side, g]
+    const rows = tf.matMul(resample, tf.reshape(positions, [g, g * C])); // [side, g * C]
+    const columns = tf.reshape(tf.transpose(tf.reshape(rows, [side, g, C]), [1, 0, 2]), [g, side * C]);
+    const both = tf.reshape(tf.matMul(resample, columns as tf.Tensor2D), [side, side, C]); // x, y, C
+    return tf.expandDims(tf.transpose(both, [1, 0, 2]), 0);
+  });
+}
+
+/** [2g - 1, D] -> [length, D] */
+function resizeTable(table: tf.Tensor2D, length: number): tf.Tensor {
+  const from = table.shape[0];
+  if (from === length) return tf.clone(table);
+  return tf.tidy(() => {
+    const taps = resamplingTaps({ from, to: length }, { filter: triangle, antialias: false });
+    return tf.matMul(toMatrix(taps, from), table);
+  });
+}
+
+/** Taps as the rows of a matrix: [outputs, inputs]. */
+function toMatrix(taps: readonly Taps[], inputs: number): tf.Tensor2D {
+  const values = new Float32Array(taps.length * inputs);
+  taps.forEach(({ start, weights }, row) => {
+    values.set(weights, row * inputs + start);
+  });
+  return tf.tensor2d(values, [taps.length, inputs]);
+}
