@@ -10,6 +10,12 @@ export {
   saveWeights,
   writeFileAtomic,
 } from './files.ts';
-export { parseSafetensors, type RawTensor, type Safetensors, serializeSafetensors } from './safetensors.ts';
+export {
+  encode as encodeTensor,
+  parseSafetensors,
+  type RawTensor,
+  type Safetensors,
+  serializeSafetensors,
+} from './safetensors.ts';
 export { type Attribute, type OpenTensorsOptions, openTensors, type TensorFile } from './tensor-file.ts';
 export { disposeWeights, type Scope, scope, type Weights } from './weights.ts';
