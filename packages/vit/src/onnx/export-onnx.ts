@@ -1,11 +1,12 @@
-import { type Weights, writeFileAtomic } from '@slimsam/weights';
+import type { Weights } from '@slimsam/weights';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import { readWidths, samShapes } from '../checkpoint/sam-shapes.ts';
-import { gridSize, parseSamConfig, type SamConfig } from '../config.ts';
+import { parseSamConfig, type SamConfig } from '../config.ts';
+import { checkWeights } from './check-weights.ts';
 import type { Float, GraphRecord } from './graph.ts';
 import { encodeModel, readParts } from './model-proto.ts';
 import { decoderOf, encoderOf } from './segment-anything.ts';
 import { promptDecoderOf, transformersJsConfigs, visionEncoderOf } from './transformers-js.ts';
+import { type OutputFile, writeFolder } from './write-folder.ts';
 
 /** Options of `exportOnnx`. */
 export interface ExportOnnxOptions {
@@ -17,12 +18,6 @@ export interface ExportOnnxOptions {
   readonly singleMask?: boolean;
   /** Bytes from which a model's weights go to a file beside it, NAME.onnx_data; by default the 2 GB that protobuf can hold. */
   readonly externalDataFrom?: number;
-}
-
-/** A file to write: its path below the folder, and its bytes. */
-interface OutputFile {
-  readonly path: string;
-  readonly content: string | (() => AsyncIterable<Uint8Array>);
 }
 
 /** protobuf's limit. */
@@ -106,67 +101,4 @@ function transformersJsFiles(
 function oneOf(name: string, got: string, expected: readonly string[]): void {
   if (expected.includes(got)) return;
   throw new Error(`exportOnnx: expected ${name} ${expected.map((value) => `'${value}'`).join(' or ')}, got '${got}'`);
-}
-
-/** The weights are those of a whole SAM, of shapes that fit each other and the config. */
-function checkWeights(weights: Weights, config: SamConfig): void {
-  const widths = readWidths(weights);
-  const problems = Object.entries(samShapes(widths)).flatMap(([name, shape]) => {
-    const got = weights[name]?.shape;
-    return got?.join() === shape.join()
-      ? []
-      : [`'${name}' [${shape.join(', ')}], got ${got ? `[${got.join(', ')}]` : 'none'}`];
-  });
-  const fits = (what: string, expected: number, got: number) => {
-    if (expected !== got) problems.push(`${what} ${expected} as the config says, got ${got}`);
-  };
-  if (problems.length === 0) {
-    fits('patches of', config.patchSize, widths.patchSize);
-    fits('a grid of', gridSize(config), widths.grid);
-    widths.blocks.forEach(({ inner, head, side }, i) => {
-      fits(
-        `relative positions of block ${i} for windows of`,
-        config.globalBlocks.includes(i) ? gridSize(config) : config.windowSize,
-        side,
-      );
-      fits(`q of block ${i} of`, config.heads * head, inner);
-    });
-    if (widths.blocks.length === 0) problems.push('blocks of an image encoder, got none');
-  }
-  if (problems.length === 0) return;
-  const more = problems.length > 5 ? `; and ${problems.length - 5} more` : '';
-  throw new Error(
-    `exportOnnx: expected ${problems.slice(0, 5).join('; ')}${more}; loadSam loads a whole SAM with its config`,
-  );
-}
-
-/** Writes all files or none: into a temporary folder inside of the folder, then each to its place. */
-async function writeFolder(folder: string, files: readonly OutputFile[]): Promise<string[]> {
-  const { mkdir, mkdtemp, rename, rm } = await import('node:fs/promises');
-  const { dirname, join } = await import('node:path');
-  let made: string | undefined;
-  try {
-    made = await mkdir(folder, { recursive: true });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : error;
-    throw new Error(`exportOnnx: expected to make the folder '${folder}', got ${reason}`, { cause: error });
-  }
-  let temporary: string | undefined;
-  try {
-    temporary = await mkdtemp(join(folder, '.onnx-'));
-    for (const { path, content } of files) {
-      await mkdir(dirname(join(temporary, path)), { recursive: true });
-      await writeFileAtomic(join(temporary, path), typeof content === 'string' ? content : content());
-    }
-    for (const { path } of files) {
-      await mkdir(dirname(join(folder, path)), { recursive: true });
-      await rename(join(temporary, path), join(folder, path));
-    }
-  } catch (error) {
-    if (made) await rm(made, { recursive: true, force: true });
-    throw error;
-  } finally {
-    if (temporary) await rm(temporary, { recursive: true, force: true });
-  }
-  return files.map(({ path }) => join(folder, path));
 }
