@@ -5,7 +5,7 @@ import { encodeTensor, scope } from '@slimsam/weights';
 export type Float = 'F32' | 'F16';
 
 /** Types of values, by their names in safetensors. */
-export type ValueType = Float | 'I64';
+type ValueType = Float | 'I64';
 
 /** A whole number or several of them, a string, or a number that is no whole one. */
 export type Attribute = number | readonly number[] | string | { readonly float: number };

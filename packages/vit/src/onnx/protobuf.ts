@@ -1,5 +1,5 @@
 /** A part of a message: bytes that are there, or a promise of as many. */
-export type Part = Uint8Array | { readonly length: number; read(): Promise<Uint8Array> };
+type Part = Uint8Array | { readonly length: number; read(): Promise<Uint8Array> };
 
 /** An encoded field, or several: their parts in order. */
 export type Encoded = readonly Part[];
