@@ -1,6 +1,6 @@
 import { gridSize, type SamConfig } from '../config.ts';
 import type { Graph } from './graph.ts';
-import { channelNorm, convolution, gelu, layerNorm, linear, reshape, shape, sizes, transpose } from './layers.ts';
+import { channelNorm, convolution, gelu, layerNorm, linear, reshape, transpose } from './layers.ts';
 
 const encoder = 'image_encoder';
 
@@ -75,10 +75,8 @@ function unpartition(graph: Graph, name: string, x: string, { g, side, width }: 
 }
 
 /**
- * Multi-head attention with decomposed relative positions: [windows * N, C] -> the same, N = side^2.
- *
- * The relative positions of a query to the rows and columns of keys are further channels of it, which meet ones and zeros in the keys: scores
- * come out of one product. Added to the scores instead, which for SAM-B's global blocks are 805 MB, they took 1.3 times as long.
+ * Multi-head attention with decomposed relative positions: [windows * N, C] -> the same, N = side^2. As further channels of queries and keys
+ * the positions would save two sums over all scores; SAM-B then took 1.1 to 1.3 times the processor time in onnxruntime-node.
  */
 function addAttention(
   graph: Graph,
@@ -90,52 +88,46 @@ function addAttention(
   const N = s * s;
   const D = graph.shapeOf(`${name}.rel_pos_h`)[1]!;
   const qkv = linear(graph, `${name}.qkv`, x);
-  const parts = [`${name}.q`, `${name}.k`, `${name}.v`] as const;
-  const [q, k, v] = graph.split(`${name}.split`, qkv, parts) as [string, string, string];
+  const [q, k, v] = graph.split(`${name}.split`, qkv, [`${name}.q`, `${name}.k`, `${name}.v`]) as [
+    string,
+    string,
+    string,
+  ];
   const heads = (part: string, perm: readonly number[]) =>
     transpose(graph, `${part}.heads`, reshape(graph, `${part}.split`, part, [-1, N, H, D]), perm);
   const query = heads(q, [0, 2, 1, 3]); // [windows, H, N, D]
   const key = heads(k, [0, 2, 3, 1]); // [windows, H, D, N]
   const value = heads(v, [0, 2, 1, 3]);
 
-  const scaled = graph.node('Mul', `${q}.scaled`, [query, graph.scalar(config.headWidth ** -0.5)]);
-  const places = addRelativePositions(graph, query, { name, side: s, H, D }); // two of [windows, H, N, s]
-  const extendedQuery = graph.node('Concat', `${q}.rel_pos`, [scaled, ...places], { axis: 3 });
-  const windows = sizes(graph, `${k}.windows`, key, [0, 1]);
-  const ones = graph.node('Expand', `${k}.ones`, [
-    placesOfKeys(graph, s),
-    shape(graph, `${k}.ones.shape`, [windows, [H, 2 * s, N]]),
-  ]);
-  const extendedKey = graph.node('Concat', `${k}.rel_pos`, [key, ones], { axis: 2 });
-  const scores = graph.node('MatMul', `${name}.scores`, [extendedQuery, extendedKey]); // [windows, H, N, N]
+  const scaled = graph.node('Mul', `${name}.q.scaled`, [query, graph.scalar(config.headWidth ** -0.5)]);
+  const products = graph.node('MatMul', `${name}.scores`, [scaled, key]);
+  const byPlace = reshape(graph, `${name}.scores.grid`, products, [-1, s, s, s, s]); // [windows * H, y, x, ky, kx]
+  const { height, width } = addRelativePositions(graph, query, { name, side: s, D });
+  const withHeight = graph.node('Add', `${name}.scores.rel_pos_h`, [byPlace, height]);
+  const withBoth = graph.node('Add', `${name}.scores.rel_pos_w`, [withHeight, width]);
+  const scores = reshape(graph, `${name}.scores.flat`, withBoth, [-1, H, N, N]);
   const shares = graph.node('Softmax', `${name}.softmax`, [scores], { axis: -1 });
   const mixed = graph.node('MatMul', `${name}.mix`, [shares, value]);
-  const tokens = transpose(graph, `${name}.mix.tokens`, mixed, [0, 2, 1, 3]);
-  return linear(graph, `${name}.proj`, reshape(graph, `${name}.merge`, tokens, [-1, H * D]));
+  const merged = reshape(graph, `${name}.merge`, transpose(graph, `${name}.mix.tokens`, mixed, [0, 2, 1, 3]), [
+    -1,
+    H * D,
+  ]);
+  return linear(graph, `${name}.proj`, merged);
 }
 
-/** A one in the row and in the column of each of the side^2 keys: [1, 1, 2 * side, N]. */
-function placesOfKeys(graph: Graph, s: number): string {
-  const N = s * s;
-  const values = new Float32Array(2 * s * N);
-  for (let i = 0; i < N; i++) {
-    values[Math.floor(i / s) * N + i] = 1;
-    values[(s + (i % s)) * N + i] = 1;
-  }
-  return graph.constant(`rows and columns of ${s} x ${s}`, graph.float, [1, 1, 2 * s, N], values);
-}
-
-/** q . R along both axes, rows then columns: the unscaled query [windows, H, N, D] -> twice [windows, H, N, side]. */
+/** q . R along both axes: the unscaled query [windows, H, N, D] -> [windows * H, y, x, ky, 1] and [windows * H, y, x, 1, kx]. */
 function addRelativePositions(
   graph: Graph,
   query: string,
-  { name, side: s, H, D }: { name: string; side: number; H: number; D: number },
-): string[] {
+  { name, side: s, D }: { name: string; side: number; D: number },
+): { height: string; width: string } {
   const places = Int32Array.from({ length: s * s }, (_, i) => Math.floor(i / s) - (i % s) + s - 1);
   const rows = graph.constant(`relative positions of ${s}`, 'I64', [s, s], places); // [p, k]
   const table = (axis: 'h' | 'w') => {
-    const weight = graph.weight(`${name}.rel_pos_${axis}`);
-    const gathered = graph.node('Gather', `${name}.rel_pos_${axis}.gather`, [weight, rows]);
+    const gathered = graph.node('Gather', `${name}.rel_pos_${axis}.gather`, [
+      graph.weight(`${name}.rel_pos_${axis}`),
+      rows,
+    ]);
     return transpose(graph, `${name}.rel_pos_${axis}.table`, gathered, [0, 2, 1]); // [p, D, k]
   };
   const grid = reshape(graph, `${name}.q.grid`, query, [-1, s, s, D]);
@@ -143,10 +135,10 @@ function addRelativePositions(
   const height = graph.node('MatMul', `${name}.rel_pos_h.dot`, [grid, table('h')]); // [windows * H, y, x, k]
   const width = graph.node('MatMul', `${name}.rel_pos_w.dot`, [byColumn, table('w')]); // [windows * H, x, y, k]
   const upright = transpose(graph, `${name}.rel_pos_w.rows`, width, [0, 2, 1, 3]);
-  return [
-    reshape(graph, `${name}.rel_pos_h.bias`, height, [-1, H, s * s, s]),
-    reshape(graph, `${name}.rel_pos_w.bias`, upright, [-1, H, s * s, s]),
-  ];
+  return {
+    height: graph.node('Unsqueeze', `${name}.rel_pos_h.bias`, [height, graph.integers(4)]),
+    width: graph.node('Unsqueeze', `${name}.rel_pos_w.bias`, [upright, graph.integers(3)]),
+  };
 }
 
 /** 1 x 1 and 3 x 3 convolutions, each with a channel norm: [B, C, h, w] -> [B, 256, h, w]. */
