@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import test from 'node:test';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
 import {
@@ -17,6 +18,7 @@ import {
   segmentEverything,
   vitFeatures,
 } from '@slimsam/vit';
+import { exportOnnx } from '@slimsam/vit/onnx';
 
 test('vit: a random SAM answers a point, and everything, with masks in the size of the image', async () => {
   const backend = await useWebgpu();
@@ -34,6 +36,8 @@ test('vit: a random SAM answers a point, and everything, with masks in the size 
     const everything = await segmentEverything(sam.weights, sam.config, image, lenient);
     assert.ok(everything.length > 0);
     assert.equal(labelMap(everything, image).length, 40 * 24);
+    const [encoder] = await exportOnnx('onnx', sam);
+    assert.ok(encoder && (await readFile(encoder)).includes('image_encoder.blocks.0.attn.qkv.weight'));
   } finally {
     backend.dispose();
   }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { openBytes, systemError } from './byte-source.ts';
-import { encode, layOut, parseSafetensors, type RawTensor, type Safetensors } from './safetensors.ts';
+import { encodeTensor, layOut, parseSafetensors, type RawTensor, type Safetensors } from './safetensors.ts';
 import { disposeWeights, type Weights } from './weights.ts';
 
 /** What `loadWeights` and `parseWeights` check. */
@@ -65,7 +65,8 @@ export async function saveWeights(
 
   async function* chunks(): AsyncGenerator<Uint8Array> {
     yield header;
-    for (const name of order) yield encode(name, { ...infos[name]!, data: await weights[name]!.data<'float32'>() });
+    for (const name of order)
+      yield encodeTensor(name, { ...infos[name]!, data: await weights[name]!.data<'float32'>() });
   }
 }
 

@@ -11,6 +11,12 @@ export {
   writeFileAtomic,
 } from './files.ts';
 export type { HubSource } from './hub-source.ts';
-export { parseSafetensors, type RawTensor, type Safetensors, serializeSafetensors } from './safetensors.ts';
+export {
+  encodeTensor,
+  parseSafetensors,
+  type RawTensor,
+  type Safetensors,
+  serializeSafetensors,
+} from './safetensors.ts';
 export { type Attribute, type OpenTensorsOptions, openTensors, type Source, type TensorFile } from './tensor-file.ts';
 export { disposeWeights, type Scope, scope, type Weights } from './weights.ts';

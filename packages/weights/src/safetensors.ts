@@ -44,7 +44,7 @@ export function serializeSafetensors(
   bytes.set(header);
   let end = header.length;
   for (const name of order) {
-    const data = encode(name, tensors[name]!);
+    const data = encodeTensor(name, tensors[name]!);
     bytes.set(data, end);
     end += data.length;
   }
@@ -141,7 +141,7 @@ function narrow(values: BigInt64Array, name: string, source: string): Int32Array
 }
 
 /** The bytes of a tensor. @throws when its data does not fit its shape, or a value is beyond F16's +-65504 */
-export function encode(name: string, { dtype, shape, data }: RawTensor): Uint8Array {
+export function encodeTensor(name: string, { dtype, shape, data }: RawTensor): Uint8Array {
   const size = shape.reduce((product, length) => product * length, 1);
   if (data.length !== size) {
     throw new Error(

@@ -1,0 +1,39 @@
+import { writeFileAtomic } from '@slimsam/weights';
+
+/** A file to write: its path below the folder, and its bytes. */
+export interface OutputFile {
+  readonly path: string;
+  readonly content: string | (() => AsyncIterable<Uint8Array>);
+}
+
+/**
+ * Writes all files or none: into a temporary folder inside of the folder, then each to its place.
+ *
+ * @returns the paths
+ * @throws when the folder cannot be made or a file cannot be written; what was there before stays, what was made is removed
+ */
+export async function writeFolder(folder: string, files: readonly OutputFile[]): Promise<string[]> {
+  const { mkdir, mkdtemp, rename, rm } = await import('node:fs/promises');
+  const { dirname, join } = await import('node:path');
+  let made: string | undefined;
+  let temporary: string | undefined;
+  try {
+    made = await mkdir(folder, { recursive: true });
+    temporary = await mkdtemp(join(folder, '.onnx-'));
+    for (const { path, content } of files) {
+      await mkdir(dirname(join(temporary, path)), { recursive: true });
+      await writeFileAtomic(join(temporary, path), typeof content === 'string' ? content : content());
+    }
+    for (const { path } of files) {
+      await mkdir(dirname(join(folder, path)), { recursive: true });
+      await rename(join(temporary, path), join(folder, path));
+    }
+  } catch (error) {
+    if (made) await rm(made, { recursive: true, force: true });
+    if (!(error instanceof Error && 'code' in error)) throw error; // of the content, not of the folder
+    throw new Error(`exportOnnx: expected a folder to write to at '${folder}', got ${error.message}`, { cause: error });
+  } finally {
+    if (temporary) await rm(temporary, { recursive: true, force: true });
+  }
+  return files.map(({ path }) => join(folder, path));
+}
