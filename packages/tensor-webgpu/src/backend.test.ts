@@ -158,7 +158,7 @@ describe('what goes wrong', () => {
     const two = sum(2, { label: 'another kernel' });
     const x = tf.ones([1]);
     const [fine] = run(two, [x, x]);
-    expect(Array.from(await backend.read(fine!.dataId))).toEqual([2]);
+    expect(await backend.read(fine!.dataId)).toEqual(Float32Array.of(2));
     const [made] = run({ ...half, wgsl: two.wgsl }, [x]); // two.wgsl is cached with two inputs
     await expect(backend.read(made!.dataId)).rejects.toThrow(/a half kernel.*create the backend again/s);
   });
