@@ -65,7 +65,8 @@ const failures = result.failures.map(({ spec, reason }) => ({ spec, reason: know
 const unknown = result.failures.filter(({ spec }) => !known.has(spec));
 if (options.filter.length === 0) {
   const failed = new Set(failures.map(({ spec }) => spec));
-  for (const spec of known.keys()) if (!failed.has(spec)) console.log(`known-failures.json lists a spec that passes: ${spec}`);
+  for (const spec of known.keys())
+    if (!failed.has(spec)) console.log(`known-failures.json lists a spec that passes: ${spec}`);
 }
 if (options.json) await writeFileAtomic(options.json, `${JSON.stringify({ ...result, failures }, null, 2)}\n`);
 if (options.table) await writeFileAtomic(path.join(folder, '../KERNELS.md'), kernelTable(result));

@@ -159,7 +159,8 @@ export class WebgpuBackend extends tf.KernelBackend {
     dtype: tf.DataType,
     refCount: number,
   ): void {
-    if (dtype === 'complex64') throw new Error('webgpu: expected real values, got complex64; use tf.complex(real, imag)');
+    if (dtype === 'complex64')
+      throw new Error('webgpu: expected real values, got complex64; use tf.complex(real, imag)');
     const elements = tf.util.sizeFromShape(shape);
     if (dtype === 'string') {
       this.#stored.set(dataId, { dtype, elements, refCount, texts: values as Uint8Array[] });
@@ -171,9 +172,12 @@ export class WebgpuBackend extends tf.KernelBackend {
 
   override async read(dataId: tf.DataId): Promise<tf.backend_util.BackendValues> {
     const stored = this.#get(dataId);
-    if (stored.texts) return [...stored.texts];
+    if (stored.texts) return stored.texts.slice(); // holes stay holes, as TensorFlow.js wants them
     if (stored.parts) {
-      const [real, imag] = await Promise.all([this.read(stored.parts.real.dataId), this.read(stored.parts.imag.dataId)]);
+      const [real, imag] = await Promise.all([
+        this.read(stored.parts.real.dataId),
+        this.read(stored.parts.imag.dataId),
+      ]);
       return tf.backend_util.mergeRealAndImagArrays(real as Float32Array, imag as Float32Array);
     }
     if (stored.values) return stored.values.slice();
@@ -185,7 +189,9 @@ export class WebgpuBackend extends tf.KernelBackend {
       this.#queue.copy(stored.buffer!, staging, bytes);
       this.#queue.flush();
       await this.#finished('read', staging.mapAsync(mapModeRead));
-      return typedArray(staging.getMappedRange().slice(0), stored.dtype);
+      const values = typedArray(staging.getMappedRange().slice(0), stored.dtype);
+      if (stored.elements <= keptElements) stored.values = values.slice();
+      return values;
     } finally {
       staging.destroy();
     }

@@ -38,7 +38,8 @@ export function finish(backend: WebgpuBackend, y: tf.TensorInfo, how: Finish): t
           shape: y.shape,
           dtype: y.dtype,
           constants: [alpha],
-          functions: ({ float }) => `fn bent(v: ${float}, slope: ${float}) -> ${float} { return select(v, slope * v, v < ${float}()); }`,
+          functions: ({ float }) =>
+            `fn bent(v: ${float}, slope: ${float}) -> ${float} { return select(v, slope * v, v < ${float}()); }`,
           value: ([v, ...rest], types) => {
             const sum = bias ? `(${v} + ${rest[0]})` : v!;
             if (slopes) return `bent(${sum}, ${rest.at(-1)})`;

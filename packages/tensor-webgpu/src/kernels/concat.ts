@@ -7,6 +7,10 @@ const mostParts = 7; // with the output, the eight storage buffers that every ad
 
 /** Joins tensors along an axis, seven at a time. */
 export function concat(backend: WebgpuBackend, parts: readonly tf.TensorInfo[], axis: number): tf.TensorInfo {
+  tf.backend_util.assertParamsConsistent(
+    parts.map((part) => part.shape),
+    axis,
+  );
   if (parts[0]!.dtype === 'string') return concatTexts(backend, parts, axis);
   const some = parts.filter((part) => tf.util.sizeFromShape(part.shape) > 0);
   const shape = tf.backend_util.computeOutShape(

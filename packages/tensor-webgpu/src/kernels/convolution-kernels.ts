@@ -21,7 +21,11 @@ type Attrs2D = Pick<tf.Conv2DAttrs, 'strides' | 'pad' | 'dataFormat' | 'dimRound
   readonly dilations?: [number, number] | number;
 };
 
-function info2D(inShape: readonly number[], filterShape: readonly number[], attrs: Attrs2D): tf.backend_util.Conv2DInfo {
+function info2D(
+  inShape: readonly number[],
+  filterShape: readonly number[],
+  attrs: Attrs2D,
+): tf.backend_util.Conv2DInfo {
   const { strides, dilations = 1, pad, dimRoundingMode, dataFormat } = attrs;
   return tf.backend_util.computeConv2DInfo(
     inShape as Shape4D,

@@ -15,7 +15,9 @@ function depthwiseOf(inShape: readonly number[], filterShape: readonly number[],
   const { strides, dilations, pad, dimRoundingMode } = attrs;
   const spread = dilations ?? [1, 1];
   if (!tf.backend_util.eitherStridesOrDilationsAreOne(strides, spread))
-    throw new Error(`depthwiseConv2d: expected strides or dilations to be 1, got strides ${strides} and dilations ${spread}`);
+    throw new Error(
+      `depthwiseConv2d: expected strides or dilations to be 1, got strides ${strides} and dilations ${spread}`,
+    );
   const info = tf.backend_util.computeConv2DInfo(
     inShape as Shape4D,
     filterShape as Shape4D,

@@ -82,11 +82,7 @@ const kernel = (
 
 const gradient = (
   kernelName: string,
-  use: (
-    backend: WebgpuBackend,
-    inputs: Named & { chosen: tf.TensorInfo },
-    dilation: Dilation,
-  ) => tf.TensorInfo,
+  use: (backend: WebgpuBackend, inputs: Named & { chosen: tf.TensorInfo }, dilation: Dilation) => tf.TensorInfo,
 ): Kernel =>
   kernel(kernelName, (backend, inputs, dilation) => {
     const chosen = dilate(backend, inputs, dilation, 'tap');

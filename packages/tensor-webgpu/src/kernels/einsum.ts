@@ -74,7 +74,10 @@ function einsum(backend: WebgpuBackend, tensors: readonly tf.TensorInfo[], equat
   const dtype = tensors.map((tensor) => tensor.dtype).reduce(tf.upcastType);
   const operands = terms.split(',').map((term, k): Lettered => {
     const x = tensors[k]!;
-    return { tensor: casting(backend, x, 'float32', (floats) => backend.makeView(floats, x.shape)), letters: [...term] };
+    return {
+      tensor: casting(backend, x, 'float32', (floats) => backend.makeView(floats, x.shape)),
+      letters: [...term],
+    };
   });
   const wanted = new Set(result);
   const [first, second] = operands as [Lettered, Lettered?];

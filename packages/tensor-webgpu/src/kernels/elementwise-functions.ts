@@ -94,7 +94,6 @@ export const arithmetic: Record<string, Binary> = {
   [tf.Atan2]: (a, b) => `atan2(${a}, ${b})`,
 };
 
-
 type Comparison = '==' | '!=' | '<' | '<=' | '>' | '>=';
 
 export const comparisons: Record<string, Comparison> = {
@@ -112,6 +111,7 @@ export const comparison =
   (a, b, types) => {
     if (types.own === types.int) return `${types.int}(${a} ${sign} ${b})`;
     const unordered = `((${isNan(a, types, types.own)}) | (${isNan(b, types, types.own)}))`;
-    const truth = sign === '!=' ? `(${a} != ${b}) | ${unordered}` : `(${a} ${sign} ${b}) & (${unordered} == ${types.bool}(false))`;
+    const truth =
+      sign === '!=' ? `(${a} != ${b}) | ${unordered}` : `(${a} ${sign} ${b}) & (${unordered} == ${types.bool}(false))`;
     return `${types.int}(${truth})`;
   };

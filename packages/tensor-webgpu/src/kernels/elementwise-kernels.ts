@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { binary, cast, casting, type Unary, unary } from './elementwise.ts';
-import { anyUnary, arithmetic, comparison, comparisons, floatUnary, leaky, tests } from './elementwise-functions.ts';
 import { isNan } from './elementwise.wgsl.ts';
+import { anyUnary, arithmetic, comparison, comparisons, floatUnary, leaky, tests } from './elementwise-functions.ts';
 import type { Kernel } from './index.ts';
 import { broadcastStrides, rowMajor, stridedMap } from './strided-map.ts';
 import { compareTexts } from './text.ts';

@@ -18,6 +18,9 @@ function gather(
     batchDims,
   );
   const wide = info.sliceSize % 4 === 0;
+  const last = x.shape[along]! - 1;
+  const wrong = backend.cpuValues(indices)?.find((index) => index < 0 || index > last);
+  if (wrong !== undefined) throw new Error(`GatherV2: the index value ${wrong} is not in [0, ${last}]`); // TensorFlow.js's words
   return resultMap(backend, {
     label: 'GatherV2',
     inputs: [x, indices],
@@ -29,7 +32,7 @@ function gather(
       outer: info.outerSize,
       length: x.shape[along]!,
     },
-    // a place outside reads 0, as TensorFlow.js does on GPUs
+    // a place outside that only the GPU knows reads 0, as TensorFlow.js does there
     body: `let n = i % p.inner; let pick = (i / p.inner) % p.picks; let o = i / (p.inner * p.picks); let b = o / p.outer;
   let at = in1[b * p.picks + pick];
   if (at >= 0 && at < p.length) { out[i] = in0[(o * p.length + at) * p.inner + n]; } else { out[i] = Out(); }`,

@@ -50,8 +50,8 @@ const fillModes: Record<tf.TransformAttrs['fillMode'], string> = {
   nearest: 'return clamp(v, 0.0, size - 1.0);',
   wrap: `if (size <= 1.0) { return 0.0; }
   var at = v;
-  if (v < 0.0) { at = v + (size - 1.0) * (trunc(-v / (size - 1.0)) + 1.0); }
-  if (v > size - 1.0) { at = v - (size - 1.0) * trunc(v / (size - 1.0)); }
+  if (v < 0.0) { at = v + size * (trunc(-v / (size - 1.0)) + 1.0); }
+  if (v > size - 1.0) { at = v - size * trunc(v / (size - 1.0)); }
   return clamp(at, 0.0, size - 1.0);`,
   reflect: `if (size <= 1.0) { return 0.0; }
   let period = 2.0 * size;
@@ -100,7 +100,8 @@ function rotate(backend: WebgpuBackend, image: tf.TensorInfo, attrs: tf.RotateWi
   const { radians, fillValue, center } = attrs;
   const [, h, w, C] = image.shape as Shape4D;
   const [centerX, centerY] = tf.backend_util.getImageCenter(center, h, w);
-  const fill = typeof fillValue === 'number' ? [fillValue, fillValue, fillValue, fillValue === 0 ? 0 : 255] : [...fillValue, 255];
+  const fill =
+    typeof fillValue === 'number' ? [fillValue, fillValue, fillValue, fillValue === 0 ? 0 : 255] : [...fillValue, 255];
   const names = ['fill0', 'fill1', 'fill2', 'fill3'];
   return resultMap(backend, {
     label: 'RotateWithOffset',

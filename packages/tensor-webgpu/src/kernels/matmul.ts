@@ -123,7 +123,10 @@ export const matmulKernels: readonly Kernel[] = [
     kernelName: tf.BatchMatMul,
     kernelFunc: ({ inputs, attrs, backend }) => {
       const { transposeA, transposeB } = attrs as unknown as tf.BatchMatMulAttrs;
-      return anyMatmul(backend as WebgpuBackend, inputs as Record<'a' | 'b', tf.TensorInfo>, { transposeA, transposeB });
+      return anyMatmul(backend as WebgpuBackend, inputs as Record<'a' | 'b', tf.TensorInfo>, {
+        transposeA,
+        transposeB,
+      });
     },
   },
   {
@@ -133,7 +136,8 @@ export const matmulKernels: readonly Kernel[] = [
       const { a, b, bias, preluActivationWeights: slopes } = inputs as Record<string, tf.TensorInfo>;
       const { transposeA, transposeB, activation, leakyreluAlpha } = attrs as unknown as tf._FusedMatMulAttrs;
       // a bias [N] is added by the matmul itself
-      const vector = bias?.shape.length === 1 && bias.shape[0] === b!.shape.at(transposeB ? -2 : -1) && bias.dtype === 'float32';
+      const vector =
+        bias?.shape.length === 1 && bias.shape[0] === b!.shape.at(transposeB ? -2 : -1) && bias.dtype === 'float32';
       const product = anyMatmul(backend, { a: a!, b: b! }, { transposeA, transposeB, ...(vector && { bias }) });
       return finish(backend, product, {
         bias: vector ? undefined : bias,

@@ -95,6 +95,10 @@ export const movementKernels: readonly Kernel[] = [
   reshape(
     tf.ExpandDims,
     (x, { dim }) => {
+      if ((dim as number) < -x.shape.length - 1)
+        throw new Error(
+          `expandDims: expected a dimension of at least ${-x.shape.length - 1}, got ${dim} for [${x.shape}]`,
+        );
       const at = (dim as number) < 0 ? x.shape.length + 1 + (dim as number) : (dim as number);
       return [...x.shape.slice(0, at), 1, ...x.shape.slice(at)];
     },
@@ -197,7 +201,15 @@ export const movementKernels: readonly Kernel[] = [
   kernel(tf.Diag, (backend, x) => {
     const size = tf.util.sizeFromShape(x.shape);
     // each value, then as many zeros as there are values
-    const apart = pad(backend, { ...x, shape: [size, 1] }, [[0, 0], [0, size]], { value: 0 });
+    const apart = pad(
+      backend,
+      { ...x, shape: [size, 1] },
+      [
+        [0, 0],
+        [0, size],
+      ],
+      { value: 0 },
+    );
     const square = slice(backend, { ...apart, shape: [size * (size + 1)] }, [0], [size * size]);
     backend.disposeData(apart.dataId);
     return { ...square, shape: [...x.shape, ...x.shape] };
@@ -225,9 +237,12 @@ export const movementKernels: readonly Kernel[] = [
     kernelFunc: ({ inputs, attrs, backend: current }) => {
       const backend = current as WebgpuBackend;
       const { axis } = attrs as unknown as tf.PackAttrs;
-      const views = (inputs as unknown as tf.TensorInfo[]).map((x) =>
-        backend.makeView(x, [...x.shape.slice(0, axis), 1, ...x.shape.slice(axis)]),
-      );
+      const parts = inputs as unknown as tf.TensorInfo[];
+      const [first] = parts as [tf.TensorInfo];
+      for (const { shape, dtype } of parts)
+        if (dtype !== first.dtype || !tf.util.arraysEqual(shape, first.shape))
+          throw new Error(`stack: expected ${first.dtype} [${first.shape}] like the first, got ${dtype} [${shape}]`);
+      const views = parts.map((x) => backend.makeView(x, [...x.shape.slice(0, axis), 1, ...x.shape.slice(axis)]));
       const packed = concat(backend, views, axis);
       for (const view of views) backend.disposeData(view.dataId);
       return packed;

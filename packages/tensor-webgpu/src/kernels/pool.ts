@@ -49,7 +49,9 @@ function maxPool(backend: WebgpuBackend, x: tf.TensorInfo, { windows, shape, C }
     shape,
     dtype: x.dtype,
     wide: { inputs: [wide], output: wide },
-    ...(x.dtype === 'float32' ? { floats: { lowest: Number.NEGATIVE_INFINITY } } : { integers: { lowest: -(2 ** 31) } }),
+    ...(x.dtype === 'float32'
+      ? { floats: { lowest: Number.NEGATIVE_INFINITY } }
+      : { integers: { lowest: -(2 ** 31) } }),
     before: 'var best = Out(p.lowest);',
     step: 'let v = in0[inAt * p.channels + c]; best = select(best, v, v > best);',
     after: 'out[i] = best;',
@@ -91,9 +93,11 @@ function argmaxPool(
     channels: C,
     shape,
     dtype: 'int32',
-    before: `var best = In0(); var place = -1;`,
+    before: 'var best = In0(); var place = -1;',
+    // NaN is told by its bits: compilers take comparisons with it for what they like
     step: `let v = in0[inAt * p.channels + c];
-    if (place < 0 || v > best) { best = v; place = ${number === 'tap' ? 'tap' : `(${inImage}) * p.channels + c`}; }`,
+    let known = ${x.dtype === 'float32' ? '(bitcast<u32>(v) & 0x7fffffffu) <= 0x7f800000u' : 'true'};
+    if (known && (place < 0 || v > best)) { best = v; place = ${number === 'tap' ? 'tap' : `(${inImage}) * p.channels + c`}; }`,
     after: 'out[i] = place;',
   });
 }

@@ -3,8 +3,8 @@ import type { WebgpuBackend } from '../backend.ts';
 import { casting } from './elementwise.ts';
 import { pointer, strideNames } from './gather.ts';
 import type { Kernel } from './index.ts';
-import { scatterTexts } from './text.ts';
 import { resultMap } from './result-map.ts';
+import { scatterTexts } from './text.ts';
 
 interface Updates {
   readonly indices: tf.TensorInfo;
@@ -16,11 +16,7 @@ interface Updates {
  * out[s, n] from the rows updates[r, n] with indices[r, :] = s: their sum, or the last of them over `base` (a scalar or a tensor of the
  * result's shape). Every result is made by one invocation: no atomics, always the same bits.
  */
-function scatter(
-  backend: WebgpuBackend,
-  { indices, updates, shape }: Updates,
-  base?: tf.TensorInfo,
-): tf.TensorInfo {
+function scatter(backend: WebgpuBackend, { indices, updates, shape }: Updates, base?: tf.TensorInfo): tf.TensorInfo {
   const info = tf.scatter_util.calculateShapes(updates as tf.Tensor, indices as tf.Tensor, shape);
   const depth = info.sliceRank;
   const read = 'in0[r * p.each * p.inner + n * p.each]';
@@ -42,7 +38,7 @@ function scatter(
   });
 }
 
-/** Counts how often each number below `size` is in x [B, N], or adds up their weights; `binary` only tells whether it is there. */
+/** Counts how often each number below `size` is in each row of x [..., N], or adds up their weights; `binary` only tells whether it is there. */
 function bincount(
   backend: WebgpuBackend,
   { x, weights }: { x: tf.TensorInfo; weights: tf.TensorInfo },
@@ -51,11 +47,11 @@ function bincount(
   const values = backend.cpuValues(x);
   if (values?.some((value) => value < 0)) throw new Error('Input x must be non-negative!'); // TensorFlow.js's own words
   const weighted = !binary && tf.util.sizeFromShape(weights.shape) > 0;
-  const [B, N] = x.shape.length === 1 ? [1, x.shape[0]!] : (x.shape as [number, number]);
+  const N = x.shape.at(-1)!;
   return resultMap(backend, {
     label: `Bincount ${weighted ? 'weighted' : binary ? 'binary' : ''}`,
     inputs: weighted ? [x, weights] : [x],
-    output: { shape: x.shape.length === 1 ? [size] : [B, size], dtype: weights.dtype },
+    output: { shape: [...x.shape.slice(0, -1), size], dtype: weights.dtype },
     integers: { size, N },
     body: `let base = (i / p.size) * p.N; let wanted = i % p.size;
   var total = Out();
@@ -88,7 +84,11 @@ export const scatterKernels: readonly Kernel[] = [
     scatter(backend, { indices: indices!, updates: updates!, shape: tensor!.shape }, tensor!),
   ),
   kernel<tf.BincountAttrs>(tf.Bincount, (backend, { x, weights }, { size }) =>
-    bincount(backend, { x: x!, weights: weights! }, { size, binary: false }),
+    bincount(
+      backend,
+      { x: { ...x!, shape: [tf.util.sizeFromShape(x!.shape)] }, weights: weights! },
+      { size, binary: false },
+    ),
   ),
   kernel<tf.DenseBincountAttrs>(tf.DenseBincount, (backend, { x, weights }, { size, binaryOutput }) =>
     bincount(backend, { x: x!, weights: weights! }, { size, binary: binaryOutput ?? false }),

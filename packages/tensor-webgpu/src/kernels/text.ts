@@ -152,13 +152,11 @@ function stringNGrams(
     if (all.length > 0 || !preserveShortSequences || row.length === 0) return all;
     return runs(row.length + 2 * padWidth, padWidth);
   });
-  const filled = texts.length === 0 ? [] : rows;
-  let end = 0;
-  const ends = rows.map((row) => (texts.length === 0 ? 0 : (end += row.length)));
-  return [
-    backend.makeTexts(filled.flat().map(encode), [filled.flat().length]),
-    backend.makeTensor(Int32Array.from(splits.length === 0 ? [] : [0, ...ends]), dataSplits.shape, 'int32'),
-  ];
+  const found = texts.length === 0 ? rows.map(() => []) : rows;
+  const ends = splits.length === 0 ? [] : [0];
+  for (const row of found) ends.push(ends.at(-1)! + row.length);
+  const all = found.flat().map(encode);
+  return [backend.makeTexts(all, [all.length]), backend.makeTensor(Int32Array.from(ends), dataSplits.shape, 'int32')];
 }
 
 type Named = Record<string, tf.TensorInfo>;
