@@ -100,8 +100,7 @@ function rotate(backend: WebgpuBackend, image: tf.TensorInfo, attrs: tf.RotateWi
   const { radians, fillValue, center } = attrs;
   const [, h, w, C] = image.shape as Shape4D;
   const [centerX, centerY] = tf.backend_util.getImageCenter(center, h, w);
-  const fill =
-    typeof fillValue === 'number' ? [fillValue, fillValue, fillValue, fillValue === 0 ? 0 : 255] : [...fillValue, 255];
+  const fill = typeof fillValue === 'number' ? Array<number>(4).fill(fillValue) : [...fillValue, 255];
   const names = ['fill0', 'fill1', 'fill2', 'fill3'];
   return resultMap(backend, {
     label: 'RotateWithOffset',
