@@ -4,24 +4,7 @@ import { setTestEnvs } from '@tensorflow/tfjs-core/dist/jasmine_util.js';
 import jasmineCore from 'jasmine-core';
 import { backendName, registerBackend } from './kernel-tally.ts';
 
-/** What a reporter hears of one spec. */
-export interface SpecResult {
-  readonly fullName: string;
-  readonly status: 'passed' | 'failed' | 'pending' | 'excluded';
-  readonly failedExpectations: readonly { readonly message: string }[];
-}
-
-/** The part of Jasmine that is used here; it has no types of its own. */
-interface Jasmine {
-  DEFAULT_TIMEOUT_INTERVAL: number;
-  getEnv(): {
-    configure(options: { random: boolean; specFilter: (spec: { getFullName(): string }) => boolean }): void;
-    addReporter(reporter: { specDone(result: SpecResult): void }): void;
-    execute(): Promise<unknown>;
-  };
-}
-
-export const jasmine: Jasmine = (jasmineCore as unknown as { boot(): Jasmine }).boot();
+export const jasmine: ReturnType<typeof jasmineCore.boot> = jasmineCore.boot();
 jasmine.DEFAULT_TIMEOUT_INTERVAL = 120_000; // pipelines compile slowly on software adapters
 registerBackend();
 setTestEnvs([{ name: backendName, backendName, isDataSync: false, flags: {} }]);

@@ -4,7 +4,8 @@
  */
 import './environment.ts'; // first: the specs register with the environment that it sets
 import '@tensorflow/tfjs-core/dist/tests.js';
-import { jasmine, type SpecResult } from './environment.ts';
+import type { SpecResult } from 'jasmine-core';
+import { jasmine } from './environment.ts';
 import { adapterName, close, ranKernels, summarize } from './kernel-tally.ts';
 
 export interface Failure {
