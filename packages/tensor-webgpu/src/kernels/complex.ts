@@ -15,7 +15,7 @@ const complexOf = (backend: WebgpuBackend, real: tf.TensorInfo, imag: tf.TensorI
   backend.makeComplex({ real: view(backend, real), imag: view(backend, imag) });
 
 /** A kernel that is linear in its complex inputs: it runs on the real and on the imaginary parts by themselves. */
-export function onParts(kernel: Kernel): Kernel {
+function onParts(kernel: Kernel): Kernel {
   return {
     kernelName: kernel.kernelName,
     kernelFunc: (call) => {
