@@ -66,8 +66,7 @@ describe('values', () => {
     }
   });
 
-  test('strings and synchronous reads are refused with the cure', () => {
-    expect(() => tf.tensor(['a'])).toThrow('expected a float32, int32 or bool tensor, got string');
+  test('synchronous reads are refused with the cure', () => {
     expect(() => tf.ones([2]).dataSync()).toThrow('`await tensor.data()`');
   });
 });
@@ -158,7 +157,7 @@ describe('what goes wrong', () => {
     const two = sum(2, { label: 'another kernel' });
     const x = tf.ones([1]);
     const [fine] = run(two, [x, x]);
-    expect(Array.from(await backend.read(fine!.dataId))).toEqual([2]);
+    expect(await backend.read(fine!.dataId)).toEqual(Float32Array.of(2));
     const [made] = run({ ...half, wgsl: two.wgsl }, [x]); // two.wgsl is cached with two inputs
     await expect(backend.read(made!.dataId)).rejects.toThrow(/a half kernel.*create the backend again/s);
   });

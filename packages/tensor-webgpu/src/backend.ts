@@ -8,6 +8,12 @@ import { type Pipeline, PipelineCache } from './runtime/pipeline-cache.ts';
 import { UniformCache } from './runtime/uniform-cache.ts';
 import { awaitGpu } from './runtime/wait.ts';
 
+/** The two float32 tensors that a complex64 tensor consists of. */
+export interface ComplexParts {
+  readonly real: tf.TensorInfo;
+  readonly imag: tf.TensorInfo;
+}
+
 /** Where a tensor's values are: on the CPU until a kernel needs them, then in a buffer. */
 interface Stored {
   readonly dtype: tf.DataType;
@@ -15,6 +21,10 @@ interface Stored {
   refCount: number;
   values?: tf.backend_util.TypedArray | undefined;
   buffer?: GPUBuffer | undefined;
+  /** of a string tensor, which never leaves the CPU */
+  readonly texts?: readonly Uint8Array[];
+  /** of a complex64 tensor */
+  readonly parts?: ComplexParts;
 }
 
 const idleCapBytes = 1 << 30;
@@ -108,6 +118,30 @@ export class WebgpuBackend extends tf.KernelBackend {
     return this.#stored.get(input.dataId)?.values;
   }
 
+  /** A string tensor of UTF-8 texts. */
+  makeTexts(texts: readonly Uint8Array[], shape: readonly number[]): tf.TensorInfo {
+    return { dataId: this.write([...texts], [...shape], 'string'), shape: [...shape], dtype: 'string' };
+  }
+
+  /** The texts of a string tensor. */
+  texts(input: tf.TensorInfo): readonly Uint8Array[] {
+    return this.#get(input.dataId).texts!;
+  }
+
+  /** A complex64 tensor; its parts belong to it from now on. */
+  makeComplex(parts: ComplexParts): tf.TensorInfo {
+    const dataId = {};
+    const { shape } = parts.real;
+    this.#stored.set(dataId, { dtype: 'complex64', elements: tf.util.sizeFromShape(shape), refCount: 1, parts });
+    return { dataId, shape, dtype: 'complex64' };
+  }
+
+  /** The parts of a complex64 tensor, in its shape. They still belong to it. */
+  complexParts({ dataId, shape }: tf.TensorInfo): ComplexParts {
+    const { real, imag } = this.#get(dataId).parts!;
+    return { real: { ...real, shape }, imag: { ...imag, shape } };
+  }
+
   override write(values: tf.backend_util.BackendValues, _shape: number[], dtype: tf.DataType): tf.DataId {
     const dataId = {};
     this.move(dataId, values, _shape, dtype, 1);
@@ -125,16 +159,27 @@ export class WebgpuBackend extends tf.KernelBackend {
     dtype: tf.DataType,
     refCount: number,
   ): void {
-    if (dtype === 'string' || dtype === 'complex64') {
-      throw new Error(`webgpu: expected a float32, int32 or bool tensor, got ${dtype}; this backend does not hold it`);
-    }
+    if (dtype === 'complex64')
+      throw new Error('webgpu: expected real values, got complex64; use tf.complex(real, imag)');
     const elements = tf.util.sizeFromShape(shape);
+    if (dtype === 'string') {
+      this.#stored.set(dataId, { dtype, elements, refCount, texts: values as Uint8Array[] });
+      return;
+    }
     const typed = values as tf.backend_util.TypedArray;
     this.#stored.set(dataId, { dtype, elements, refCount, values: elements <= keptElements ? typed.slice() : typed });
   }
 
-  override async read(dataId: tf.DataId): Promise<tf.backend_util.TypedArray> {
+  override async read(dataId: tf.DataId): Promise<tf.backend_util.BackendValues> {
     const stored = this.#get(dataId);
+    if (stored.texts) return stored.texts.slice(); // holes stay holes, as TensorFlow.js wants them
+    if (stored.parts) {
+      const [real, imag] = await Promise.all([
+        this.read(stored.parts.real.dataId),
+        this.read(stored.parts.imag.dataId),
+      ]);
+      return tf.backend_util.mergeRealAndImagArrays(real as Float32Array, imag as Float32Array);
+    }
     if (stored.values) return stored.values.slice();
     if (stored.elements === 0) return typedArray(new ArrayBuffer(0), stored.dtype);
     this.#check('read');
@@ -144,7 +189,9 @@ export class WebgpuBackend extends tf.KernelBackend {
       this.#queue.copy(stored.buffer!, staging, bytes);
       this.#queue.flush();
       await this.#finished('read', staging.mapAsync(mapModeRead));
-      return typedArray(staging.getMappedRange().slice(0), stored.dtype);
+      const values = typedArray(staging.getMappedRange().slice(0), stored.dtype);
+      if (stored.elements <= keptElements) stored.values = values.slice();
+      return values;
     } finally {
       staging.destroy();
     }
@@ -168,6 +215,7 @@ export class WebgpuBackend extends tf.KernelBackend {
     stored.refCount--;
     if (!force && stored.refCount > 0) return false;
     this.#stored.delete(dataId);
+    if (stored.parts) for (const part of Object.values(stored.parts)) this.disposeData(part.dataId, force);
     if (stored.buffer && !this.#constants.release(stored.buffer)) this.#pool.release(stored.buffer);
     return true;
   }
@@ -201,10 +249,15 @@ export class WebgpuBackend extends tf.KernelBackend {
     return 1e-7;
   }
 
+  /** Runs `work` at once; its time counts from when all earlier work is done. */
   override async time(work: () => void): Promise<tf.BackendTimingInfo> {
-    await this.sync();
-    const start = performance.now();
+    let start = performance.now();
+    const earlier = this.sync().then(() => {
+      start = performance.now();
+    });
     work();
+    this.#queue.flush();
+    await earlier;
     await this.sync();
     return { kernelMs: performance.now() - start };
   }
@@ -269,8 +322,10 @@ export class WebgpuBackend extends tf.KernelBackend {
   #bufferOf(input: tf.TensorInfo, label: string): GPUBuffer {
     const stored = this.#get(input.dataId);
     if (stored.buffer) return stored.buffer;
+    if (!stored.values)
+      throw new Error(`${label}: expected float32, int32 or bool, got ${stored.dtype} [${input.shape}]`);
     this.#checkBinding(stored.elements * 4, label, input.shape);
-    const words = asWords(stored.values!, stored.dtype);
+    const words = asWords(stored.values, stored.dtype);
     const from = stored.elements === 1 ? this.#constants : this.#pool;
     stored.buffer = from.acquireWith(words, label);
     if (stored.elements > keptElements) stored.values = undefined;

@@ -145,7 +145,7 @@ export function encodeTensor(name: string, { dtype, shape, data }: RawTensor): U
   const size = shape.reduce((product, length) => product * length, 1);
   if (data.length !== size) {
     throw new Error(
-      `serializeSafetensors: expected ${size} values for '${name}' [${shape.join(', ')}], got ${data.length}`,
+      `encodeTensor: expected ${size} values for '${name}' [${shape.join(', ')}], got ${data.length}`,
     );
   }
   const typed = encodeValues(name, dtype, data);

@@ -1,11 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { resultMap } from './result-map.ts';
+import { concatTexts } from './text.ts';
 
 const mostParts = 7; // with the output, the eight storage buffers that every adapter binds
 
 /** Joins tensors along an axis, seven at a time. */
 export function concat(backend: WebgpuBackend, parts: readonly tf.TensorInfo[], axis: number): tf.TensorInfo {
+  tf.backend_util.assertParamsConsistent(
+    parts.map((part) => part.shape),
+    axis,
+  );
+  if (parts[0]!.dtype === 'string') return concatTexts(backend, parts, axis);
   const some = parts.filter((part) => tf.util.sizeFromShape(part.shape) > 0);
   const shape = tf.backend_util.computeOutShape(
     parts.map((part) => part.shape),

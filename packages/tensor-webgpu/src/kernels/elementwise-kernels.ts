@@ -1,80 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
-import { type Binary, binary, cast, casting, type Unary, unary } from './elementwise.ts';
+import { binary, cast, casting, type Unary, unary } from './elementwise.ts';
 import { isNan } from './elementwise.wgsl.ts';
+import { anyUnary, arithmetic, comparison, comparisons, floatUnary, leaky, tests } from './elementwise-functions.ts';
 import type { Kernel } from './index.ts';
 import { broadcastStrides, rowMajor, stridedMap } from './strided-map.ts';
-
-/** Computed in floats; int32 operands are converted on the way in and out. */
-const floatUnary: Record<string, Unary> = {
-  [tf.Exp]: (x) => `exp(${x})`,
-  [tf.Expm1]: (x, { float }) =>
-    `select(exp(${x}) - 1.0, ${x} * (1.0 + ${x} * (0.5 + ${x} / 6.0)), abs(${x}) < ${float}(1e-2))`,
-  [tf.Log]: (x) => `log(${x})`,
-  [tf.Log1p]: (x, { float }) =>
-    `select(log(1.0 + ${x}), ${x} * (1.0 - ${x} * (0.5 - ${x} / 3.0)), abs(${x}) < ${float}(1e-2))`,
-  [tf.Sqrt]: (x) => `sqrt(${x})`,
-  [tf.Rsqrt]: (x) => `inverseSqrt(${x})`,
-  [tf.Reciprocal]: (x) => `1.0 / ${x}`,
-  [tf.Sigmoid]: (x) => `1.0 / (1.0 + exp(-${x}))`,
-  // tanh of large numbers overflows on some adapters
-  [tf.Tanh]: (x, { float }) => `select(tanh(${x}), sign(${x}), abs(${x}) > ${float}(20.0))`,
-  [tf.Erf]: (x) => `erf(${x})`,
-  [tf.Sin]: (x) => `sin(${x})`,
-  [tf.Cos]: (x) => `cos(${x})`,
-  [tf.Tan]: (x) => `tan(${x})`,
-  [tf.Floor]: (x) => `floor(${x})`,
-  [tf.Ceil]: (x) => `ceil(${x})`,
-  [tf.Round]: (x) => `round(${x})`,
-  [tf.Softplus]: (x, { float }) => `max(${x}, ${float}()) + log(1.0 + exp(-abs(${x})))`,
-  [tf.Elu]: (x, { float }) => `select(exp(${x}) - 1.0, ${x}, ${x} >= ${float}())`,
-  [tf.Selu]: (x, { float }) =>
-    `select(1.7580993408473768 * (exp(${x}) - 1.0), 1.0507009873554805 * ${x}, ${x} >= ${float}())`,
-};
-
-/** Of float32 or int32, to the same type. Comparisons are written so that NaN stays NaN. */
-const anyUnary: Record<string, Unary> = {
-  [tf.Neg]: (x) => `-${x}`,
-  [tf.Abs]: (x) => `abs(${x})`,
-  [tf.Sign]: (x) => `sign(${x})`,
-  [tf.Square]: (x) => `${x} * ${x}`,
-  [tf.Relu]: (x, { own }) => `select(${x}, ${own}(), ${x} < ${own}())`,
-  [tf.Relu6]: (x, { own }) => `select(select(${x}, ${own}(), ${x} < ${own}()), ${own}(6), ${x} > ${own}(6))`,
-};
-
-const magnitude = (x: string, int: string): string => `(bitcast<${int}>(${x}) & ${int}(0x7fffffff))`;
-
-/** Of float32, to bool. */
-const tests: Record<string, Unary> = {
-  [tf.IsNan]: (x, types) => `${types.int}(${isNan(x, types, types.own)})`,
-  [tf.IsInf]: (x, { int }) => `${int}(${magnitude(x, int)} == ${int}(0x7f800000))`,
-  [tf.IsFinite]: (x, { int }) => `${int}(${magnitude(x, int)} < ${int}(0x7f800000))`,
-};
-
-/** Of float32 or int32, to the operands' type. */
-const arithmetic: Record<string, Binary> = {
-  [tf.Add]: (a, b) => `${a} + ${b}`,
-  [tf.Sub]: (a, b) => `${a} - ${b}`,
-  [tf.Multiply]: (a, b) => `${a} * ${b}`,
-  [tf.RealDiv]: (a, b) => `${a} / ${b}`,
-  [tf.Maximum]: (a, b, types) => `select(select(${b}, ${a}, ${a} > ${b}), ${a}, ${isNan(a, types, types.own)})`,
-  [tf.Minimum]: (a, b, types) => `select(select(${b}, ${a}, ${a} < ${b}), ${a}, ${isNan(a, types, types.own)})`,
-  [tf.SquaredDifference]: (a, b) => `(${a} - ${b}) * (${a} - ${b})`,
-  [tf.Mod]: (a, b, { own, float }) =>
-    own === float ? `${a} - ${b} * floor(${a} / ${b})` : `(${a} % ${b} + ${b}) % ${b}`,
-  [tf.Pow]: (a, b, { own, float }) =>
-    own === float ? `power(${a}, ${b})` : `${own}(round(power(${float}(${a}), ${float}(${b}))))`,
-  [tf.Atan2]: (a, b) => `atan2(${a}, ${b})`,
-};
-
-const comparisons: Record<string, string> = {
-  [tf.Equal]: '==',
-  [tf.NotEqual]: '!=',
-  [tf.Greater]: '>',
-  [tf.GreaterEqual]: '>=',
-  [tf.Less]: '<',
-  [tf.LessEqual]: '<=',
-};
+import { compareTexts } from './text.ts';
 
 type Named = Record<string, tf.TensorInfo>;
 type Run = (backend: WebgpuBackend, inputs: Named, attrs: Record<string, number>) => tf.TensorInfo;
@@ -138,6 +69,9 @@ export const elementwiseKernels: readonly Kernel[] = [
   ...Object.entries(floatUnary).map(([label, value]) =>
     kernel(label, (backend, { x }) => unary(backend, x!, { label, value: inFloats(value) })),
   ),
+  kernel(tf.Exp, (backend, { x }) =>
+    casting(backend, x!, 'float32', (floats) => unary(backend, floats, { label: 'Exp', value: (v) => `exp(${v})` })),
+  ),
   ...Object.entries(anyUnary).map(([label, value]) =>
     kernel(label, (backend, { x }) => unary(backend, x!, { label, value })),
   ),
@@ -149,7 +83,9 @@ export const elementwiseKernels: readonly Kernel[] = [
   ),
   ...Object.entries(comparisons).map(([label, sign]) =>
     kernel(label, (backend, { a, b }) =>
-      binary(backend, a!, b!, { label, value: (x, y, { int }) => `${int}(${x} ${sign} ${y})`, dtype: 'bool' }),
+      a!.dtype === 'string'
+        ? compareTexts(backend, [a!, b!], sign)
+        : binary(backend, a!, b!, { label, value: comparison(sign), dtype: 'bool' }),
     ),
   ),
   kernel(tf.FloorDiv, (backend, { a, b }) =>
@@ -168,18 +104,23 @@ export const elementwiseKernels: readonly Kernel[] = [
   kernel(tf.LogicalNot, (backend, { x }) =>
     unary(backend, x!, { label: 'LogicalNot', value: (v) => `1 - ${v}`, dtype: 'bool' }),
   ),
+  kernel(tf.BitwiseAnd, (backend, { a, b }) =>
+    binary(backend, a!, b!, { label: 'BitwiseAnd', value: (x, y) => `${x} & ${y}` }),
+  ),
   kernel(tf.LeakyRelu, (backend, { x }, { alpha }) =>
-    unary(backend, x!, {
-      label: 'LeakyRelu',
-      value: inFloats((v, { float }) => `select(${v}, p.c0 * ${v}, ${v} < ${float}())`),
-      constants: [alpha!],
-    }),
+    casting(backend, x!, 'float32', (floats) =>
+      unary(backend, floats, { label: 'LeakyRelu', value: leaky, constants: [alpha!] }),
+    ),
   ),
   kernel(tf.Prelu, (backend, { x, alpha }) =>
-    binary(backend, x!, alpha!, {
-      label: 'Prelu',
-      value: (v, slope, { float }) => `select(${v}, ${slope} * ${v}, ${v} < ${float}())`,
-    }),
+    casting(backend, x!, 'float32', (floats) =>
+      casting(backend, alpha!, 'float32', (slopes) =>
+        binary(backend, floats, slopes, {
+          label: 'Prelu',
+          value: (v, slope, { float }) => `select(${v}, ${slope} * ${v}, ${v} < ${float}())`,
+        }),
+      ),
+    ),
   ),
   kernel(tf.Step, (backend, { x }, { alpha }) =>
     unary(backend, x!, {

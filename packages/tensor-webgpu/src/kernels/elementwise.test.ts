@@ -24,6 +24,29 @@ describe('unary', () => {
     },
   );
 
+  const hyperbolic = { sinh: tf.sinh, cosh: tf.cosh, atan: tf.atan, asinh: tf.asinh };
+  const inverse = { asin: tf.asin, acos: tf.acos, atanh: tf.atanh, acosh: tf.acosh };
+  test.each(Object.entries({ ...hyperbolic, ...inverse }))('%s: large, small, beyond its domain', async (_name, op) => {
+    await expectSame(() => [op(spread([7, 13], { scale: 1 })), op(spread([0, 3]))]);
+    await expectSame(() => op(tf.tensor([0, 1e-3, -1e-3, 0.1, 1, -1, 1.001, -4, 30, -30, Number.NaN])), 2e-5);
+  });
+
+  test('sinh, asinh and atanh of small numbers to 1e-6 of their size; sinh and cosh up to the largest float', async () => {
+    const values = [1e-4, 1e-2, 0.019, 0.021, 0.199, 0.201];
+    for (const [op, exact] of [
+      [tf.sinh, Math.sinh],
+      [tf.asinh, Math.asinh],
+      [tf.atanh, Math.atanh],
+    ] as const) {
+      const ratios = await tf.div(op(tf.tensor(values)), tf.tensor(values.map(exact))).data();
+      for (const ratio of ratios) expect(ratio).toBeCloseTo(1, 5);
+    }
+    const large = await tf.div(tf.concat([tf.sinh([89, -89]), tf.cosh([89])]), Math.sinh(89)).data();
+    [1, -1, 1].forEach((ratio, i) => {
+      expect(large[i]).toBeCloseTo(ratio, 4);
+    });
+  });
+
   test('half to even, halves and negatives', async () => {
     await expectSame(() => tf.round(tf.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5])));
   });
@@ -100,6 +123,7 @@ describe('binary', () => {
 
   test('comparisons and logic', async () => {
     for (const op of [tf.equal, tf.notEqual, tf.greater, tf.greaterEqual, tf.less, tf.lessEqual]) {
+      await expectSame(() => [op(special(), tf.reverse(special())), op(special(), special())]);
       await expectSame(() => op(integers([5, 5], { scale: 2 }), integers([5], { seed: 2, scale: 2 })));
     }
     await expectSame(() => [tf.greater(special(), 0), tf.equal(special(), special())]);

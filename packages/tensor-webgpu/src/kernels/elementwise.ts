@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
-import { erfFunction, powerFunction } from './elementwise.wgsl.ts';
+import { erfFunction, powerFunction, unknownFunction } from './elementwise.wgsl.ts';
 import { broadcastStrides, rowMajor, stridedMap, type WgslTypes } from './strided-map.ts';
 
 /** WGSL types at one place, with the type that the operands have themselves. */
@@ -12,6 +12,13 @@ interface OwnTypes extends WgslTypes {
 
 export type Unary = (x: string, types: OwnTypes) => string;
 export type Binary = (a: string, b: string, types: OwnTypes) => string;
+
+/** Module-scope functions that the formulas of some kernels call. */
+const functionsOf: Readonly<Record<string, (types: WgslTypes) => string>> = {
+  [tf.Erf]: erfFunction,
+  [tf.Pow]: powerFunction,
+  ...Object.fromEntries([tf.Asin, tf.Acos, tf.Acosh, tf.Atanh].map((label) => [label, unknownFunction])),
+};
 
 const inlineFrom = 1024; // results smaller than this are not worth a pipeline of their own
 
@@ -34,7 +41,7 @@ export function unary(
     dtype: how.dtype ?? x.dtype,
     value: ([v], types) => how.value(v!, owning(types, x.dtype)),
     constants: how.constants ?? [],
-    ...(how.label === tf.Erf && { functions: erfFunction }),
+    ...(functionsOf[how.label] && { functions: functionsOf[how.label]! }),
   });
 }
 
@@ -67,7 +74,7 @@ export function binary(
       return scalarA !== undefined ? how.value(constant, x!, operands) : how.value(x!, y!, operands);
     },
     constants: scalar === undefined ? [] : [scalar],
-    ...(how.label === tf.Pow && { functions: powerFunction }),
+    ...(functionsOf[how.label] && { functions: functionsOf[how.label]! }),
   });
 }
 

@@ -12,15 +12,22 @@ export const erfFunction = ({ float, bool }: WgslTypes): string => `fn erf(x: ${
 }`;
 
 /** pow of any sign: WGSL leaves negative bases undefined. */
-export const powerFunction = ({ float, bool }: WgslTypes): string => `fn power(a: ${float}, b: ${float}) -> ${float} {
+export const powerFunction = ({ float, int, bool }: WgslTypes): string => `${unknownFunction({ float, int, bool })}
+fn power(a: ${float}, b: ${float}) -> ${float} {
   let size = pow(abs(a), b);
   let odd: ${bool} = abs(b - 2.0 * floor(b / 2.0)) == ${float}(1.0);
   let signed = select(size, -size, odd);
   let whole: ${bool} = floor(b) == b;
-  let unknown = ${float}(bitcast<f32>(0x7fc00000u + u32(p.units) * 0u));
-  return select(select(select(unknown, signed, whole), size, a >= ${float}()), ${float}(1.0), b == ${float}());
+  return select(select(select(unknown(), signed, whole), size, a >= ${float}()), ${float}(1.0), b == ${float}());
 }`;
+
+/** NaN, which no constant expression of WGSL may be. */
+export const unknownFunction = ({ float }: WgslTypes): string =>
+  `fn unknown() -> ${float} { return ${float}(bitcast<f32>(0x7fc00000u + u32(p.units) * 0u)); }`;
+
+/** The bits without the sign: an order of floats by size that holds NaN above infinity. */
+export const magnitude = (x: string, int: string): string => `(bitcast<${int}>(${x}) & ${int}(0x7fffffff))`;
 
 /** Whether each value is NaN, by the bits: compilers take `x != x` for false. Integers never are. */
 export const isNan = (x: string, { float, int, bool }: WgslTypes, own: string): string =>
-  own === float ? `(bitcast<${int}>(${x}) & ${int}(0x7fffffff)) > ${int}(0x7f800000)` : `${bool}(false)`;
+  own === float ? `${magnitude(x, int)} > ${int}(0x7f800000)` : `${bool}(false)`;

@@ -18,6 +18,9 @@ function gather(
     batchDims,
   );
   const wide = info.sliceSize % 4 === 0;
+  const last = x.shape[along]! - 1;
+  const wrong = backend.cpuValues(indices)?.find((index) => index < 0 || index > last);
+  if (wrong !== undefined) throw new Error(`GatherV2: the index value ${wrong} is not in [0, ${last}]`); // TensorFlow.js's words
   return resultMap(backend, {
     label: 'GatherV2',
     inputs: [x, indices],
@@ -29,7 +32,7 @@ function gather(
       outer: info.outerSize,
       length: x.shape[along]!,
     },
-    // a place outside reads 0, as TensorFlow.js does on GPUs
+    // a place outside that only the GPU knows reads 0, as TensorFlow.js does there
     body: `let n = i % p.inner; let pick = (i / p.inner) % p.picks; let o = i / (p.inner * p.picks); let b = o / p.outer;
   let at = in1[b * p.picks + pick];
   if (at >= 0 && at < p.length) { out[i] = in0[(o * p.length + at) * p.inner + n]; } else { out[i] = Out(); }`,
@@ -61,10 +64,10 @@ function segmentSum(
 }
 
 /** WGSL: where the index vector in row `r` of input `k` points, in slices; `depth` numbers with a stride each. */
-const pointer = (k: number, depth: number): string =>
+export const pointer = (k: number, depth: number): string =>
   Array.from({ length: depth }, (_, d) => `in${k}[r * ${depth} + ${d}] * p.stride${d}`).join(' + ') || '0';
 
-const strideNames = (strides: readonly number[], depth: number): Record<string, number> =>
+export const strideNames = (strides: readonly number[], depth: number): Record<string, number> =>
   Object.fromEntries(Array.from({ length: depth }, (_, d) => [`stride${d}`, strides[d]!]));
 
 /** out[r, n] = params[indices[r, :], n]. */
@@ -78,27 +81,6 @@ function gatherNd(backend: WebgpuBackend, params: tf.TensorInfo, indices: tf.Ten
     integers: { inner, size: tf.util.sizeFromShape(params.shape), ...strideNames(strides, depth) },
     body: `let r = i / p.inner; let at = (${pointer(1, depth)}) * p.inner + i % p.inner;
   if (at >= 0 && at < p.size) { out[i] = in0[at]; } else { out[i] = Out(); }`,
-  });
-}
-
-/** out[s, n] = sum of updates[r, n] with indices[r, :] = s. */
-function scatterNd(
-  backend: WebgpuBackend,
-  indices: tf.TensorInfo,
-  updates: tf.TensorInfo,
-  shape: number[],
-): tf.TensorInfo {
-  const info = tf.scatter_util.calculateShapes(updates as tf.Tensor, indices as tf.Tensor, shape);
-  const depth = info.sliceRank;
-  return resultMap(backend, {
-    label: `ScatterNd ${depth}`,
-    inputs: [updates, indices],
-    output: { shape, dtype: updates.dtype },
-    integers: { inner: info.sliceSize, rows: info.numUpdates, ...strideNames(info.strides, depth) },
-    body: `let n = i % p.inner; let slice = i / p.inner;
-  var total = Out();
-  for (var r = 0; r < p.rows; r++) { if (${pointer(1, depth)} == slice) { total += in0[r * p.inner + n]; } }
-  out[i] = total;`,
   });
 }
 
@@ -133,13 +115,11 @@ export const gatherKernels: readonly Kernel[] = [
     segmentSum(backend, x!, segmentIds!, numSegments),
   ),
   kernel(tf.GatherNd, (backend, { params, indices }) => gatherNd(backend, params!, indices!)),
-  kernel<tf.ScatterNdAttrs>(tf.ScatterNd, (backend, { indices, updates }, { shape }) =>
-    scatterNd(backend, indices!, updates!, shape),
-  ),
   kernel<tf.OneHotAttrs>(tf.OneHot, (backend, { indices }, attrs) => oneHot(backend, indices!, attrs)),
   kernel<tf.RangeAttrs>(tf.Range, (backend, _inputs, { start, stop, step, dtype }) => {
-    const count = Math.max(0, Math.ceil((stop - start) / step));
-    const values = Array.from({ length: count }, (_, i) => start + i * step);
+    const along = stop < start && step === 1 ? -1 : step; // 1 is the step of who gives none
+    const count = Math.max(0, Math.ceil((stop - start) / along));
+    const values = Array.from({ length: count }, (_, i) => start + i * along);
     return backend.makeTensor(typed(values, dtype), [count], dtype);
   }),
   kernel<tf.LinSpaceAttrs>(tf.LinSpace, (backend, _inputs, { start, stop, num }) => {

@@ -1,22 +1,48 @@
 import type { KernelConfig } from '@tensorflow/tfjs-core';
+import { complexKernels, takingComplex } from './complex.ts';
+import { convolutionKernels } from './convolution-kernels.ts';
+import { depthwiseKernels } from './depthwise.ts';
+import { dilationKernels } from './dilation.ts';
+import { einsumKernels } from './einsum.ts';
 import { elementwiseKernels } from './elementwise-kernels.ts';
 import { gatherKernels } from './gather.ts';
+import { hostKernels } from './host.ts';
+import { imageKernels } from './image.ts';
 import { matmulKernels } from './matmul.ts';
 import { movementKernels } from './movement.ts';
+import { normalizationKernels } from './normalization.ts';
+import { orderKernels } from './order.ts';
+import { poolKernels } from './pool.ts';
 import { reduceKernels } from './reduce.ts';
 import { resizeKernels } from './resize.ts';
 import { scanKernels } from './scan.ts';
+import { scatterKernels } from './scatter.ts';
+import { sparseKernels } from './sparse.ts';
+import { textKernels } from './text.ts';
 
 /** A kernel without the name of the backend that runs it. */
 export type Kernel = Omit<KernelConfig, 'backendName'>;
 
 /** Every TensorFlow.js kernel of this backend. */
-export const kernels: readonly Kernel[] = [
+export const kernels: readonly Kernel[] = takingComplex([
   ...matmulKernels,
   ...elementwiseKernels,
   ...reduceKernels,
   ...scanKernels,
   ...movementKernels,
   ...gatherKernels,
+  ...scatterKernels,
+  ...orderKernels,
+  ...einsumKernels,
   ...resizeKernels,
-];
+  ...convolutionKernels,
+  ...depthwiseKernels,
+  ...poolKernels,
+  ...normalizationKernels,
+  ...imageKernels,
+  ...dilationKernels,
+  ...complexKernels,
+  ...sparseKernels,
+  ...hostKernels,
+  ...textKernels,
+]);

@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { type Activation, finish } from './activation.ts';
+import { cast, casting } from './elementwise.ts';
 import type { Kernel } from './index.ts';
 import { type MatmulSpec, panelMatmul, partsOfK, tileMatmul } from './matmul.wgsl.ts';
 import { addParts } from './reduce.ts';
@@ -100,13 +102,49 @@ function lastTwo(shape: readonly number[], transposed: boolean): [number, number
   return transposed ? [columns, rows] : [rows, columns];
 }
 
+/** `matmul` of any real dtype: integers are multiplied as floats. */
+function anyMatmul(
+  backend: WebgpuBackend,
+  { a, b }: { a: tf.TensorInfo; b: tf.TensorInfo },
+  options: MatmulOptions,
+): tf.TensorInfo {
+  const dtype = tf.upcastType(a.dtype, b.dtype);
+  const product = casting(backend, a, 'float32', (left) =>
+    casting(backend, b, 'float32', (right) => matmul(backend, left, right, options)),
+  );
+  if (dtype === 'float32') return product;
+  const made = cast(backend, product, dtype);
+  backend.disposeData(product.dataId);
+  return made;
+}
+
 export const matmulKernels: readonly Kernel[] = [
   {
     kernelName: tf.BatchMatMul,
     kernelFunc: ({ inputs, attrs, backend }) => {
-      const { a, b } = inputs as unknown as Record<'a' | 'b', tf.TensorInfo>;
       const { transposeA, transposeB } = attrs as unknown as tf.BatchMatMulAttrs;
-      return matmul(backend as WebgpuBackend, a, b, { transposeA, transposeB });
+      return anyMatmul(backend as WebgpuBackend, inputs as Record<'a' | 'b', tf.TensorInfo>, {
+        transposeA,
+        transposeB,
+      });
+    },
+  },
+  {
+    kernelName: tf._FusedMatMul,
+    kernelFunc: ({ inputs, attrs, backend: current }) => {
+      const backend = current as WebgpuBackend;
+      const { a, b, bias, preluActivationWeights: slopes } = inputs as Record<string, tf.TensorInfo>;
+      const { transposeA, transposeB, activation, leakyreluAlpha } = attrs as unknown as tf._FusedMatMulAttrs;
+      // a bias [N] is added by the matmul itself
+      const vector =
+        bias?.shape.length === 1 && bias.shape[0] === b!.shape.at(transposeB ? -2 : -1) && bias.dtype === 'float32';
+      const product = anyMatmul(backend, { a: a!, b: b! }, { transposeA, transposeB, ...(vector && { bias }) });
+      return finish(backend, product, {
+        bias: vector ? undefined : bias,
+        activation: activation as Activation,
+        slopes,
+        alpha: leakyreluAlpha,
+      });
     },
   },
 ];

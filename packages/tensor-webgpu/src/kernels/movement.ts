@@ -4,6 +4,7 @@ import { concat } from './concat.ts';
 import type { Kernel } from './index.ts';
 import { pad } from './pad.ts';
 import { broadcastStrides, rowMajor, stridedMap } from './strided-map.ts';
+import { restrideTexts } from './text.ts';
 
 type Attrs = Record<string, unknown>;
 
@@ -18,12 +19,13 @@ const kernel = (
 });
 
 /** Reads `x` with other strides: transposes, slices, reversals and repeats are all this. */
-function restride(
+export function restride(
   backend: WebgpuBackend,
   label: string,
   x: tf.TensorInfo,
   to: { shape: readonly number[]; strides: readonly number[]; offset?: number },
 ): tf.TensorInfo {
+  if (x.dtype === 'string') return restrideTexts(backend, x, to);
   return stridedMap(backend, {
     label,
     inputs: [{ tensor: x, strides: to.strides, offset: to.offset ?? 0 }],
@@ -33,7 +35,7 @@ function restride(
   });
 }
 
-function slice(
+export function slice(
   backend: WebgpuBackend,
   x: tf.TensorInfo,
   begin: readonly number[],
@@ -48,7 +50,7 @@ function slice(
   });
 }
 
-function transpose(backend: WebgpuBackend, x: tf.TensorInfo, order: readonly number[]): tf.TensorInfo {
+export function transpose(backend: WebgpuBackend, x: tf.TensorInfo, order: readonly number[]): tf.TensorInfo {
   const strides = rowMajor(x.shape);
   const shape = order.map((d) => x.shape[d]!);
   const moved = order.filter((d) => x.shape[d] !== 1);
@@ -65,8 +67,16 @@ function tile(backend: WebgpuBackend, x: tf.TensorInfo, repeats: readonly number
   return { ...made, shape: x.shape.map((extent, d) => extent * repeats[d]!) };
 }
 
-function filled(backend: WebgpuBackend, shape: readonly number[], value: number, dtype: tf.DataType): tf.TensorInfo {
-  const scalar = backend.makeTensor(dtype === 'float32' ? Float32Array.of(value) : Int32Array.of(value), [], dtype);
+export function filled(
+  backend: WebgpuBackend,
+  shape: readonly number[],
+  value: number | string,
+  dtype: tf.DataType,
+): tf.TensorInfo {
+  const scalar =
+    typeof value === 'string'
+      ? backend.makeTexts([tf.util.encodeString(value)], [])
+      : backend.makeTensor(dtype === 'float32' ? Float32Array.of(value) : Int32Array.of(value), [], dtype);
   const made = restride(backend, 'Fill', scalar, { shape, strides: shape.map(() => 0) });
   backend.disposeData(scalar.dataId);
   return made;
@@ -85,6 +95,10 @@ export const movementKernels: readonly Kernel[] = [
   reshape(
     tf.ExpandDims,
     (x, { dim }) => {
+      if ((dim as number) < -x.shape.length - 1)
+        throw new Error(
+          `expandDims: expected a dimension of at least ${-x.shape.length - 1}, got ${dim} for [${x.shape}]`,
+        );
       const at = (dim as number) < 0 ? x.shape.length + 1 + (dim as number) : (dim as number);
       return [...x.shape.slice(0, at), 1, ...x.shape.slice(at)];
     },
@@ -184,11 +198,27 @@ export const movementKernels: readonly Kernel[] = [
   }),
   kernel(tf.ZerosLike, (backend, x) => filled(backend, x.shape, 0, x.dtype)),
   kernel(tf.OnesLike, (backend, x) => filled(backend, x.shape, 1, x.dtype)),
+  kernel(tf.Diag, (backend, x) => {
+    const size = tf.util.sizeFromShape(x.shape);
+    // each value, then as many zeros as there are values
+    const apart = pad(
+      backend,
+      { ...x, shape: [size, 1] },
+      [
+        [0, 0],
+        [0, size],
+      ],
+      { value: 0 },
+    );
+    const square = slice(backend, { ...apart, shape: [size * (size + 1)] }, [0], [size * size]);
+    backend.disposeData(apart.dataId);
+    return { ...square, shape: [...x.shape, ...x.shape] };
+  }),
   {
     kernelName: tf.Fill,
     kernelFunc: ({ attrs, backend }) => {
       const { shape, value, dtype } = attrs as unknown as tf.FillAttrs;
-      return filled(backend as WebgpuBackend, shape, value as number, dtype ?? 'float32');
+      return filled(backend as WebgpuBackend, shape, value, dtype ?? 'float32');
     },
   },
   {
@@ -207,9 +237,12 @@ export const movementKernels: readonly Kernel[] = [
     kernelFunc: ({ inputs, attrs, backend: current }) => {
       const backend = current as WebgpuBackend;
       const { axis } = attrs as unknown as tf.PackAttrs;
-      const views = (inputs as unknown as tf.TensorInfo[]).map((x) =>
-        backend.makeView(x, [...x.shape.slice(0, axis), 1, ...x.shape.slice(axis)]),
-      );
+      const parts = inputs as unknown as tf.TensorInfo[];
+      const [first] = parts as [tf.TensorInfo];
+      for (const { shape, dtype } of parts)
+        if (dtype !== first.dtype || !tf.util.arraysEqual(shape, first.shape))
+          throw new Error(`stack: expected ${first.dtype} [${first.shape}] like the first, got ${dtype} [${shape}]`);
+      const views = parts.map((x) => backend.makeView(x, [...x.shape.slice(0, axis), 1, ...x.shape.slice(axis)]));
       const packed = concat(backend, views, axis);
       for (const view of views) backend.disposeData(view.dataId);
       return packed;

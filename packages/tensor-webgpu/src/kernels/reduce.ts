@@ -6,7 +6,7 @@ import type { Kernel } from './index.ts';
 import { type Fold, foldProgram } from './reduce.wgsl.ts';
 import { rowMajor, stridedMap } from './strided-map.ts';
 
-const sum: Fold = { name: 'Sum', float: 0, int: 0, step: (total, next) => `${total} + ${next}` };
+const adding: Fold = { name: 'Sum', float: 0, int: 0, step: (total, next) => `${total} + ${next}` };
 const product: Fold = { name: 'Prod', float: 1, int: 1, step: (total, next) => `${total} * ${next}` };
 // written so that NaN stays NaN
 const extreme = (name: string, sign: '<' | '>', float: number, int: number): Fold => ({
@@ -58,7 +58,7 @@ function fold(backend: WebgpuBackend, x: tf.TensorInfo, sizes: Sizes, how: Fold)
 /** [parts, ...] to [...], adding. */
 export function addParts(backend: WebgpuBackend, x: tf.TensorInfo): tf.TensorInfo {
   const [length, ...shape] = x.shape as [number, ...number[]];
-  return { ...fold(backend, x, { outer: 1, length, inner: sizeOf(shape) }, sum), shape };
+  return { ...fold(backend, x, { outer: 1, length, inner: sizeOf(shape) }, adding), shape };
 }
 
 const sizeOf = (shape: readonly number[]): number => tf.util.sizeFromShape([...shape]);
@@ -99,6 +99,10 @@ function reduce(
   return { ...folded, shape };
 }
 
+/** The sum over some axes, which are dropped. */
+export const sum = (backend: WebgpuBackend, x: tf.TensorInfo, axes: number[]): tf.TensorInfo =>
+  reduce(backend, x, { axis: axes, keepDims: false }, adding);
+
 interface ReduceAttrs {
   readonly axis?: number | number[];
   /** what Max calls its axes */
@@ -124,7 +128,7 @@ const counted = (dtype: tf.DataType): tf.DataType => (dtype === 'bool' ? 'int32'
 
 function mean(backend: WebgpuBackend, x: tf.TensorInfo, attrs: ReduceAttrs): tf.TensorInfo {
   return casting(backend, x, 'float32', (source) => {
-    const total = reduce(backend, source, { axis: attrs.axis!, keepDims: attrs.keepDims ?? false }, sum);
+    const total = reduce(backend, source, { axis: attrs.axis!, keepDims: attrs.keepDims ?? false }, adding);
     const count = tf.util.sizeFromShape(x.shape) / Math.max(1, tf.util.sizeFromShape(total.shape));
     const made = stridedMap(backend, {
       label: 'Mean',
@@ -140,7 +144,7 @@ function mean(backend: WebgpuBackend, x: tf.TensorInfo, attrs: ReduceAttrs): tf.
 }
 
 export const reduceKernels: readonly Kernel[] = [
-  reduction(tf.Sum, sum, counted),
+  reduction(tf.Sum, adding, counted),
   reduction(tf.Prod, product, counted),
   reduction(tf.Max, largest),
   reduction(tf.Min, smallest),

@@ -6,7 +6,7 @@ import { resultMap } from './result-map.ts';
 const rowsPerGroup = 8; // long loops: many small workgroups spread better
 
 /** Softmax (or its logarithm) over the last axis, [..., C]: one row an invocation, three passes over it. */
-function softmax(backend: WebgpuBackend, x: tf.TensorInfo, logarithm: boolean): tf.TensorInfo {
+export function softmax(backend: WebgpuBackend, x: tf.TensorInfo, logarithm: boolean): tf.TensorInfo {
   const columns = x.shape.at(-1) ?? 1;
   const wide = columns % 4 === 0;
   const across = (op: string, v: string) => (wide ? `${op}(${op}(${v}.x, ${v}.y), ${op}(${v}.z, ${v}.w))` : v);
@@ -37,22 +37,27 @@ function aboutAxis(x: tf.TensorInfo, axis: number): { along: number; length: num
   return { along, length: x.shape[along] ?? 1, inner: tf.util.sizeFromShape(x.shape.slice(along + 1)) };
 }
 
-/** Running sums along an axis, without the value itself (exclusive) or from the end (reverse). */
-function cumsum(backend: WebgpuBackend, x: tf.TensorInfo, attrs: tf.CumsumAttrs): tf.TensorInfo {
+/** Running sums or products along an axis, without the value itself (exclusive) or from the end (reverse). */
+function running(
+  backend: WebgpuBackend,
+  x: tf.TensorInfo,
+  how: { label: string; start: 0 | 1; sign: '+' | '*' },
+  attrs: tf.CumsumAttrs,
+): tf.TensorInfo {
   const { length, inner } = aboutAxis(x, attrs.axis);
   const dtype = tf.upcastType(x.dtype, 'int32');
   return resultMap(backend, {
-    label: 'Cumsum',
+    label: how.label,
     inputs: [x],
     output: { shape: x.shape, dtype },
     units: tf.util.sizeFromShape(x.shape) / Math.max(1, length),
     integers: { length, inner, exclusive: attrs.exclusive ? 1 : 0, reverse: attrs.reverse ? 1 : 0 },
     perGroup: rowsPerGroup,
     body: `let base = (i / p.inner) * p.length * p.inner + i % p.inner;
-  var total = Out();
+  var total = Out(${how.start});
   for (var k = 0; k < p.length; k++) {
     let at = base + select(k, p.length - 1 - k, p.reverse == 1) * p.inner;
-    let next = total + in0[at];
+    let next = total ${how.sign} Out(in0[at]);
     out[at] = select(next, total, p.exclusive == 1);
     total = next;
   }`,
@@ -89,6 +94,12 @@ const argumentKernel = (kernelName: string, better: '>' | '<'): Kernel => ({
     }),
 });
 
+const runningKernel = (how: Parameters<typeof running>[2]): Kernel => ({
+  kernelName: how.label,
+  kernelFunc: ({ inputs, attrs, backend }) =>
+    running(backend as WebgpuBackend, inputs.x as tf.TensorInfo, how, attrs as unknown as tf.CumsumAttrs),
+});
+
 export const scanKernels: readonly Kernel[] = [
   {
     kernelName: tf.Softmax,
@@ -98,11 +109,8 @@ export const scanKernels: readonly Kernel[] = [
     kernelName: tf.LogSoftmax,
     kernelFunc: ({ inputs, backend }) => softmax(backend as WebgpuBackend, inputs.logits as tf.TensorInfo, true),
   },
-  {
-    kernelName: tf.Cumsum,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      cumsum(backend as WebgpuBackend, inputs.x as tf.TensorInfo, attrs as unknown as tf.CumsumAttrs),
-  },
+  runningKernel({ label: tf.Cumsum, start: 0, sign: '+' }),
+  runningKernel({ label: tf.Cumprod, start: 1, sign: '*' }),
   argumentKernel(tf.ArgMax, '>'),
   argumentKernel(tf.ArgMin, '<'),
 ];
