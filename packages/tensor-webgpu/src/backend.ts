@@ -239,6 +239,7 @@ export class WebgpuBackend extends tf.KernelBackend {
     try {
       await awaitGpu(work);
     } catch (error) {
+      await settled(this.device.lost, 1000); // browsers reject the work of a lost device before they tell of the loss
       this.#check(label);
       throw error;
     }
@@ -297,6 +298,16 @@ const mapModeRead = 0x1; // GPUMapMode.READ
 
 const failure = (message: string): Error =>
   new Error(`${message.trim().replace(/\.$/, '')}; results since then are lost, create the backend again`);
+
+/** Waits for `work`, at most so long. */
+async function settled(work: Promise<unknown>, milliseconds: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([work, timeout]);
+  clearTimeout(timer);
+}
 
 function asWords(values: tf.backend_util.TypedArray, dtype: tf.DataType): Float32Array | Int32Array {
   if (dtype === 'float32') return values instanceof Float32Array ? values : Float32Array.from(values);
