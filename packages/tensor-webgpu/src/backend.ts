@@ -23,7 +23,7 @@ interface Stored {
 }
 
 const idleCapBytes = 1 << 30;
-const mostUniforms = 4096;
+const mostUniforms = 1024;
 const mostConstants = 1024;
 const mostWorkgroups = 65535; // a dimension, on every adapter
 
@@ -67,7 +67,11 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       const { error } = event as GPUUncapturedErrorEvent;
-      const kind = error.constructor.name === 'GPUOutOfMemoryError' ? 'out of memory: ' : '';
+      const { liveBytes, idleBytes } = this.#pool;
+      const kind =
+        error.constructor.name === 'GPUOutOfMemoryError'
+          ? `out of memory with ${liveBytes} bytes in tensors and ${idleBytes} kept for reuse, use smaller batches or images: `
+          : '';
       this.#failure ??= failure(`webgpu: ${kind}${error.message}`);
     });
     void this.device.lost.then(({ reason, message }) => {
