@@ -74,6 +74,22 @@ describe('values', () => {
     }
   });
 
+  test('a read does not wait for work that is asked for after it', async () => {
+    const order: string[] = [];
+    const x = tf.tensor2d(ramp(200 * 200), [200, 200]);
+    const first = tf.neg(x);
+    const early = first.data().then(() => order.push('early'));
+    const later = tf.tidy(() => {
+      let y: tf.Tensor = x;
+      for (let i = 0; i < 30; i++) y = tf.mul(tf.matMul(y, x), 1e-7);
+      return y;
+    });
+    const late = later.data().then(() => order.push('late'));
+    await early;
+    expect(order).toEqual(['early']);
+    await late;
+  });
+
   test('strings and synchronous reads are refused with the cure', () => {
     expect(() => tf.tensor(['a'])).toThrow('expected a float32, int32 or bool tensor, got string');
     expect(() => tf.ones([2]).dataSync()).toThrow('`await tensor.data()`');
