@@ -85,7 +85,7 @@ const forwardOf =
     encodeImage(weights, config, images, { taps });
 
 /** Every eighth image is held back: it tells the learning rate and the best epoch. */
-function split(images: readonly Float32Array[]): { seen: Float32Array[]; held: Float32Array[] } {
+function split(images: readonly string[]): { seen: string[]; held: string[] } {
   const held = images.filter((_, i) => i % 8 === 7);
   const seen = images.filter((_, i) => i % 8 !== 7);
   return { seen, held: held.length > 0 ? held : seen };
@@ -119,10 +119,10 @@ async function align<T extends string>(
       trainable: (name) => name.startsWith('image_encoder.'),
       optimizer: adam({ step: adamStep }),
       learningRate: rate,
-      *batches(epoch, startBatch) {
+      async *batches(epoch, startBatch) {
         for (const order of shuffledBatches(seen.length, { batchSize, seed, epoch, startBatch })) {
           const images = order.map((i) => seen[i]!);
-          yield stacked(images, config);
+          yield await stacked(images, config);
         }
       },
       epochs,
@@ -152,7 +152,7 @@ async function align<T extends string>(
 /** Mean squared error of the image embedding. */
 async function embeddingError(student: Weights, teacher: Weights, { images, config }: Recipe): Promise<number> {
   let total = 0;
-  for (const batch of oneByOne(images, config)) {
+  for await (const batch of oneByOne(images, config)) {
     const error = tf.tidy(() => {
       const [theirs, ours] = [teacher, student].map((weights) => encodeImage(weights, config, batch).embedding);
       return tf.losses.meanSquaredError(theirs!, ours!);

@@ -12,7 +12,7 @@ import { phases } from './phases.ts';
 import { pruneBottleneck, pruneEmbedding, scored } from './prune-sam.ts';
 import { quickstartOptions } from './quickstart-options.ts';
 import { report } from './quickstart-report.ts';
-import { fingerprint, readImages } from './recipe.ts';
+import { findImages, fingerprint } from './recipe.ts';
 
 const options = quickstartOptions();
 const { out, ratio, epochs, seed } = options;
@@ -39,14 +39,14 @@ try {
       return folder;
     });
   const folder = options.images ?? (await scenes('make images', `${out}/images-${seed}`, 96, 7_000_000 + seed));
-  const { images, skipped } = await run('read images', 1, () =>
-    readImages(folder, { config, signal, strict: options.strict }),
+  const { images, skipped, pixels } = await run('read images', 1, () =>
+    findImages(folder, { signal, strict: options.strict }),
   );
   const testFolder = await scenes('make test scenes', `${out}/test-${options.tests}`, options.tests, 8_000_000);
 
   // SlimSAM: prune the embedding, align the bottleneck, prune the bottleneck, align the embedding
   const recipe = { config, images, ratio, epochs, seed, signal };
-  const mark = await fingerprint(teacher, recipe, backend.adapter);
+  const mark = await fingerprint(teacher, recipe, { pixels, adapter: backend.adapter });
   const curves: [number, number][][] = [[], []];
   const training = (stage: 1 | 2, tick: (done: number) => void) => ({
     checkpoint: `${out}/stage${stage}.training.safetensors`,

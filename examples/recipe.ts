@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import { preprocess, readImageFolder, type SamConfig } from '@slimsam/vit';
+import { decodeImage, preprocess, readImageFolder, type SamConfig } from '@slimsam/vit';
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** What pruning and aligning need to know. */
 export interface Recipe {
   readonly config: SamConfig;
-  /** Preprocessed images, [3 * S * S] each. */
-  readonly images: readonly Float32Array[];
+  /** Paths of images; a batch is decoded when its turn comes. */
+  readonly images: readonly string[];
   /** The share of channels to remove in each half of the structure. */
   readonly ratio: number;
   /** Of each stage. */
@@ -16,36 +16,39 @@ export interface Recipe {
   readonly signal: AbortSignal;
 }
 
-/** Reads and preprocesses a folder of images; those that cannot be decoded are named and counted, or an error when `strict`. */
-export async function readImages(
+/** Finds the images of a folder that can be decoded, and a hash of their pixels; others are named and counted, or an error when `strict`. */
+export async function findImages(
   folder: string,
-  options: { config: SamConfig; strict: boolean; signal: AbortSignal },
-): Promise<{ images: Float32Array[]; skipped: number }> {
-  const { config, strict, signal } = options;
-  const images: Float32Array[] = [];
+  options: { strict: boolean; signal: AbortSignal },
+): Promise<{ images: string[]; skipped: number; pixels: string }> {
+  const { strict, signal } = options;
+  const images: string[] = [];
+  const hash = createHash('sha256');
   let skipped = 0;
   const onSkip = (path: string, error: Error) => console.warn(`skipped ${++skipped}: ${path} (${error.message})`);
-  for await (const { image } of readImageFolder(folder, { strict, onSkip, signal })) {
-    const { pixels } = preprocess(image, config);
-    images.push((await pixels.data()) as Float32Array);
-    pixels.dispose();
+  for await (const { path, image } of readImageFolder(folder, { strict, onSkip, signal })) {
+    images.push(path);
+    hash.update(`${image.width} x ${image.height}`).update(image.data);
   }
-  return { images, skipped };
+  return { images, skipped, pixels: hash.digest('hex') };
 }
 
 /** A hash of everything that a run's weights depend on: only an equal run may go on from another's checkpoints. */
-export async function fingerprint(teacher: Weights, recipe: Recipe, adapter: string): Promise<string> {
-  const { config, images, ratio, epochs, seed } = recipe;
-  const hash = createHash('sha256').update(JSON.stringify({ config, ratio, epochs, seed, adapter }));
-  for (const image of images) hash.update(image);
+export async function fingerprint(
+  teacher: Weights,
+  recipe: Recipe,
+  facts: Readonly<Record<string, string>>,
+): Promise<string> {
+  const { config, ratio, epochs, seed } = recipe;
+  const hash = createHash('sha256').update(JSON.stringify({ config, ratio, epochs, seed, ...facts }));
   for (const [name, weight] of Object.entries(teacher)) hash.update(name).update(await weight.data<'float32'>());
   return hash.digest('hex');
 }
 
 /** Batches of one image, disposed when the next is asked for. */
-export function* oneByOne(images: readonly Float32Array[], config: SamConfig): Generator<tf.Tensor4D> {
+export async function* oneByOne(images: readonly string[], config: SamConfig): AsyncGenerator<tf.Tensor4D> {
   for (const image of images) {
-    const batch = stacked([image], config);
+    const batch = await stacked([image], config);
     try {
       yield batch;
     } finally {
@@ -54,11 +57,8 @@ export function* oneByOne(images: readonly Float32Array[], config: SamConfig): G
   }
 }
 
-/** [B, 3, S, S] */
-export function stacked(images: readonly Float32Array[], { imageSize }: SamConfig): tf.Tensor4D {
-  const values = new Float32Array(images.length * 3 * imageSize * imageSize);
-  images.forEach((image, i) => {
-    values.set(image, i * image.length);
-  });
-  return tf.tensor4d(values, [images.length, 3, imageSize, imageSize]);
+/** Decodes and preprocesses images -> [B, 3, S, S] */
+export async function stacked(images: readonly string[], config: SamConfig): Promise<tf.Tensor4D> {
+  const decoded = await Promise.all(images.map(decodeImage));
+  return tf.tidy(() => tf.concat(decoded.map((image) => preprocess(image, config).pixels)));
 }

@@ -1,10 +1,4 @@
-import type { Axes, Axis, Dimension } from '@slimsam/weights';
-
-/** The factors of an axis, in row-major order: `null` has none, a dimension has one. */
-export function axisParts(axis: Axis): readonly (number | string)[] {
-  if (axis === null) return [];
-  return typeof axis === 'string' ? [axis] : axis;
-}
+import type { Axes, Dimension } from '@slimsam/weights';
 
 /** A copy of the table with only the weights that are present: gradients and moments may cover a part of the model. */
 export function presentAxes(axes: Axes, weights: Readonly<Record<string, unknown>>): Axes {

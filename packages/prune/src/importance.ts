@@ -1,6 +1,6 @@
-import { type Axes, type Dimension, dims, type Member, type Weights } from '@slimsam/weights';
+import { type Axes, type Dimension, dims, factorsOf, type Member, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { axisParts, dimensionOf, presentAxes, product } from './axis.ts';
+import { dimensionOf, presentAxes, product } from './axis.ts';
 import { type Criterion, criteria } from './criteria.ts';
 import { uniformFrom } from './random.ts';
 
@@ -90,7 +90,7 @@ function around(
   weights: Weights,
 ): [number, number, number] {
   const shape = weights[weight]!.shape;
-  const parts = axisParts(axes[weight]![axis]!);
+  const parts = factorsOf(axes[weight]![axis]!);
   const sizes = parts.map((part) => (typeof part === 'number' ? part : table.get(part)!.size));
   const at = parts.indexOf(dimension);
   return [

@@ -1,6 +1,6 @@
-import { type Axes, type Axis, type Dimension, dims, type Weights } from '@slimsam/weights';
+import { type Axes, type Axis, type Dimension, dims, factorsOf, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { axisParts, dimensionOf, presentAxes } from './axis.ts';
+import { dimensionOf, presentAxes } from './axis.ts';
 
 /**
  * Removes channels: every axis that a dimension in `keep` touches is gathered at the kept indices, on product axes such as
@@ -18,7 +18,7 @@ export function prune(weights: Weights, axes: Axes, keep: Readonly<Record<string
       Object.entries(weights).map(([name, weight]) => {
         let pruned = tf.clone(weight);
         (present[name] ?? []).forEach((axis, i) => {
-          if (!axisParts(axis).some((part) => typeof part === 'string' && part in keep)) return;
+          if (!factorsOf(axis).some((part) => typeof part === 'string' && part in keep)) return;
           pruned = tf.gather(pruned, tf.tensor1d(keptRows(axis, keep, table), 'int32'), i);
         });
         return [name, pruned];
@@ -33,7 +33,7 @@ function keptRows(
   keep: Readonly<Record<string, readonly number[]>>,
   table: ReadonlyMap<string, Dimension>,
 ): number[] {
-  return axisParts(axis).reduce<number[]>(
+  return factorsOf(axis).reduce<number[]>(
     (rows, part) => {
       const size = typeof part === 'number' ? part : table.get(part)!.size;
       const kept = (typeof part === 'string' && keep[part]) || Array.from({ length: size }, (_, i) => i);

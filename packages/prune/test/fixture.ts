@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { encodeImage, parseSamConfig } from '@slimsam/vit';
 import { type Axes, linear, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { accumulateGradients, disturbedLoss, prune } from '../src/index.ts';
 
 interface Kept {
   q: number[];
@@ -17,6 +19,15 @@ interface Expected {
 
 export const depth = 4;
 export const heads = 4;
+export const config = parseSamConfig({
+  imageSize: 64,
+  patchSize: 8,
+  heads,
+  headWidth: 12,
+  windowSize: 3,
+  globalBlocks: [1, 3],
+  decoderHeads: 4,
+});
 
 function fixtureBytes(name: string): Buffer {
   return readFileSync(new URL(`fixtures/${name}`, import.meta.url));
@@ -96,6 +107,57 @@ export function fuse(weights: Weights): Weights {
     }
   }
   return fused;
+}
+
+/** The inverse of `fuse`: new tensors. */
+function split(fused: Weights): Weights {
+  const layers: Record<string, tf.Tensor> = {};
+  for (const [name, tensor] of Object.entries(fused)) {
+    const short = name.replace('image_encoder.', '');
+    if (!short.includes('attn.qkv.')) layers[short] = tf.clone(tensor);
+    else
+      tf.split(tensor, 3).forEach((part, i) => {
+        layers[short.replace('qkv', 'qkv'[i]!)] = part;
+      });
+  }
+  return layers;
+}
+
+export type Stage = 'stage1' | 'stage2';
+
+/** The model of a stage, q, k and v fused: the original, or the pruned one with the fixture's relative positions. */
+export function modelOf(stage: Stage): Weights {
+  return tf.tidy(() => fuse(splitModelOf(stage)));
+}
+
+/** The same with q, k and v split. */
+export function splitModelOf(stage: Stage): Weights {
+  return tf.tidy(() => {
+    const teacher = tensors('teacher.');
+    if (stage === 'stage1') return teacher;
+    const student = prune(teacher, splitAxes(), { embed: expected.stage1.disturbed_taylor.keptEmbedding });
+    return { ...student, ...tensors('student.') };
+  });
+}
+
+/** Image i of the fixture, [1, 3, 64, 64]. */
+export function image(i: number): tf.Tensor4D {
+  return tf.tensor4d(values('images').subarray(i * 12288, (i + 1) * 12288), [1, 3, 64, 64]);
+}
+
+/** The loss of image i, with the fixture's noise. */
+function loss(weights: Weights, i: number): tf.Scalar {
+  const noise = tf.tensor4d(values('noise').subarray(i * 1024, (i + 1) * 1024), [1, 16, 8, 8]);
+  return disturbedLoss(encodeImage(weights, config, image(i)).embedding, noise);
+}
+
+/** Our gradients of a stage's model over the four images, q, k and v split, and the sum of the losses. */
+export async function gradientsOf(stage: Stage): Promise<{ gradients: Weights; loss: number }> {
+  const weights = modelOf(stage);
+  const sums = await accumulateGradients({ loss, weights, batches: [0, 1, 2, 3] });
+  const gradients = tf.tidy(() => split(sums.gradients));
+  tf.dispose([weights, sums.gradients]);
+  return { gradients, loss: sums.loss };
 }
 
 /** The largest |got - expected|, relative to the largest |expected|. */

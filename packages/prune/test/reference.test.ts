@@ -1,15 +1,27 @@
-import '@tensorflow/tfjs-backend-cpu';
 import { createHash } from 'node:crypto';
+import { useWebgpu, type WebgpuBackend } from '@slimsam/tensor-webgpu';
 import { disposeWeights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { importance, prune, select } from '../src/index.ts';
 import { averageHeads, normalise } from '../src/select.ts';
-import { depth, expected, heads, relativeError, splitAxes, tensors, values } from './fixture.ts';
+import {
+  depth,
+  expected,
+  gradientsOf,
+  heads,
+  relativeError,
+  splitAxes,
+  splitModelOf,
+  tensors,
+  values,
+} from './fixture.ts';
 
+let backend: WebgpuBackend;
 beforeAll(async () => {
-  await tf.setBackend('cpu');
+  backend = await useWebgpu();
 });
+afterAll(() => backend.dispose());
 
 /** Largest relative error of any single score. */
 function elementError(got: Float32Array, wanted: Float32Array): number {
@@ -21,7 +33,7 @@ test.each([
   ['magnitude', 'magnitude'],
 ] as const)('stage 1, %s: importance and kept embedding of the reference', async (criterion, name) => {
   const weights = tensors('teacher.');
-  const gradients = tensors('stage1.grad.');
+  const { gradients } = await gradientsOf('stage1');
   const scores = await importance({ criterion, weights, gradients, axes: splitAxes(), dimensions: ['embed'] });
   const grouped = normalise(averageHeads(scores.embed!, heads), 'mean');
   expect(elementError(grouped, values(`stage1.${name}.importance`))).toBeLessThan(1e-4);
@@ -58,12 +70,8 @@ test.each(['global', 'uniform'] as const)(
   'stage 2, %s: importances and kept channels of the reference',
   async (way) => {
     const axes = splitAxes();
-    const teacher = tensors('teacher.');
-    const weights = {
-      ...prune(teacher, axes, { embed: expected.stage1.disturbed_taylor.keptEmbedding }),
-      ...tensors('student.'),
-    };
-    const gradients = tensors('stage2.grad.');
+    const weights = splitModelOf('stage2');
+    const { gradients } = await gradientsOf('stage2');
     const names = Array.from({ length: depth }, (_, i) => `blocks.${i}`);
     const ranking = way === 'global' ? 'global' : 'local';
     const shared = { ratio: 0.5, ranking, normalise: 'standard', roundTo: heads } as const;
@@ -91,7 +99,7 @@ test.each(['global', 'uniform'] as const)(
       expect(reference.v).toEqual(reference.q);
       expect(keptMlp[`${b}.mlp`]).toEqual(reference.mlp);
     }
-    tf.dispose([teacher, weights, gradients]);
+    tf.dispose([weights, gradients]);
   },
 );
 

@@ -1,20 +1,11 @@
 import { useWebgpu, type WebgpuBackend } from '@slimsam/tensor-webgpu';
-import { encodeImage, encoderAxes, parseSamConfig } from '@slimsam/vit';
+import { encodeImage, encoderAxes } from '@slimsam/vit';
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { accumulateGradients, disturbedLoss, prune } from '../src/index.ts';
-import { expected, fuse, relativeError, splitAxes, tensors, values } from './fixture.ts';
+import { prune } from '../src/index.ts';
+import { config, gradientsOf, image, modelOf, relativeError, tensors, values } from './fixture.ts';
 
-const config = parseSamConfig({
-  imageSize: 64,
-  patchSize: 8,
-  heads: 4,
-  headWidth: 12,
-  windowSize: 3,
-  globalBlocks: [1, 3],
-  decoderHeads: 4,
-});
 let backend: WebgpuBackend;
 
 beforeAll(async () => {
@@ -22,36 +13,22 @@ beforeAll(async () => {
 });
 afterAll(() => backend.dispose());
 
-function image(i: number): tf.Tensor4D {
-  return tf.tensor4d(values('images').subarray(i * 12288, (i + 1) * 12288), [1, 3, 64, 64]);
-}
-
-/** The loss of the fixture's image i, with the fixture's noise. */
-function loss(weights: Weights, i: number): tf.Scalar {
-  const noise = tf.tensor4d(values('noise').subarray(i * 1024, (i + 1) * 1024), [1, 16, 8, 8]);
-  return disturbedLoss(encodeImage(weights, config, image(i)).embedding, noise);
-}
-
-/** The model of a stage: the original, or the pruned one with the fixture's relative positions. */
-function modelOf(stage: 'stage1' | 'stage2'): Weights {
-  return tf.tidy(() => {
-    const teacher = tensors('teacher.');
-    if (stage === 'stage1') return fuse(teacher);
-    const student = prune(teacher, splitAxes(), { embed: expected.stage1.disturbed_taylor.keptEmbedding });
-    return fuse({ ...student, ...tensors('student.') });
-  });
-}
-
+// the fixture holds every 5th element of the reference's gradients
 test.each(['stage1', 'stage2'] as const)('%s: gradients of the disturbed loss are the reference’s', async (stage) => {
-  const weights = modelOf(stage);
-  const { gradients, loss: total } = await accumulateGradients({ loss, weights, batches: [0, 1, 2, 3] });
-  expect(relativeError([total], values(`${stage}.loss_sum`))).toBeLessThan(1e-4);
-  const wanted = tf.tidy(() => fuse(tensors(`${stage}.grad.`)));
+  const { gradients, loss } = await gradientsOf(stage);
+  expect(relativeError([loss], values(`${stage}.loss_sum`))).toBeLessThan(1e-4);
+  const wanted = tensors(`${stage}.grad.`);
   expect(Object.keys(gradients).sort()).toEqual(Object.keys(wanted).sort());
   for (const [name, gradient] of Object.entries(wanted)) {
-    expect(relativeError(await gradients[name]!.data(), await gradient.data()), name).toBeLessThan(1e-3);
+    const got = (await gradients[name]!.data<'float32'>()).filter((_, i) => i % 5 === 0);
+    if (name.endsWith('.k.bias')) {
+      // it shifts all scores of a query, so its gradient is rounding errors
+      const largest = (values: Float32Array) => Math.max(...values.map(Math.abs));
+      const scale = largest(values(`${stage}.grad.${name.replace('.k.', '.v.')}`));
+      expect(largest(got) / scale, name).toBeLessThan(1e-3);
+    } else expect(relativeError(got, await gradient.data()), name).toBeLessThan(1e-3);
   }
-  tf.dispose([weights, gradients, wanted]);
+  tf.dispose([gradients, wanted]);
 });
 
 /** Sets the channels of a dimension outside `kept` to zero in every weight; the dimension is the last factor of its axes. */

@@ -59,7 +59,8 @@ export function dims(
   return found;
 }
 
-function factorsOf(axis: Axis): readonly (number | string)[] {
+/** The factors of an axis, in row-major order: `null` has none, a dimension has one. */
+export function factorsOf(axis: Axis): readonly (number | string)[] {
   if (axis === null) return [];
   return typeof axis === 'string' ? [axis] : axis;
 }

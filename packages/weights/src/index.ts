@@ -1,4 +1,4 @@
-export { type Axes, type Axis, type Dimension, dims, linear, type Member } from './axes.ts';
+export { type Axes, type Axis, type Dimension, dims, factorsOf, linear, type Member } from './axes.ts';
 export type { OpenOptions, Progress, Source } from './byte-source.ts';
 export type { Attention, Costs } from './costs.ts';
 export {
