@@ -262,7 +262,7 @@ export class WebgpuBackend extends tf.KernelBackend {
 
   /**
    * Runs `work` once with its pipelines compiled beside one another: nothing is dispatched before `work` ends or reads, and by then
-   * all compilations are under way. Later runs find the pipelines there.
+   * all compilations are under way. It waits until the work is done: later runs find everything compiled.
    *
    * @returns what `work` returns
    */
@@ -273,6 +273,7 @@ export class WebgpuBackend extends tf.KernelBackend {
       return await work();
     } finally {
       await this.#finished('warmUp', this.#queue.release());
+      await this.#finished('warmUp', this.device.queue.onSubmittedWorkDone()); // lavapipe compiles at the first dispatch
     }
   }
 
