@@ -11,6 +11,7 @@ import { cacheFolder, root } from './setup/paths.mjs';
 
 const nx = { NX_DAEMON: 'false', NX_NO_CLOUD: 'true', NX_TUI: 'false' };
 const sourceReport = path.join(cacheFolder, 'test-source.json');
+const browserReport = path.join(cacheFolder, 'test-browser.json');
 const builtReport = path.join(cacheFolder, 'test-built.json');
 
 /** @type {readonly { name: string; command: string[]; env?: Record<string, string>; report?: string }[]} */
@@ -27,6 +28,14 @@ const steps = [
     name: 'tests of the source',
     command: ['vitest', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${sourceReport}`],
     report: sourceReport,
+  },
+  {
+    name: 'tests in headless Chromium',
+    command: [
+      ...['vitest', 'run', '--config', 'vitest.browser.config.ts'],
+      ...['--reporter=default', '--reporter=json', `--outputFile.json=${browserReport}`],
+    ],
+    report: browserReport,
   },
   {
     name: 'tests of the built packages',

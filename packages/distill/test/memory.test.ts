@@ -1,3 +1,4 @@
+import { findLeaks } from '@slimsam/tensor-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import { withWebgpu } from './support.ts';
@@ -19,4 +20,18 @@ test('over 100 steps tensors and live buffers stay flat; nothing is left after t
   expect(seen.at(-1)!.loss).toBeLessThan(0.5 * seen[0]!.loss);
   expect(tf.memory().numTensors).toBe(before);
   tf.dispose([...models]);
+});
+
+test('no step leaks; a tensor that the loop forgets is found by its kernel and line', async () => {
+  const leaks = await findLeaks(backend(), async () => {
+    const { steps, models } = tinyRun({ epochs: 1, learningRate: 0.01 });
+    for await (const { loss } of steps) tf.scalar(loss);
+    tf.exp(Object.values(models[0]!)[0]!);
+    tf.dispose([...models]);
+    return [];
+  });
+  expect(leaks).toHaveLength(1 + 5); // and the scalar of each step
+  expect(leaks.filter(({ label }) => label === 'Exp')).toMatchObject([
+    { stack: expect.stringContaining('memory.test') },
+  ]);
 });

@@ -24,6 +24,10 @@ const sum = (inputs: number, program: Partial<Program> = {}): Program => ({
 const run = (program: Program, inputs: readonly tf.Tensor[]) =>
   backend.run(program, inputs, [{ shape: [1], dtype: 'float32' }]);
 
+/** The constructors of WebGPU's errors, which Node has not among its globals. */
+const gpuGlobals = async () =>
+  ('GPUDevice' in globalThis ? globalThis : (await import('webgpu')).globals) as typeof globalThis;
+
 describe('values', () => {
   test.each([1, 3, 64, 65, 257, 40_000])('%i of every dtype go up and come back', async (size) => {
     const floats = tf.tensor1d(ramp(size, -0.5));
@@ -50,9 +54,13 @@ describe('values', () => {
     expect(await values(tf.mul(x, 2))).toEqual([0, 2, 4, 6, 8, 10, 12, 14]);
   });
 
-  test('shared memory, and a window on a larger array', async () => {
+  // pages have shared memory only where the server isolates them
+  test.skipIf(typeof SharedArrayBuffer === 'undefined')('shared memory', async () => {
     const shared = new Float32Array(new SharedArrayBuffer(400_000)).fill(2);
     expect((await values(tf.sum(tf.tensor1d(shared))))[0]).toBe(200_000);
+  });
+
+  test('a window on a larger array', async () => {
     expect(await values(tf.neg(tf.tensor1d(ramp(200).subarray(100, 170))))).toEqual(
       Array.from(ramp(70), (i) => -i - 100),
     );
@@ -64,6 +72,22 @@ describe('values', () => {
       for (let i = 0; i < 20; i++) results.push(tf.tidy(() => tf.mean(tf.tensor1d(new Float32Array(size).fill(i)))));
       for (let i = 0; i < 20; i++) expect((await values(results[i]!))[0]).toBeCloseTo(i, 4);
     }
+  });
+
+  test('a read does not wait for work that is asked for after it', async () => {
+    const order: string[] = [];
+    const x = tf.tensor2d(ramp(200 * 200), [200, 200]);
+    const first = tf.neg(x);
+    const early = first.data().then(() => order.push('early'));
+    const later = tf.tidy(() => {
+      let y: tf.Tensor = x;
+      for (let i = 0; i < 30; i++) y = tf.mul(tf.matMul(y, x), 1e-7);
+      return y;
+    });
+    const late = later.data().then(() => order.push('late'));
+    await early;
+    expect(order).toEqual(['early']);
+    await late;
   });
 
   test('synchronous reads are refused with the cure', () => {
@@ -166,6 +190,63 @@ describe('what goes wrong', () => {
     const x = tf.neg(tf.ones([65]));
     backend.device.createBuffer({ size: 2 ** 45, usage: 0x80 });
     await expect(x.data()).rejects.toThrow(/^webgpu: .*exceeds.*create the backend again/s);
+  });
+
+  test('tensors as large as the adapter binds, and one element more', async () => {
+    const limit = Math.min(backend.facts.maxBindingBytes, 2 ** 27); // lavapipe's own; SwiftShader's is 1 GiB
+    Object.defineProperty(backend, 'facts', { value: { ...backend.facts, maxBindingBytes: limit } });
+    const [fits, tooLarge] = [limit / 4, limit / 4 + 1];
+    const largest = tf.fill([fits], 3);
+    expect(await values(tf.slice(largest, [fits - 1], [1]))).toEqual([3]);
+    const before = backend.numDataIds();
+    const larger = tf.tensor1d(new Float32Array(tooLarge)); // on the CPU it may exist, and be read
+    expect((await larger.data()).length).toBe(tooLarge);
+    const message = new RegExp(
+      `expected tensors of at most ${limit} bytes on .*, got \\[${tooLarge}\\] of ${limit + 4} bytes; use smaller`,
+    );
+    expect(() => tf.neg(larger)).toThrow(message);
+    const two = tf.ones([2, 1]);
+    const half = Math.ceil(tooLarge / 2);
+    const row = tf.tidy(() => tf.reshape(tf.slice(largest, [0], [half]), [1, half]));
+    expect(() => tf.matMul(two, row)).toThrow(`of ${half * 8} bytes; use smaller`);
+    tf.dispose([larger, two, row]);
+    expect(backend.numDataIds()).toBe(before);
+    expect(await values(tf.neg(tf.tensor1d([1])))).toEqual([-1]); // nothing wrong was dispatched
+  });
+
+  test('out of memory: reads under way and later ones tell it, then a new backend', async () => {
+    const x = tf.neg(tf.ones([100]));
+    const reading = x.data();
+    const { GPUOutOfMemoryError: OutOfMemory, GPUUncapturedErrorEvent: Uncaptured } = await gpuGlobals();
+    const error = new OutOfMemory('no room for 9 bytes'); // software adapters allocate lazily: a real one would end the process
+    backend.device.dispatchEvent(new Uncaptured('uncapturederror', { error, cancelable: true }));
+    const told =
+      /^webgpu: out of memory with \d+ bytes in tensors and \d+ kept for reuse, .*: no room for 9 bytes; .* create the backend again$/;
+    await expect(reading).rejects.toThrow(told);
+    expect(() => tf.neg(x)).toThrow(told);
+    await expect(backend.sync()).rejects.toThrow(told);
+    backend = await useWebgpu();
+    expect(await values(tf.neg(tf.ones([2])))).toEqual([-1, -1]);
+  });
+
+  test('a device lost in a warm-up and while it is recorded', async () => {
+    const x = tf.ones([100]);
+    const warm = backend.warmUp(() => tf.neg(x));
+    const stop = backend.record();
+    tf.neg(x);
+    const times = stop();
+    backend.device.destroy();
+    await expect(warm).rejects.toThrow('the device was lost');
+    await expect(times).rejects.toThrow('the device was lost');
+    expect(() => backend.record()).toThrow('the device was lost');
+    await expect(backend.warmUp(() => 1)).rejects.toThrow('the device was lost');
+  });
+
+  test('a shader that does not compile in a warm-up', async () => {
+    const wrong = sum(1, { label: 'a wrong kernel', wgsl: 'fn main( {' });
+    await expect(backend.warmUp(() => run(wrong, [tf.ones([1])]))).rejects.toThrow(
+      /^a wrong kernel: expected a shader .*error: expected '\)'/s,
+    );
   });
 
   test('a lost device, then a new backend', async () => {

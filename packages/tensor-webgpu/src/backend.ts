@@ -2,9 +2,12 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { AdapterFacts } from './device.ts';
 import type { Program } from './program.ts';
 import { BufferPool } from './runtime/buffer-pool.ts';
-import { CommandQueue } from './runtime/command-queue.ts';
+import { batchSize, CommandQueue } from './runtime/command-queue.ts';
 import { Constants } from './runtime/constants.ts';
+import { DispatchTimer } from './runtime/dispatch-timer.ts';
+import { type Birth, type Leak, Nursery } from './runtime/nursery.ts';
 import { type Pipeline, PipelineCache } from './runtime/pipeline-cache.ts';
+import { type Clock, type DispatchTime, Recorder } from './runtime/recorder.ts';
 import { UniformCache } from './runtime/uniform-cache.ts';
 import { awaitGpu } from './runtime/wait.ts';
 
@@ -25,10 +28,12 @@ interface Stored {
   readonly texts?: readonly Uint8Array[];
   /** of a complex64 tensor */
   readonly parts?: ComplexParts;
+  /** Where it was made, while leaks are looked for. */
+  readonly birth?: Birth | undefined;
 }
 
 const idleCapBytes = 1 << 30;
-const mostUniforms = 4096;
+const mostUniforms = 1024;
 const mostConstants = 1024;
 const mostWorkgroups = 65535; // a dimension, on every adapter
 
@@ -43,6 +48,8 @@ export class WebgpuBackend extends tf.KernelBackend {
   readonly #stored = new Map<tf.DataId, Stored>();
   readonly #uniforms: UniformCache;
   readonly #constants: Constants;
+  readonly #recorder: Recorder;
+  readonly #nursery = new Nursery();
   #failure: Error | undefined;
   #disposed = false;
 
@@ -52,7 +59,15 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.facts = opened.facts;
     this.#keepAlive = opened.keepAlive;
     const flush = () => this.#queue.flush();
-    this.#queue = new CommandQueue(this.device, () => this.#pool.submitted());
+    const timer = this.device.features.has('timestamp-query') ? new DispatchTimer(this.device, batchSize) : undefined;
+    this.#queue = new CommandQueue(this.device, {
+      ...(timer && { timer }),
+      afterSubmit: () => {
+        this.#pool.submitted();
+        this.#uniforms.submitted();
+      },
+    });
+    this.#recorder = new Recorder(this.#queue, timer);
     this.#pool = new BufferPool(this.device, { capBytes: idleCapBytes, flush });
     this.#constants = new Constants(this.#pool, mostConstants);
     this.#uniforms = new UniformCache(this.device, { most: mostUniforms, flush });
@@ -62,7 +77,11 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       const { error } = event as GPUUncapturedErrorEvent;
-      const kind = error.constructor.name === 'GPUOutOfMemoryError' ? 'out of memory: ' : '';
+      const { liveBytes, idleBytes } = this.#pool;
+      const kind =
+        error.constructor.name === 'GPUOutOfMemoryError'
+          ? `out of memory with ${liveBytes} bytes in tensors and ${idleBytes} kept for reuse, use smaller batches or images: `
+          : '';
       this.#failure ??= failure(`webgpu: ${kind}${error.message}`);
     });
     void this.device.lost.then(({ reason, message }) => {
@@ -92,13 +111,16 @@ export class WebgpuBackend extends tf.KernelBackend {
       const buffer = this.#pool.acquire(sizes[i]! * 4, label);
       buffers.push(buffer);
       const dataId = {};
-      this.#stored.set(dataId, { dtype, elements: sizes[i]!, refCount: 1, buffer });
+      const birth = this.#nursery.birth(label, shape);
+      this.#stored.set(dataId, { dtype, elements: sizes[i]!, refCount: 1, buffer, birth });
       return { dataId, shape: [...shape], dtype };
     });
     if (workgroups.includes(0)) return made;
-    const pipeline = this.#pipelines.get(program, inputs.length, outputs.length);
+    const ahead = this.#queue.held;
+    const pipeline = this.#pipelines.get(program, { inputs: inputs.length, outputs: outputs.length, ahead });
+    const cost = this.#recorder.active ? this.#recorder.cost(program, bytesOf([...inputs, ...outputs])) : undefined;
     if (program.uniforms) buffers.push(this.#uniforms.get(program.uniforms));
-    this.#queue.dispatch(pipeline, this.#group(pipeline, buffers, label), workgroups);
+    this.#queue.dispatch({ pipeline, group: this.#group(pipeline, buffers, label), workgroups, cost });
     return made;
   }
 
@@ -167,7 +189,8 @@ export class WebgpuBackend extends tf.KernelBackend {
       return;
     }
     const typed = values as tf.backend_util.TypedArray;
-    this.#stored.set(dataId, { dtype, elements, refCount, values: elements <= keptElements ? typed.slice() : typed });
+    const kept = elements <= keptElements ? typed.slice() : typed;
+    this.#stored.set(dataId, { dtype, elements, refCount, values: kept, birth: this.#nursery.birth('values', shape) });
   }
 
   override async read(dataId: tf.DataId): Promise<tf.backend_util.BackendValues> {
@@ -187,7 +210,7 @@ export class WebgpuBackend extends tf.KernelBackend {
     const staging = this.device.createBuffer({ size: bytes, usage: mapRead | copyDst, label: 'read back' });
     try {
       this.#queue.copy(stored.buffer!, staging, bytes);
-      this.#queue.flush();
+      await this.#submitted('read');
       await this.#finished('read', staging.mapAsync(mapModeRead));
       const values = typedArray(staging.getMappedRange().slice(0), stored.dtype);
       if (stored.elements <= keptElements) stored.values = values.slice();
@@ -205,7 +228,7 @@ export class WebgpuBackend extends tf.KernelBackend {
   /** Waits until all work so far is done. */
   async sync(): Promise<void> {
     this.#check('sync');
-    this.#queue.flush();
+    await this.#submitted('sync');
     await this.#finished('sync', this.device.queue.onSubmittedWorkDone());
   }
 
@@ -249,17 +272,71 @@ export class WebgpuBackend extends tf.KernelBackend {
     return 1e-7;
   }
 
-  /** Runs `work` at once; its time counts from when all earlier work is done. */
+  /** The sum of the times of the dispatches of `work`, which must be synchronous; behind `tf.time` and, in debug mode, `tf.profile`. */
   override async time(work: () => void): Promise<tf.BackendTimingInfo> {
-    let start = performance.now();
-    const earlier = this.sync().then(() => {
-      start = performance.now();
-    });
-    work();
-    this.#queue.flush();
-    await earlier;
-    await this.sync();
-    return { kernelMs: performance.now() - start };
+    const stop = this.record();
+    let dispatches: DispatchTime[];
+    try {
+      work(); // at once: TensorFlow.js uses the results while the times are under way
+    } finally {
+      dispatches = await stop();
+    }
+    return {
+      kernelMs: dispatches.reduce((sum, { milliseconds }) => sum + milliseconds, 0),
+      getExtraProfileInfo: () =>
+        dispatches.map(({ label, milliseconds }) => `${label}: ${milliseconds.toFixed(3)} ms`).join(', '),
+    };
+  }
+
+  /**
+   * Times each dispatch from now on, which costs a compute pass each; without a recording nothing is timed. `profile` makes a report of it.
+   *
+   * @param clock the device's timestamps where it has them; `cpu` awaits each dispatch alone, to about 0.1 ms in Node
+   * @returns ends the recording and waits for the times, in the order of the dispatches
+   * @throws when the device has no timestamps and they are asked for
+   */
+  record(clock: Clock = this.clock): () => Promise<DispatchTime[]> {
+    this.#check('record');
+    if (clock === 'timestamp-query' && this.clock === 'cpu')
+      throw new Error(`record: expected a device with timestamp-query, got ${this.facts.name}; use the clock 'cpu'`);
+    const stop = this.#recorder.start(clock);
+    return () => this.#finished('record', stop());
+  }
+
+  /** The best clock that the device has for `record`. */
+  get clock(): Clock {
+    return this.device.features.has('timestamp-query') ? 'timestamp-query' : 'cpu';
+  }
+
+  /**
+   * Runs `work` once with its pipelines compiled beside one another: nothing is dispatched before `work` ends or reads, and by then
+   * all compilations are under way. It waits until the work is done: later runs find everything compiled.
+   *
+   * @returns what `work` returns
+   */
+  async warmUp<T>(work: () => T | Promise<T>): Promise<T> {
+    this.#check('warmUp');
+    this.#queue.hold();
+    try {
+      return await work();
+    } finally {
+      await this.#finished('warmUp', this.#queue.release());
+      await this.#finished('warmUp', this.device.queue.onSubmittedWorkDone()); // lavapipe compiles at the first dispatch
+    }
+  }
+
+  /** Notes from now on, until `stop`, where tensors are made; `left` lists those that still live. `findLeaks` is made of it. */
+  trackTensors(): { left(besides?: readonly tf.TensorInfo[]): Leak[]; stop(): void } {
+    const { since, stop } = this.#nursery.watch();
+    const left = (besides: readonly tf.TensorInfo[] = []): Leak[] => {
+      const others = new Set(besides.map(({ dataId }) => dataId));
+      return Array.from(this.#stored).flatMap(([dataId, { birth, dtype, elements, refCount }]) => {
+        if (!birth || birth.order <= since || others.has(dataId)) return [];
+        const { label, shape, stack } = birth;
+        return [{ label, shape, dtype, bytes: elements * 4, references: refCount, stack }];
+      });
+    };
+    return { left, stop };
   }
 
   /**
@@ -288,15 +365,24 @@ export class WebgpuBackend extends tf.KernelBackend {
   }
 
   /** Waits for `work` and for the news of what failed before it. */
-  async #finished(label: string, work: Promise<undefined>): Promise<void> {
+  async #finished<T>(label: string, work: Promise<T>): Promise<T> {
+    let result: T;
     try {
-      await awaitGpu(work);
+      result = await awaitGpu(work);
     } catch (error) {
+      await settled(this.device.lost, 1000); // browsers reject the work of a lost device before they tell of the loss
       this.#check(label);
       throw error;
     }
     await this.#pipelines.checked();
     this.#check(label);
+    return result;
+  }
+
+  /** All that was asked for so far is submitted. */
+  async #submitted(label: string): Promise<void> {
+    if (this.#queue.held) await this.#finished(label, this.#queue.drain());
+    else this.#queue.flush();
   }
 
   #checkLimits({ label, workgroups }: Program, bindings: number): void {
@@ -352,6 +438,19 @@ const mapModeRead = 0x1; // GPUMapMode.READ
 
 const failure = (message: string): Error =>
   new Error(`${message.trim().replace(/\.$/, '')}; results since then are lost, create the backend again`);
+
+const bytesOf = (tensors: readonly { readonly shape: readonly number[] }[]): number =>
+  tensors.reduce((sum, { shape }) => sum + 4 * tf.util.sizeFromShape([...shape]), 0);
+
+/** Waits for `work`, at most so long. */
+async function settled(work: Promise<unknown>, milliseconds: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([work, timeout]);
+  clearTimeout(timer);
+}
 
 function asWords(values: tf.backend_util.TypedArray, dtype: tf.DataType): Float32Array | Int32Array {
   if (dtype === 'float32') return values instanceof Float32Array ? values : Float32Array.from(values);

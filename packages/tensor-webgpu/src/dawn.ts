@@ -15,16 +15,21 @@ export interface GpuEntry {
 export async function openGpu(): Promise<GpuEntry> {
   const navigatorGpu = globalThis.navigator?.gpu as GPU | undefined;
   if (navigatorGpu) return { gpu: navigatorGpu, keepAlive: undefined };
-  let dawn: { create(options: string[]): GPU };
+  let dawn: { create?(options: string[]): GPU };
+  let cause: unknown;
   try {
     dawn = await import('webgpu');
   } catch (error) {
+    dawn = {};
+    cause = error;
+  }
+  // bundles for browsers hold an empty module in its place (package.json, "browser")
+  if (!dawn.create)
     throw new Error(
       "webgpu: expected navigator.gpu or the npm package 'webgpu', got neither; in Node run `npm install webgpu`, in a browser " +
         'use one with WebGPU over https or localhost',
-      { cause: error },
+      { cause },
     );
-  }
-  const gpu = dawn.create([]);
+  const gpu = dawn.create(['disable-dawn-features=timestamp_quantization']); // else kernels are timed in steps of 65 us
   return { gpu, keepAlive: gpu };
 }

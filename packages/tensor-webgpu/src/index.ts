@@ -7,7 +7,11 @@ import { opKernels } from './ops/kernels.ts';
 
 export { WebgpuBackend } from './backend.ts';
 export type { AdapterFacts } from './device.ts';
+export { findLeaks } from './leaks.ts';
+export { type Ceiling, chromeTrace, type KernelTimes, type Profile, profile, profileTable } from './profile.ts';
 export type { Program } from './program.ts';
+export type { Leak } from './runtime/nursery.ts';
+export type { Clock, DispatchTime } from './runtime/recorder.ts';
 
 /** How to open the backend. */
 export interface WebgpuOptions {

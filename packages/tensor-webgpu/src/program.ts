@@ -13,4 +13,6 @@ export interface Program {
   readonly workgroups: readonly [number, number, number];
   /** Raw 32-bit words of the uniform (floats by their bits). Shapes belong here, not in the text. */
   readonly uniforms?: Uint32Array<ArrayBuffer>;
+  /** Floating-point operations, for profiles: additions and multiplications that the result needs, not copies or index arithmetic. */
+  readonly flops?: number;
 }

@@ -36,6 +36,28 @@ test.each([
     0,
     'disposed',
   ],
+  [
+    'disposed while it is recorded and warmed up',
+    "const stop = backend.record('cpu'); void backend.warmUp(() => tf.neg(x)).catch(() => {}); backend.dispose();" +
+      'await stop().catch((e) => console.log(e.message));',
+    0,
+    'disposed',
+  ],
+  [
+    'a lost device, caught',
+    'const read = x.data(); backend.device.destroy(); await read.catch((e) => console.log(e.message));',
+    0,
+    'the device was lost',
+  ],
+  [
+    'a lost device, then another backend',
+    'backend.device.destroy(); const again = await useWebgpu(); console.log((await tf.neg(tf.ones([2])).data())[1]);',
+    0,
+    '-1',
+  ],
+  ['a lost device, not caught', 'backend.device.destroy(); await x.data();', 1, 'the device was lost'],
+  ['a synchronous read', 'x.dataSync();', 1, 'await tensor.data()'],
+  ['a thrown error with a read under way', "void x.data(); throw new Error('thrown here');", 1, 'thrown here'],
   ['a thrown error', "await x.data(); throw new Error('thrown here');", 1, 'thrown here'],
   ['a rejected promise', "void Promise.reject(new Error('rejected here')); await x.data();", 1, 'rejected here'],
 ])('a process ends by itself: %s', async (_name, program, code, text) => {

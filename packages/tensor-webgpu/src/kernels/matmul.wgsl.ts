@@ -50,7 +50,10 @@ const place = `let index = group.x + group.y * p.row;
   let baseA = b * p.strideA; let baseB = b * p.strideB; let baseC = slice * p.strideC;
   let startK = (slice / p.batch) * p.partK; let endK = min(startK + p.partK, p.K);`;
 
-function launch(spec: MatmulSpec, { gridX, gridY, rows, kBlock }: Grid): Pick<Program, 'workgroups' | 'uniforms'> {
+function launch(
+  spec: MatmulSpec,
+  { gridX, gridY, rows, kBlock }: Grid,
+): Pick<Program, 'workgroups' | 'uniforms' | 'flops'> {
   const { M, N, K, batch, parts } = spec;
   const groups = gridX * gridY * batch * parts;
   const { workgroups, row } = linearDispatch(groups, 1);
@@ -59,6 +62,7 @@ function launch(spec: MatmulSpec, { gridX, gridY, rows, kBlock }: Grid): Pick<Pr
   return {
     workgroups,
     uniforms: new Uint32Array([M, N, K, rows, ...strides, kBlock, gridX, gridY, batch, partK, groups, row, 0, 0]),
+    flops: 2 * batch * M * N * K,
   };
 }
 

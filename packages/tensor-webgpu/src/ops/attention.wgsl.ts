@@ -29,6 +29,8 @@ interface Plan {
   readonly step: number;
   readonly bias: boolean;
   readonly vector: boolean;
+  /** Products of D values for each query and key. */
+  readonly products: number;
 }
 
 const portableWidth = 64;
@@ -38,10 +40,10 @@ const mostOwned = 4;
 function planOf(spec: AttentionSpec, rows: number, products: number, step: number): Plan {
   const { D, lanes, bias } = spec;
   const vector = D % 4 === 0;
-  if (lanes === 0) return { D, lanes, width: portableWidth, own: 1, step: 1, bias, vector };
+  if (lanes === 0) return { D, lanes, width: portableWidth, own: 1, step: 1, bias, vector, products };
   const most = Math.max(1, Math.min(mostOwned, Math.floor(bodyPairs / (products * D * step))));
   const panels = Math.ceil(rows / (lanes * most));
-  return { D, lanes, width: lanes, own: Math.ceil(rows / (lanes * panels)), step, bias, vector };
+  return { D, lanes, width: lanes, own: Math.ceil(rows / (lanes * panels)), step, bias, vector, products };
 }
 
 const times = (count: number, text: (i: number) => string, joint = '\n  '): string =>
@@ -56,6 +58,7 @@ function program(label: string, spec: AttentionSpec, plan: Plan, rows: number, w
     wgsl,
     workgroups: [Math.ceil(rows / (plan.width * plan.own)), gridY, Math.ceil(spec.G / gridY)],
     uniforms: words,
+    flops: 2 * plan.products * spec.G * spec.Nq * spec.Nk * spec.D,
   };
 }
 

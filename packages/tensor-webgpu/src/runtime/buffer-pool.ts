@@ -86,13 +86,6 @@ export class BufferPool {
     for (const buffer of this.#doomed.splice(0)) buffer.destroy();
   }
 
-  destroy(): void {
-    for (const list of this.#idle.values()) for (const { buffer } of list) buffer.destroy();
-    this.#idle.clear();
-    this.#idleBytes = 0;
-    this.submitted();
-  }
-
   #take(size: number, which: 'newest' | 'oldest'): GPUBuffer | undefined {
     const list = this.#idle.get(size);
     if (!list) return undefined;

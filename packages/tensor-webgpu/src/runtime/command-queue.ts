@@ -1,45 +1,154 @@
+import type { Cost, DispatchTimer } from './dispatch-timer.ts';
 import type { Pipeline } from './pipeline-cache.ts';
+import { awaitGpu } from './wait.ts';
 
-const batchSize = 64; // dispatches a submit: a submit costs 31 us on Dawn, a dispatch 25 to 30
+/** One dispatch; `cost` says that it is to be timed. */
+export interface Dispatch {
+  readonly pipeline: Pipeline;
+  readonly group: GPUBindGroup;
+  readonly workgroups: readonly [number, number, number];
+  readonly cost: Cost | undefined;
+}
 
-/** Gathers dispatches into one compute pass and submits them together. */
+interface Copy {
+  readonly from: GPUBuffer;
+  readonly to: GPUBuffer;
+  readonly bytes: number;
+}
+
+/** The most dispatches between two submits. */
+export const batchSize = 64; // dispatches a submit: a submit costs 31 us on Dawn, a dispatch 25 to 30
+
+/**
+ * Gathers dispatches into one compute pass and submits them together.
+ *
+ * While it is held, it only keeps a list, which `drain` runs in the same order: pipelines can be compiled meanwhile (a warm-up), and
+ * each dispatch can be awaited (the CPU clock of a profile).
+ */
 export class CommandQueue {
   readonly #device: GPUDevice;
+  readonly #timer: DispatchTimer | undefined;
   readonly #afterSubmit: () => void;
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #pending = 0;
+  #held: (Dispatch | Copy)[] | undefined;
+  #holders = 0;
+  #draining: Promise<void> | undefined;
 
-  constructor(device: GPUDevice, afterSubmit: () => void) {
+  /** `afterSubmit` is called when all that was asked for is submitted; `timer` where the device has timestamps. */
+  constructor(device: GPUDevice, { timer, afterSubmit }: { timer?: DispatchTimer; afterSubmit: () => void }) {
     this.#device = device;
+    this.#timer = timer;
     this.#afterSubmit = afterSubmit;
   }
 
-  dispatch(pipeline: Pipeline, group: GPUBindGroup, workgroups: readonly [number, number, number]): void {
-    this.#encoder ??= this.#device.createCommandEncoder();
-    this.#pass ??= this.#encoder.beginComputePass();
-    this.#pass.setPipeline(pipeline.pipeline);
-    this.#pass.setBindGroup(0, group);
-    this.#pass.dispatchWorkgroups(...workgroups);
-    if (++this.#pending >= batchSize) this.flush();
+  get held(): boolean {
+    return this.#held !== undefined;
+  }
+
+  dispatch(dispatch: Dispatch): void {
+    if (this.#held) this.#held.push(dispatch);
+    else this.#encode(dispatch);
   }
 
   copy(from: GPUBuffer, to: GPUBuffer, bytes: number): void {
-    this.#pass?.end();
-    this.#pass = undefined;
+    if (this.#held) this.#held.push({ from, to, bytes });
+    else this.#encodeCopy({ from, to, bytes });
+  }
+
+  /** Submits what was gathered; while it is held, nothing. */
+  flush(): void {
+    if (!this.#held) this.#submit();
+  }
+
+  /** Keeps what comes from now on for `drain`. Each call needs its `release`. */
+  hold(): void {
+    this.#submit();
+    this.#held ??= [];
+    this.#holders++;
+  }
+
+  /** Runs what is kept; after the last holder's release the queue is as before. */
+  async release(): Promise<void> {
+    try {
+      await this.drain();
+    } finally {
+      if (--this.#holders === 0) this.#held = undefined;
+    }
+  }
+
+  /** Runs what is kept so far, one after another; calls at the same time share the work. */
+  drain(): Promise<void> {
+    if (!this.#held) return Promise.resolve();
+    this.#draining ??= this.#run(this.#held);
+    return this.#draining;
+  }
+
+  async #run(held: (Dispatch | Copy)[]): Promise<void> {
+    try {
+      await Promise.resolve(); // so that #draining is set before it is cleared
+      for (let next = held.shift(); next; next = held.shift()) {
+        if (!('pipeline' in next)) this.#encodeCopy(next);
+        else {
+          await next.pipeline.ready;
+          if (next.cost?.clock === 'cpu') await this.#timed(next, next.cost);
+          else this.#encode(next);
+        }
+      }
+      this.#submit();
+    } finally {
+      held.length = 0; // after an error the results are lost
+      this.#draining = undefined;
+    }
+  }
+
+  async #timed(dispatch: Dispatch, cost: Cost): Promise<void> {
+    if (this.#pending > 0 || cost.first) await this.#submitted();
+    const start = performance.now();
+    this.#encode(dispatch);
+    await this.#submitted();
+    cost.finish(start, performance.now());
+  }
+
+  #submitted(): Promise<undefined> {
+    this.#submit();
+    return awaitGpu(this.#device.queue.onSubmittedWorkDone());
+  }
+
+  #encode({ pipeline, group, workgroups, cost }: Dispatch): void {
+    if (!pipeline.pipeline) return; // it did not compile, which the next read tells
+    const timestampWrites = cost?.clock === 'timestamp-query' ? this.#timer?.writes(cost) : undefined;
+    if (timestampWrites) this.#endPass();
+    this.#encoder ??= this.#device.createCommandEncoder();
+    this.#pass ??= this.#encoder.beginComputePass(timestampWrites && { timestampWrites });
+    this.#pass.setPipeline(pipeline.pipeline);
+    this.#pass.setBindGroup(0, group);
+    this.#pass.dispatchWorkgroups(...workgroups);
+    if (timestampWrites) this.#endPass();
+    if (++this.#pending >= batchSize) this.#submit();
+  }
+
+  #encodeCopy({ from, to, bytes }: Copy): void {
+    this.#endPass();
     this.#encoder ??= this.#device.createCommandEncoder();
     this.#encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
   }
 
-  /** Submits what was gathered. */
-  flush(): void {
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = undefined;
+  }
+
+  #submit(): void {
     if (this.#encoder) {
-      this.#pass?.end();
+      this.#endPass();
+      const times = this.#timer?.resolve(this.#encoder);
       this.#device.queue.submit([this.#encoder.finish()]);
+      times?.();
       this.#encoder = undefined;
-      this.#pass = undefined;
       this.#pending = 0;
     }
-    this.#afterSubmit();
+    if (!this.#held?.length) this.#afterSubmit(); // what is still kept may use buffers that are to go
   }
 }

@@ -1,9 +1,17 @@
 import type { Program } from '../program.ts';
 
-/** A compiled pipeline and the layout of its one bind group. */
+/** A pipeline and the layout of its one bind group. */
 export interface Pipeline {
-  readonly pipeline: GPUComputePipeline;
+  /** None while it is compiled ahead, and when it does not compile. */
+  readonly pipeline: GPUComputePipeline | undefined;
   readonly layout: GPUBindGroupLayout;
+  /** Resolves when a pipeline that is compiled ahead is there; it never rejects. */
+  readonly ready?: Promise<void>;
+}
+
+interface Layout {
+  readonly group: GPUBindGroupLayout;
+  readonly pipeline: GPUPipelineLayout;
 }
 
 /** Pipelines by their WGSL text; layouts by their counts of inputs, outputs and uniforms. */
@@ -11,7 +19,7 @@ export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #onError: (message: string) => void;
   readonly #pipelines = new Map<string, Pipeline>();
-  readonly #layouts = new Map<string, { group: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
+  readonly #layouts = new Map<string, Layout>();
   readonly #checks = new Set<Promise<void>>();
 
   /** `onError` hears of pipelines that failed: WebGPU tells it later than `get` returns. */
@@ -25,21 +33,56 @@ export class PipelineCache {
     return this.#pipelines.size;
   }
 
-  get(program: Program, inputs: number, outputs: number): Pipeline {
-    const { wgsl, label } = program;
+  /** The program's pipeline; `ahead`: it is compiled meanwhile, beside others. */
+  get(program: Program, { inputs, outputs, ahead }: { inputs: number; outputs: number; ahead: boolean }): Pipeline {
+    const { wgsl } = program;
     const known = this.#pipelines.get(wgsl);
     if (known) return known;
-    this.#device.pushErrorScope('validation');
     const layout = this.#layout(inputs, outputs, program.uniforms !== undefined);
-    const module = this.#device.createShaderModule({ code: wgsl, label });
-    const pipeline = this.#device.createComputePipeline({
-      layout: layout.pipeline,
-      compute: { module, entryPoint: 'main' },
-      label,
-    });
-    const made = { pipeline, layout: layout.group };
+    const made = ahead ? this.#compileAhead(program, layout) : this.#compile(program, layout);
     this.#pipelines.set(wgsl, made);
-    const check = this.#device.popErrorScope().then(
+    return made;
+  }
+
+  #compile(program: Program, layout: Layout): Pipeline {
+    this.#device.pushErrorScope('validation');
+    const pipeline = this.#device.createComputePipeline(this.#descriptor(program, layout));
+    this.#watch(this.#device.popErrorScope(), program);
+    return { pipeline, layout: layout.group };
+  }
+
+  #compileAhead(program: Program, layout: Layout): Pipeline {
+    this.#device.pushErrorScope('validation');
+    const compiled = this.#device.createComputePipelineAsync(this.#descriptor(program, layout));
+    const made: { pipeline: GPUComputePipeline | undefined; layout: GPUBindGroupLayout; ready?: Promise<void> } = {
+      pipeline: undefined,
+      layout: layout.group,
+    };
+    const scope = this.#device.popErrorScope(); // of the shader: the compiler's own words
+    made.ready = compiled.then(
+      (pipeline) => {
+        made.pipeline = pipeline;
+      },
+      (error: Error) => {
+        this.#watch(
+          scope.then((found) => found ?? error),
+          program,
+        );
+      },
+    );
+    this.#checks.add(made.ready);
+    void made.ready.then(() => this.#checks.delete(made.ready!));
+    return made;
+  }
+
+  #descriptor({ wgsl, label }: Program, layout: Layout): GPUComputePipelineDescriptor {
+    const module = this.#device.createShaderModule({ code: wgsl, label });
+    return { layout: layout.pipeline, compute: { module, entryPoint: 'main' }, label };
+  }
+
+  /** Reports what a compilation found. */
+  #watch(found: Promise<{ readonly message: string } | null>, { wgsl, label }: Program): void {
+    const check = found.then(
       (error) => {
         this.#checks.delete(check);
         if (!error) return;
@@ -51,15 +94,14 @@ export class PipelineCache {
       },
     );
     this.#checks.add(check);
-    return made;
   }
 
   /** Resolves when it is known whether the pipelines made so far are right. */
   async checked(): Promise<void> {
-    await Promise.all(this.#checks);
+    while (this.#checks.size > 0) await Promise.all(this.#checks);
   }
 
-  #layout(inputs: number, outputs: number, uniform: boolean) {
+  #layout(inputs: number, outputs: number, uniform: boolean): Layout {
     const key = `${inputs} ${outputs} ${uniform}`;
     const known = this.#layouts.get(key);
     if (known) return known;

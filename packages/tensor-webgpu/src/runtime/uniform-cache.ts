@@ -4,8 +4,9 @@ export class UniformCache {
   readonly #most: number;
   readonly #flush: () => void;
   readonly #buffers = new Map<string, GPUBuffer>();
+  readonly #doomed: GPUBuffer[] = [];
 
-  /** `flush` submits the work encoded so far: a destroyed buffer must not be in an open encoder. */
+  /** `flush` submits the work encoded so far and then calls `submitted`. */
   constructor(device: GPUDevice, { most, flush }: { most: number; flush: () => void }) {
     this.#device = device;
     this.#most = most;
@@ -17,8 +18,9 @@ export class UniformCache {
     const known = this.#buffers.get(key);
     if (known) return known;
     if (this.#buffers.size >= this.#most) {
+      this.#doomed.push(...this.#buffers.values());
+      this.#buffers.clear();
       this.#flush();
-      this.destroy();
     }
     const size = Math.ceil(words.byteLength / 16) * 16;
     const buffer = this.#device.createBuffer({ size, usage: uniformUsage, mappedAtCreation: true, label: 'uniforms' });
@@ -28,9 +30,9 @@ export class UniformCache {
     return buffer;
   }
 
-  destroy(): void {
-    for (const buffer of this.#buffers.values()) buffer.destroy();
-    this.#buffers.clear();
+  /** The work encoded so far is submitted: a destroyed buffer must not be in an open encoder. */
+  submitted(): void {
+    for (const buffer of this.#doomed.splice(0)) buffer.destroy();
   }
 }
 

@@ -1,0 +1,35 @@
+import { playwright } from '@vitest/browser-playwright';
+import { defineConfig } from 'vitest/config';
+import { chromium } from './scripts/setup/chromium.mjs';
+
+const { executablePath, args, env } = chromium();
+
+/** By their full names: tests that this adapter cannot pass in a page, and why. */
+const excluded = [
+  'more than 65,535 batches', // minutes on SwiftShader
+  'more attentions than a row of workgroups',
+  'unary (sin|cos|tan)$', // SwiftShader's are right to 1e-4, as WGSL allows
+  '^gradients$',
+  'unary log of', // SwiftShader's logarithm of 0 is -88
+  'unary NaN and infinities',
+];
+
+/** The backend's tests in a page of headless Chromium, from the same files as in Node; SwiftShader is its WebGPU adapter. */
+export default defineConfig({
+  resolve: { conditions: ['@slimsam/source'] },
+  optimizeDeps: { include: ['@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-cpu'] },
+  test: {
+    include: ['packages/tensor-webgpu/src/**/*.test.ts'],
+    testNamePattern: new RegExp(`^(?!.*(${excluded.join('|')}))`),
+    fileParallelism: false,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    browser: {
+      enabled: true,
+      headless: true,
+      screenshotFailures: false,
+      provider: playwright({ launchOptions: { executablePath, args, env: env as Record<string, string> } }),
+      instances: [{ browser: 'chromium' }],
+    },
+  },
+});
