@@ -82,8 +82,7 @@ export class Errors {
 }
 
 /** The worst of several tensors' errors, each over its own largest value. */
-export const worstOf = (errors: readonly Errors[]): number =>
-  Math.max(...errors.map(({ worst }) => worst));
+export const worstOf = (errors: readonly Errors[]): number => Math.max(...errors.map(({ worst }) => worst));
 
 /** Some indices below n: the ends and others that spread well. */
 export function places(n: number, count: number): number[] {

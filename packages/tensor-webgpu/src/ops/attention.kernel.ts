@@ -8,6 +8,8 @@ import {
   attentionQueryGradient,
   attentionStatistics,
 } from './attention.wgsl.ts';
+import { panelBackward } from './attention-panel-backward.wgsl.ts';
+import { panelForward } from './attention-panel-forward.wgsl.ts';
 
 interface AttentionTensors {
   readonly query: tf.TensorInfo;
@@ -23,21 +25,23 @@ interface GradientTensors extends AttentionTensors {
   readonly gradient: tf.TensorInfo;
 }
 
-const bindingsNeeded = 10; // storage buffers of the query gradient with bias
+const bindingsNeeded = { tile: 10, panel: 12 }; // storage buffers of the largest gradient kernel
 
 function specOf(backend: WebgpuBackend, { query, key, height, width }: AttentionTensors, scale: number): AttentionSpec {
   const [G, Nq, D] = query.shape as [number, number, number];
   const Nk = key.shape[1]!;
   const { isCpu, subgroupSize } = backend.facts;
+  const lanes = isCpu && subgroupSize === 8 ? 8 : 0;
+  const needed = bindingsNeeded[lanes ? 'panel' : 'tile'];
   const bindings = backend.device.limits.maxStorageBuffersPerShaderStage;
-  if (bindings < bindingsNeeded) {
+  if (bindings < needed) {
     throw new Error(
-      `attention: expected an adapter with ${bindingsNeeded} storage buffers a shader, got ${bindings}; use attentionReference`,
+      `attention: expected an adapter with ${needed} storage buffers a shader, got ${bindings}; use attentionReference`,
     );
   }
   const bias = height !== undefined;
   const [kh, kw] = bias ? [height.shape[2]!, width!.shape[2]!] : [Nk, 1];
-  return { G, Nq, Nk, D, kh, kw, scale, bias, lanes: isCpu && subgroupSize === 8 ? 8 : 0 };
+  return { G, Nq, Nk, D, kh, kw, scale, bias, lanes };
 }
 
 const float = (shape: readonly number[]) => ({ shape, dtype: 'float32' as const });
@@ -46,7 +50,10 @@ function forward(backend: WebgpuBackend, inputs: AttentionTensors, scale: number
   const { query, key, value, height, width } = inputs;
   const spec = specOf(backend, inputs, scale);
   const tensors = height ? [query, key, value, height, width!] : [query, key, value];
-  return backend.run(attentionForward(spec), tensors, [float(query.shape), float([spec.G, spec.Nq])]);
+  return backend.run((spec.lanes ? panelForward : attentionForward)(spec), tensors, [
+    float(query.shape),
+    float([spec.G, spec.Nq]),
+  ]);
 }
 
 function backward(backend: WebgpuBackend, inputs: GradientTensors, scale: number): tf.TensorInfo[] {
@@ -59,6 +66,15 @@ function backward(backend: WebgpuBackend, inputs: GradientTensors, scale: number
   )[0]!;
   const bias = height ? [height, width!] : [];
   const tensors = [query, key, value, gradient, statistics, ...bias];
+  if (spec.lanes) {
+    const made = backend.run(
+      panelBackward(spec),
+      tensors,
+      [query, key, value, ...bias].map(({ shape }) => float(shape)),
+    );
+    backend.disposeData(statistics.dataId);
+    return made;
+  }
   const [dQuery, ...dBias] = backend.run(
     attentionQueryGradient(spec),
     tensors,
