@@ -3,37 +3,19 @@
  *
  *     npm run bench:kernels [-- --filter attention --rounds 5 --json kernels.json]
  */
-import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { attentionCases } from './cases/attention.ts';
 import type { Pass } from './cases/case.ts';
 import { matmulCases } from './cases/matmul.ts';
 import { rowCases } from './cases/rows.ts';
 import { measure, type Row } from './measure.ts';
 import { benchOptions } from './options.ts';
-import { installPeers } from './peers/install.ts';
-import { jaxJs } from './peers/jax.ts';
-import { pretendBrowser } from './peers/navigator.ts';
-import { onnxRuntime } from './peers/onnxruntime.ts';
-import type { Runner } from './peers/runner.ts';
-import { ours, tfjsWasm, tfjsWebgpu } from './peers/tfjs.ts';
+import { openRunners } from './peers/open.ts';
 import { meansText, rowText, writeJson } from './report.ts';
 
 const { filter, rounds, json } = benchOptions({ rounds: 5 });
-installPeers();
-pretendBrowser();
-const backend = await useWebgpu();
+const { backend, runners } = await openRunners();
 const adapter = backend.facts.name;
 console.log(`${adapter}; medians of ${rounds}; "x" is how many times as long a peer takes`);
-
-const runners: Runner[] = [ours(backend)];
-const peers = [tfjsWebgpu, tfjsWasm, () => onnxRuntime('cpu'), () => onnxRuntime('webgpu'), jaxJs];
-for (const open of peers) {
-  try {
-    runners.push(await open());
-  } catch (error) {
-    console.log(`a peer is left out: ${(error as Error).message}`);
-  }
-}
 
 const cases = [...matmulCases, ...attentionCases, ...rowCases];
 const rows: Row[] = [];

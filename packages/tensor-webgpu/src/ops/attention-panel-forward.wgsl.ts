@@ -17,7 +17,6 @@ import {
   program,
   throughMemory,
   times,
-  value,
 } from './attention-panel.wgsl.ts';
 
 const forwardPairs = 1100; // of 600 to 1400, the fastest on lavapipe for windows and for global attention
