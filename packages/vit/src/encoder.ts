@@ -53,8 +53,19 @@ export function encodeImage(
     const weight = scope(weights, 'image_encoder');
     let x = tf.add(patchEmbedding(weight, image), weight('pos_embed')); // [B, h, w, C]
     tap('patch_embed', x);
-    for (let i = 0; i < depth; i++)
-      x = block(scope(weights, `image_encoder.blocks.${i}`), config, x, { index: i, tap });
+    for (let i = 0; i < depth; i++) {
+      // tidied block by block: an encoder's intermediates together are gigabytes
+      const made = tf.tidy(() => {
+        const own: Record<string, tf.Tensor> = {};
+        const tapOwn: Tap = (name, tensor) => {
+          if (wanted.has(name)) own[name] = tensor;
+        };
+        const weightOf = scope(weights, `image_encoder.blocks.${i}`);
+        return { x: block(weightOf, config, x, { index: i, tap: tapOwn }), own };
+      });
+      x = made.x;
+      Object.assign(taps, made.own);
+    }
     return { embedding: neck(weight, x), taps };
   });
 }
