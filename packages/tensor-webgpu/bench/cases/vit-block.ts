@@ -1,6 +1,5 @@
-import { initSam, type SamConfig } from '@slimsam/vit';
+import type { SamConfig } from '@slimsam/vit';
 import { scope } from '@slimsam/weights';
-import * as tf from '@tensorflow/tfjs-core';
 import { block } from '../../../vit/src/encoder.ts';
 import { type Case, values } from './case.ts';
 import { type Block, blockOutput } from './vit-block-float64.ts';
@@ -34,18 +33,23 @@ const looked = [
   [31, 47],
 ] as const; // tokens whose values are compared; the gradient of the output is zero elsewhere
 
-/** The weights of one block by their names, in order. */
+/** Shapes of one block's weights by their names. */
 function blockWeights(isGlobal: boolean): Record<string, readonly number[]> {
-  const config = { ...samBConfig, globalBlocks: isGlobal ? [0] : [] };
-  return tf.tidy(() => {
-    const all = initSam(config, { ...samB, depth: 1 }, { seed: 1 });
-    const prefix = 'image_encoder.blocks.0.';
-    return Object.fromEntries(
-      Object.entries(all)
-        .filter(([name]) => name.startsWith(prefix))
-        .map(([name, { shape }]) => [name.slice(prefix.length), shape]),
-    );
-  });
+  const { width: C, mlpWidth } = samB;
+  const inner = heads * headWidth;
+  const table = [2 * (isGlobal ? side : windowSize) - 1, headWidth];
+  const linear = (name: string, O: number, I: number) => ({ [`${name}.weight`]: [O, I], [`${name}.bias`]: [O] });
+  const norm = (name: string) => ({ [`${name}.weight`]: [C], [`${name}.bias`]: [C] });
+  return {
+    ...norm('norm1'),
+    ...linear('attn.qkv', 3 * inner, C),
+    'attn.rel_pos_h': table,
+    'attn.rel_pos_w': table,
+    ...linear('attn.proj', C, inner),
+    ...norm('norm2'),
+    ...linear('mlp.lin1', mlpWidth, C),
+    ...linear('mlp.lin2', C, mlpWidth),
+  };
 }
 
 /** A block of ViT-B on the 64 x 64 tokens of an image of 1024. */

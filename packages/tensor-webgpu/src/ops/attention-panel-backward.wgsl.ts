@@ -1,5 +1,5 @@
 import type { Program } from '../program.ts';
-import type { AttentionSpec } from './attention.wgsl.ts';
+import { type AttentionSpec, attentionProgram } from './attention.wgsl.ts';
 import {
   butterfly,
   columnType,
@@ -16,7 +16,6 @@ import {
   packColumns,
   packOwn,
   panelOf,
-  program,
   throughMemory,
   times,
   value,
@@ -87,7 +86,7 @@ ${entry(panel)}
     ${unpack('valueSums', 'dV', '')}
   }
 }`;
-  return program('attention gradient', spec, spec.Nq, wgsl);
+  return attentionProgram('attention gradient', spec, { rows: spec.Nq, of: spec.Nq }, wgsl);
 }
 
 /** The bias' gradients: ds of the slots, added over a row of keys (height) and over rows of keys (width). */

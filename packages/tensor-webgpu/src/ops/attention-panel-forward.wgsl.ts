@@ -1,5 +1,5 @@
 import type { Program } from '../program.ts';
-import type { AttentionSpec } from './attention.wgsl.ts';
+import { type AttentionSpec, attentionProgram } from './attention.wgsl.ts';
 import {
   butterfly,
   columnType,
@@ -14,7 +14,6 @@ import {
   packColumns,
   packOwn,
   panelOf,
-  program,
   throughMemory,
   times,
 } from './attention-panel.wgsl.ts';
@@ -63,7 +62,7 @@ ${entry(panel)}
     }
   }
 }`;
-  return program('attention', spec, rowsFor(spec), wgsl);
+  return attentionProgram('attention', spec, { rows: rowsFor(spec), of: spec.Nq }, wgsl);
 }
 
 const mostRows = 512;

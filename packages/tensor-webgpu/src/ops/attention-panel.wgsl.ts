@@ -1,4 +1,3 @@
-import type { Program } from '../program.ts';
 import type { AttentionSpec } from './attention.wgsl.ts';
 
 /**
@@ -66,19 +65,6 @@ function holder({ bias, columns, perLane, vectorWidth }: Panel, i: number): { sl
 }
 
 export const keysOf = ({ rows, columns }: Panel): number => rows * columns;
-
-export function program(label: string, spec: AttentionSpec, rowsEach: number, wgsl: string): Program {
-  const { G, Nq, Nk, kh, kw, D, bias, scale } = spec;
-  const gridY = Math.min(G, 32768);
-  const words = new Uint32Array([G, Nq, Nk, kh, kw, gridY, rowsEach, 0]);
-  new Float32Array(words.buffer)[7] = scale;
-  return {
-    label: `${label} D=${D}${bias ? ' bias' : ''}`,
-    wgsl,
-    workgroups: [Math.ceil(Nq / rowsEach), gridY, Math.ceil(G / gridY)],
-    uniforms: words,
-  };
-}
 
 export function header(panel: Panel, inputs: readonly string[], outputs: readonly string[]): string {
   const typeOf = (name: string) => {
