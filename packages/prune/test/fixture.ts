@@ -96,7 +96,7 @@ function norm(name: string): Axes {
 }
 
 /** Meta's names with fused q/k/v for the same values: new tensors. */
-export function fuse(weights: Weights): Weights {
+function fuse(weights: Weights): Weights {
   const fused: Record<string, tf.Tensor> = {};
   for (const [name, tensor] of Object.entries(weights)) {
     const part = /^(.*\.attn)\.([qkv])\.(weight|bias)$/.exec(name);

@@ -115,7 +115,13 @@ export function embeddingTaps(weights: Named): string[] {
   ];
 }
 
-function block(weight: Scope, config: SamConfig, x: tf.Tensor, { index, tap }: { index: number; tap: Tap }): tf.Tensor {
+/** One block: x [B, h, w, C] -> [B, h, w, C]. */
+export function block(
+  weight: Scope,
+  config: SamConfig,
+  x: tf.Tensor,
+  { index, tap }: { index: number; tap: Tap },
+): tf.Tensor {
   const [B, h, w, C] = x.shape as [number, number, number, number];
   const size = config.globalBlocks.includes(index) ? h : config.windowSize;
   const windows = partition(norm(weight, 'norm1', x), size);

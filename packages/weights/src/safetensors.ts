@@ -144,9 +144,7 @@ function narrow(values: BigInt64Array, name: string, source: string): Int32Array
 export function encodeTensor(name: string, { dtype, shape, data }: RawTensor): Uint8Array {
   const size = shape.reduce((product, length) => product * length, 1);
   if (data.length !== size) {
-    throw new Error(
-      `encodeTensor: expected ${size} values for '${name}' [${shape.join(', ')}], got ${data.length}`,
-    );
+    throw new Error(`encodeTensor: expected ${size} values for '${name}' [${shape.join(', ')}], got ${data.length}`);
   }
   const typed = encodeValues(name, dtype, data);
   return new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength);

@@ -1,13 +1,10 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import type { Kernel } from '../kernels/index.ts';
-import {
-  type AttentionSpec,
-  attentionForward,
-  attentionKeyGradient,
-  attentionQueryGradient,
-  attentionStatistics,
-} from './attention.wgsl.ts';
+import { type AttentionSpec, attentionStatistics } from './attention.wgsl.ts';
+import { panelBackward } from './attention-panel-backward.wgsl.ts';
+import { panelForward } from './attention-panel-forward.wgsl.ts';
+import { tileForward, tileKeyGradient, tileQueryGradient } from './attention-tile.wgsl.ts';
 
 interface AttentionTensors {
   readonly query: tf.TensorInfo;
@@ -23,35 +20,46 @@ interface GradientTensors extends AttentionTensors {
   readonly gradient: tf.TensorInfo;
 }
 
-const bindingsNeeded = 10; // storage buffers of the query gradient with bias
+const bindingsNeeded = { tile: 10, panel: 12 }; // storage buffers of the largest gradient kernel
 
-function specOf(backend: WebgpuBackend, { query, key, height, width }: AttentionTensors, scale: number): AttentionSpec {
+interface Plan {
+  readonly spec: AttentionSpec;
+  /** The kernels for CPU adapters, with subgroups of 8 lanes; else those for GPUs. */
+  readonly panels: boolean;
+}
+
+function planOf(backend: WebgpuBackend, { query, key, height, width }: AttentionTensors, scale: number): Plan {
   const [G, Nq, D] = query.shape as [number, number, number];
   const Nk = key.shape[1]!;
   const { isCpu, subgroupSize } = backend.facts;
+  const panels = isCpu && subgroupSize === 8;
+  const needed = bindingsNeeded[panels ? 'panel' : 'tile'];
   const bindings = backend.device.limits.maxStorageBuffersPerShaderStage;
-  if (bindings < bindingsNeeded) {
+  if (bindings < needed) {
     throw new Error(
-      `attention: expected an adapter with ${bindingsNeeded} storage buffers a shader, got ${bindings}; use attentionReference`,
+      `attention: expected an adapter with ${needed} storage buffers a shader, got ${bindings}; use attentionReference`,
     );
   }
   const bias = height !== undefined;
   const [kh, kw] = bias ? [height.shape[2]!, width!.shape[2]!] : [Nk, 1];
-  return { G, Nq, Nk, D, kh, kw, scale, bias, lanes: isCpu && subgroupSize === 8 ? 8 : 0 };
+  return { spec: { G, Nq, Nk, D, kh, kw, scale, bias }, panels };
 }
 
 const float = (shape: readonly number[]) => ({ shape, dtype: 'float32' as const });
 
 function forward(backend: WebgpuBackend, inputs: AttentionTensors, scale: number): tf.TensorInfo[] {
   const { query, key, value, height, width } = inputs;
-  const spec = specOf(backend, inputs, scale);
+  const { spec, panels } = planOf(backend, inputs, scale);
   const tensors = height ? [query, key, value, height, width!] : [query, key, value];
-  return backend.run(attentionForward(spec), tensors, [float(query.shape), float([spec.G, spec.Nq])]);
+  return backend.run((panels ? panelForward : tileForward)(spec), tensors, [
+    float(query.shape),
+    float([spec.G, spec.Nq]),
+  ]);
 }
 
 function backward(backend: WebgpuBackend, inputs: GradientTensors, scale: number): tf.TensorInfo[] {
   const { query, key, value, height, width, output, logSumExp, gradient } = inputs;
-  const spec = specOf(backend, inputs, scale);
+  const { spec, panels } = planOf(backend, inputs, scale);
   const statistics = backend.run(
     attentionStatistics(spec),
     [output, gradient, logSumExp],
@@ -59,12 +67,21 @@ function backward(backend: WebgpuBackend, inputs: GradientTensors, scale: number
   )[0]!;
   const bias = height ? [height, width!] : [];
   const tensors = [query, key, value, gradient, statistics, ...bias];
+  if (panels) {
+    const made = backend.run(
+      panelBackward(spec),
+      tensors,
+      [query, key, value, ...bias].map(({ shape }) => float(shape)),
+    );
+    backend.disposeData(statistics.dataId);
+    return made;
+  }
   const [dQuery, ...dBias] = backend.run(
-    attentionQueryGradient(spec),
+    tileQueryGradient(spec),
     tensors,
     [query, ...bias].map(({ shape }) => float(shape)),
   );
-  const dKeys = backend.run(attentionKeyGradient(spec), tensors, [float(key.shape), float(value.shape)]);
+  const dKeys = backend.run(tileKeyGradient(spec), tensors, [float(key.shape), float(value.shape)]);
   backend.disposeData(statistics.dataId);
   return [dQuery!, ...dKeys, ...dBias];
 }

@@ -1,0 +1,35 @@
+/**
+ * Our kernels and ops against tfjs-backend-webgpu, tfjs-backend-wasm, onnxruntime-node and jax-js, alternating in one process:
+ *
+ *     npm run bench:kernels [-- --filter attention --rounds 5 --json kernels.json]
+ */
+import { attentionCases } from './cases/attention.ts';
+import type { Pass } from './cases/case.ts';
+import { matmulCases } from './cases/matmul.ts';
+import { rowCases } from './cases/rows.ts';
+import { measure, type Row } from './measure.ts';
+import { benchOptions } from './options.ts';
+import { openRunners } from './peers/open.ts';
+import { meansText, rowText, writeJson } from './report.ts';
+
+const { filter, rounds, json } = benchOptions({ rounds: 5 });
+const { backend, runners } = await openRunners();
+const adapter = backend.facts.name;
+console.log(`${adapter}; medians of ${rounds}; "x" is how many times as long a peer takes`);
+
+const cases = [...matmulCases, ...attentionCases, ...rowCases];
+const rows: Row[] = [];
+const passes: readonly Pass[] = ['forward', 'backward'];
+for (const one of cases)
+  for (const pass of passes) {
+    if (!filter.test(`${one.name} ${pass}`)) continue;
+    const reasons: string[] = [];
+    const leftOut = (name: string, reason: string) => reasons.push(`    ${name} left out: ${reason.slice(0, 160)}`);
+    const row = await measure(one, { pass, runners, rounds, leftOut });
+    rows.push(row);
+    console.log([rowText(row), ...reasons].join('\n'));
+    if (json) await writeJson(json, { adapter, rows });
+  }
+console.log(meansText(rows, new Map(cases.map(({ name, family }) => [name, family]))));
+backend.dispose();
+process.exit(0); // the peers leave devices and timers behind

@@ -1,0 +1,33 @@
+import type { WebgpuBackend } from '@slimsam/tensor-webgpu';
+import * as tf from '@tensorflow/tfjs-core';
+
+/** The most that a piece of work held at once, bytes. */
+export interface Peak {
+  /** Buffers of tensors, and of those with the buffers kept for reuse. */
+  readonly live: number;
+  readonly allocated: number;
+  /** The largest tensor bound. */
+  readonly binding: number;
+  /** Of the process since it began, with the adapter's memory where that is a CPU. */
+  readonly resident: number;
+}
+
+/** Runs `work` and looks at the backend's memory after every dispatch. */
+export async function watchMemory(backend: WebgpuBackend, work: () => Promise<void>): Promise<Peak> {
+  let [live, allocated, binding] = [0, 0, 0];
+  const run = backend.run.bind(backend);
+  backend.run = (program, inputs, outputs) => {
+    const made = run(program, inputs, outputs);
+    const { numBytesInGPU, numBytesIdle } = backend.memory();
+    live = Math.max(live, numBytesInGPU);
+    allocated = Math.max(allocated, numBytesInGPU + numBytesIdle);
+    for (const { shape } of [...inputs, ...made]) binding = Math.max(binding, 4 * tf.util.sizeFromShape(shape));
+    return made;
+  };
+  try {
+    await work();
+  } finally {
+    backend.run = run;
+  }
+  return { live, allocated, binding, resident: process.resourceUsage().maxRSS * 1024 };
+}

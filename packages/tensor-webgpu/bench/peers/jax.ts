@@ -1,0 +1,53 @@
+import type { Jax, JaxArray, Values } from '../cases/case.ts';
+import { importPeer } from './install.ts';
+import type { Runner } from './runner.ts';
+
+interface JaxModule extends Jax {
+  init(device: string): Promise<readonly string[]>;
+  defaultDevice(device: string): void;
+  blockUntilReady<T>(arrays: T): Promise<T>;
+  vjp(
+    f: (...inputs: JaxArray[]) => JaxArray,
+    inputs: JaxArray[],
+  ): [JaxArray, ((dy: JaxArray) => JaxArray[]) & { dispose(): void }];
+}
+
+/** jax-js on WebGPU. */
+export async function jaxJs(): Promise<Runner> {
+  const jax = await importPeer<JaxModule>('@jax-js/jax');
+  if (!(await jax.init('webgpu')).includes('webgpu')) throw new Error('it found no WebGPU adapter');
+  jax.defaultDevice('webgpu');
+  return {
+    name: 'jax-js',
+    async prepare(one, made, pass) {
+      const { jax: compute } = one;
+      if (!compute) throw new Error('it is not written for this case');
+      const array = ({ shape, data }: Values) => jax.numpy.array(data).reshape([...shape]);
+      const inputs = made.inputs.map(array);
+      const dy = array(made.dy);
+      const f = (...arrays: JaxArray[]) => compute(jax, ...arrays);
+      await jax.blockUntilReady([...inputs, dy]);
+      let last: JaxArray[] = [];
+      return {
+        async run() {
+          for (const old of last) old.dispose();
+          last = [];
+          const own = inputs.map(({ ref }) => ref);
+          if (pass === 'forward') last = [f(...own)];
+          else {
+            const [output, pullBack] = jax.vjp(f, own);
+            last = [...pullBack(dy.ref)];
+            pullBack.dispose();
+            await jax.blockUntilReady(output); // it is lazy, and the others compute their output too
+            output.dispose();
+          }
+          await jax.blockUntilReady(last);
+        },
+        results: () => Promise.all(last.map(({ ref }) => ref.data())),
+        free() {
+          for (const old of [...last, ...inputs, dy]) old.dispose();
+        },
+      };
+    },
+  };
+}

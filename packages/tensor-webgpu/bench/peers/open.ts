@@ -1,0 +1,26 @@
+import { useWebgpu, type WebgpuBackend } from '@slimsam/tensor-webgpu';
+import * as tf from '@tensorflow/tfjs-core';
+import { installPeers } from './install.ts';
+import { jaxJs } from './jax.ts';
+import { pretendBrowser } from './navigator.ts';
+import { onnxRuntime } from './onnxruntime.ts';
+import type { Runner } from './runner.ts';
+import { ours, tfjsWasm, tfjsWebgpu } from './tfjs.ts';
+
+/** Opens our backend and every peer, ours first; prints why one is left out. */
+export async function openRunners(): Promise<{ backend: WebgpuBackend; runners: readonly Runner[] }> {
+  installPeers();
+  pretendBrowser();
+  const backend = await useWebgpu();
+  const runners: Runner[] = [ours(backend)];
+  const peers = [tfjsWebgpu, tfjsWasm, () => onnxRuntime('cpu'), () => onnxRuntime('webgpu'), jaxJs];
+  for (const open of peers) {
+    try {
+      runners.push(await open());
+    } catch (error) {
+      console.log(`a peer is left out: ${(error as Error).message}`);
+    }
+  }
+  await tf.setBackend('slimsam-webgpu');
+  return { backend, runners };
+}

@@ -1,0 +1,16 @@
+import type { Case, Pass } from '../cases/case.ts';
+
+/** A case made ready on one backend. */
+export interface Prepared {
+  /** Computes and waits until it is done. */
+  run(): Promise<void>;
+  /** The results of the last run: the output, or the gradients of the inputs. */
+  results(): Promise<Float32Array[]>;
+  free(): void;
+}
+
+export interface Runner {
+  readonly name: string;
+  /** @throws when it cannot do the case, with the reason */
+  prepare(one: Case, made: ReturnType<Case['make']>, pass: Pass): Promise<Prepared>;
+}

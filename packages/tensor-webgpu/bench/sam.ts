@@ -1,0 +1,95 @@
+import { adam, bottleneckAligning, distill } from '@slimsam/distill';
+import { countMacs, importance, prune, select } from '@slimsam/prune';
+import type { WebgpuBackend } from '@slimsam/tensor-webgpu';
+import { adamStep } from '@slimsam/tensor-webgpu/ops';
+import { bottleneckTaps, encodeImage, encoderAxes, encoderCosts, initSam } from '@slimsam/vit';
+import { disposeWeights, type Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { samBConfig as config, samB } from './cases/vit-block.ts';
+import { median } from './measure.ts';
+import { type Peak, watchMemory } from './memory-watch.ts';
+
+export interface SamRow {
+  readonly case: string;
+  readonly pass: 'forward' | 'backward';
+  readonly ours: { readonly ms: number; readonly gflops: number };
+  readonly peers: Readonly<Record<string, never>>;
+  /** Not known here: packages/vit tests the values against PyTorch's. */
+  readonly maxError: null;
+  readonly peakBytes: number;
+  readonly peak: Peak;
+}
+
+const encoderOnly = (name: string) => name.startsWith('image_encoder.');
+const image = () => tf.randomNormal([1, 3, config.imageSize, config.imageSize], 0, 1, 'float32', 5) as tf.Tensor4D;
+
+/** SAM-B's encoder with random weights; the rest of the model is not needed here. */
+function encoderWeights(): Weights {
+  const all = initSam(config, samB, { seed: 3 });
+  disposeWeights(Object.fromEntries(Object.entries(all).filter(([name]) => !encoderOnly(name))));
+  return Object.fromEntries(Object.entries(all).filter(([name]) => encoderOnly(name)));
+}
+
+const flopsOf = (weights: Weights): number => 2 * countMacs(weights, encoderCosts(weights, config)).macsWithAttention;
+
+function rowOf(name: string, pass: SamRow['pass'], inputs: { times: number[]; flops: number; peak: Peak }): SamRow {
+  const { times, flops, peak } = inputs;
+  const ms = Math.round(median(times));
+  const gflops = Number((flops / ms / 1e6).toPrecision(4));
+  return { case: name, pass, ours: { ms, gflops }, peers: {}, maxError: null, peakBytes: peak.allocated, peak };
+}
+
+/** SAM-B's encoder on one image of 1024. */
+export async function samEncode(backend: WebgpuBackend, name: string, rounds: number): Promise<SamRow> {
+  const weights = encoderWeights();
+  const pixels = image();
+  const flops = flopsOf(weights);
+  const times: number[] = [];
+  const peak = await watchMemory(backend, async () => {
+    for (let round = 0; round <= rounds; round++) {
+      const start = performance.now();
+      const { embedding } = encodeImage(weights, config, pixels);
+      await backend.sync();
+      times.push(performance.now() - start);
+      embedding.dispose();
+    }
+  });
+  tf.dispose([pixels]);
+  disposeWeights(weights);
+  return rowOf(name, 'forward', { times: times.slice(1), flops, peak });
+}
+
+/** One step of SlimSAM's stage 1 at ratio 0.5: the teacher's features, the student's, the loss, gradients and Adam; batch 1. */
+export async function stageOneStep(backend: WebgpuBackend, name: string, rounds: number): Promise<SamRow> {
+  const teacher = encoderWeights();
+  const axes = encoderAxes(teacher, config);
+  const scores = await importance({ criterion: 'magnitude', weights: teacher, axes, dimensions: ['embed'] });
+  const keep = select({ importance: scores, ratio: 0.5, ranking: 'local', normalise: 'mean' });
+  const student = prune(teacher, axes, keep);
+  const flops = flopsOf(teacher) + 3 * flopsOf(student);
+  const taps = bottleneckTaps(teacher, config);
+  const forward = (weights: Weights, images: tf.Tensor4D, names: readonly string[]) =>
+    encodeImage(weights, config, images, { taps: names });
+  const times: number[] = [];
+  const peak = await watchMemory(backend, async () => {
+    let start = performance.now();
+    const steps = distill({
+      student: { forward, weights: student },
+      teachers: { original: { forward, weights: teacher } },
+      taps: () => Object.values(taps).flat(),
+      loss: (features, { original }) => bottleneckAligning({ student: features, teacher: original, taps, a: 0.5 }),
+      optimizer: adam({ step: adamStep }),
+      learningRate: 1e-4,
+      epochs: 1,
+      batches: () => Array.from({ length: rounds + 1 }, image),
+    });
+    for await (const { loss } of steps) {
+      if (!Number.isFinite(loss)) throw new Error(`bench: expected a finite loss, got ${loss}`);
+      times.push(performance.now() - start); // a step reads its loss, so it is done
+      start = performance.now();
+    }
+  });
+  disposeWeights(teacher);
+  disposeWeights(student);
+  return rowOf(name, 'backward', { times: times.length > 1 ? times.slice(1) : times, flops, peak });
+}
