@@ -32,9 +32,9 @@ export const floatUnary: Record<string, Unary> = {
   // tanh of large numbers overflows on some adapters
   [tf.Tanh]: (x, { float }) => `select(tanh(${x}), sign(${x}), abs(${x}) > ${float}(20.0))`,
   [tf.Erf]: (x) => `erf(${x})`,
-  [tf.Sin]: (x) => `sin(${x})`,
-  [tf.Cos]: (x) => `cos(${x})`,
-  [tf.Tan]: (x) => `tan(${x})`,
+  [tf.Sin]: (x) => `sine(${x})`,
+  [tf.Cos]: (x) => `cosine(${x})`,
+  [tf.Tan]: (x) => `tangent(${x})`,
   // series near 0 keep the relative error small; outside the domain NaN, tested by the bits
   [tf.Sinh]: (x, { float }) =>
     `select(sign(${x}) * (${halfExp(x)} - 0.25 / ${halfExp(x)}), ${x} * (1.0 + ${x} * ${x} * (1.0 / 6.0 + ${x} * ${x} / 120.0)), abs(${x}) < ${float}(0.2))`,

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { erfFunction, powerFunction, unknownFunction } from './elementwise.wgsl.ts';
 import { broadcastStrides, rowMajor, stridedMap, type WgslTypes } from './strided-map.ts';
+import { trigonometryFunctions } from './trigonometry.wgsl.ts';
 
 /** WGSL types at one place, with the type that the operands have themselves. */
 interface OwnTypes extends WgslTypes {
@@ -17,6 +18,9 @@ export type Binary = (a: string, b: string, types: OwnTypes) => string;
 const functionsOf: Readonly<Record<string, (types: WgslTypes) => string>> = {
   [tf.Erf]: erfFunction,
   [tf.Pow]: powerFunction,
+  [tf.Sin]: (types) => trigonometryFunctions('sine', types),
+  [tf.Cos]: (types) => trigonometryFunctions('cosine', types),
+  [tf.Tan]: (types) => trigonometryFunctions('tangent', types),
   ...Object.fromEntries([tf.Asin, tf.Acos, tf.Acosh, tf.Atanh].map((label) => [label, unknownFunction])),
 };
 
