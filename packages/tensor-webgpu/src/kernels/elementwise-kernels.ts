@@ -70,7 +70,9 @@ export const elementwiseKernels: readonly Kernel[] = [
     kernel(label, (backend, { x }) => unary(backend, x!, { label, value: inFloats(value) })),
   ),
   kernel(tf.Exp, (backend, { x }) =>
-    casting(backend, x!, 'float32', (floats) => unary(backend, floats, { label: 'Exp', value: (v) => `exp(${v})` })),
+    casting(backend, x!, 'float32', (floats) =>
+      unary(backend, floats, { label: 'Exp', value: (v) => `exponential(${v})` }),
+    ),
   ),
   ...Object.entries(anyUnary).map(([label, value]) =>
     kernel(label, (backend, { x }) => unary(backend, x!, { label, value })),

@@ -47,6 +47,16 @@ describe('unary', () => {
     });
   });
 
+  test('exp to 2e-7 of its size, from the smallest float to infinity', async () => {
+    const values = Float32Array.from({ length: 1777 }, (_, i) => -87 + i * 0.0985);
+    const got = await tf.exp(tf.tensor1d(values)).data();
+    values.forEach((value, i) => {
+      expect(Math.abs(got[i]! / Math.exp(value) - 1), `exp(${value})`).toBeLessThan(2e-7); // 1.5 units in the last place
+    });
+    const ends = await tf.exp(tf.tensor1d([-104, -1e38, Number.NEGATIVE_INFINITY, 89, 1e38, Number.NaN])).data();
+    expect([...ends].map((end) => (end < 1e-37 ? 0 : end))).toEqual([0, 0, 0, Infinity, Infinity, Number.NaN]);
+  });
+
   test('half to even, halves and negatives', async () => {
     await expectSame(() => tf.round(tf.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5])));
   });

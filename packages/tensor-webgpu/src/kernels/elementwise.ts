@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { erfFunction, powerFunction, unknownFunction } from './elementwise.wgsl.ts';
+import { exponentialFunction } from './exponential.wgsl.ts';
 import { broadcastStrides, rowMajor, stridedMap, type WgslTypes } from './strided-map.ts';
 import { trigonometryFunctions } from './trigonometry.wgsl.ts';
 
@@ -18,6 +19,7 @@ export type Binary = (a: string, b: string, types: OwnTypes) => string;
 const functionsOf: Readonly<Record<string, (types: WgslTypes) => string>> = {
   [tf.Erf]: erfFunction,
   [tf.Pow]: powerFunction,
+  [tf.Exp]: exponentialFunction,
   [tf.Sin]: (types) => trigonometryFunctions('sine', types),
   [tf.Cos]: (types) => trigonometryFunctions('cosine', types),
   [tf.Tan]: (types) => trigonometryFunctions('tangent', types),

@@ -46,9 +46,14 @@ fn ${float === 'f32' ? name : `${name}Of`}(x: f32) -> f32 {
     let middle = m * w[1];
     let low = middle + highBits(m, w[2]);
     let high = m * w[0] + highBits(m, w[1]) + select(0u, 1u, low < middle);
-    let turned = bitcast<i32>((high << 2u) | (low >> 30u)); // the fraction of a quadrant, in [-1/2, 1/2) of 2^32
-    q = (high >> 30u) + select(0u, 1u, turned < 0);
-    r = (f32(turned) * 0x1p-32 + f32(low << 2u) * 0x1p-64) * 1.57079632679489662;
+    var turned = vec2u((high << 2u) | (low >> 30u), low << 2u); // the fraction of a quadrant, 64 bits
+    let back = (turned.x >> 31u) != 0u; // from the next quadrant
+    q = (high >> 30u) + select(0u, 1u, back);
+    turned = select(turned, vec2u(~turned.x + select(0u, 1u, turned.y == 0u), ~turned.y + 1u), back);
+    let zeros = min(countLeadingZeros(turned.x), 31u);
+    let leading = (turned.x << zeros) | select(0u, turned.y >> ((32u - zeros) & 31u), zeros > 0u);
+    let size = f32(highBits(leading, 0xc90fdaa2u)) * bitcast<f32>((96u - zeros) << 23u); // times pi / 2, the one rounding
+    r = select(size, -size, back);
   }
   let z = r * r;
   let s = r + r * z * (-1.0 / 6.0 + z * (1.0 / 120.0 + z * (-1.0 / 5040.0 + z / 362880.0)));
