@@ -74,6 +74,21 @@ describe('values', () => {
     }
   });
 
+  test('later reads take as long as the first ones', async () => {
+    const x = tf.tensor1d([1, 2, 3]);
+    const times: number[] = [];
+    for (let i = 0; i < 600; i++) {
+      const y = tf.add(x, i);
+      const start = performance.now();
+      await y.data();
+      times.push(performance.now() - start);
+      y.dispose();
+    }
+    const median = (list: number[]) => list.sort((a, b) => a - b)[list.length / 2]!;
+    // 1 on a quiet machine; waits that pile up made it 50
+    expect(median(times.slice(-100)) / median(times.slice(50, 150))).toBeLessThan(8);
+  });
+
   test('a read does not wait for work that is asked for after it', async () => {
     const order: string[] = [];
     const x = tf.tensor2d(ramp(200 * 200), [200, 200]);

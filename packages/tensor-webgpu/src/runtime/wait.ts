@@ -8,7 +8,8 @@ export async function awaitGpu<T>(work: Promise<T>): Promise<T> {
   if (!inNode) return work;
   waits++;
   turn = 0; // short work is answered at once
-  if (waits === 1) setImmediate(sleepBetweenTurns);
+  if (!sleeping) setImmediate(sleepBetweenTurns);
+  sleeping = true;
   try {
     return await work;
   } finally {
@@ -17,7 +18,8 @@ export async function awaitGpu<T>(work: Promise<T>): Promise<T> {
 }
 
 function sleepBetweenTurns(): void {
-  if (waits === 0) return;
+  sleeping = waits > 0; // not before: a wait that begins in this turn goes on with this loop
+  if (!sleeping) return;
   if (turn++ > 2) {
     cell ??= new Int32Array(new SharedArrayBuffer(4)); // browsers have none outside of isolated pages
     Atomics.wait(cell, 0, 0, Math.min(0.5, 0.02 * turn)); // milliseconds
@@ -28,4 +30,5 @@ function sleepBetweenTurns(): void {
 const inNode = typeof process !== 'undefined' && process.versions?.node !== undefined;
 let waits = 0;
 let turn = 0;
+let sleeping = false;
 let cell: Int32Array<SharedArrayBuffer> | undefined;
