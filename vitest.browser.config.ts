@@ -8,10 +8,6 @@ const { executablePath, args, env } = chromium();
 const excluded = [
   'more than 65,535 batches', // minutes on SwiftShader
   'more attentions than a row of workgroups',
-  'unary (sin|cos|tan)$', // SwiftShader's are right to 1e-4, as WGSL allows
-  '^gradients$',
-  'unary log of', // SwiftShader's logarithm of 0 is -88
-  'unary NaN and infinities',
 ];
 
 /** The backend's tests in a page of headless Chromium, from the same files as in Node; SwiftShader is its WebGPU adapter. */

@@ -22,9 +22,9 @@ const within = (x: string, { int }: WgslTypes, value: string): string =>
 export const floatUnary: Record<string, Unary> = {
   [tf.Expm1]: (x, { float }) =>
     `select(exp(${x}) - 1.0, ${x} * (1.0 + ${x} * (0.5 + ${x} / 6.0)), abs(${x}) < ${float}(1e-2))`,
-  [tf.Log]: (x) => `log(${x})`,
+  [tf.Log]: (x) => `logarithm(${x})`,
   [tf.Log1p]: (x, { float }) =>
-    `select(log(1.0 + ${x}), ${x} * (1.0 - ${x} * (0.5 - ${x} / 3.0)), abs(${x}) < ${float}(1e-2))`,
+    `select(logarithm(1.0 + ${x}), ${x} * (1.0 - ${x} * (0.5 - ${x} / 3.0)), abs(${x}) < ${float}(1e-2))`,
   [tf.Sqrt]: (x) => `sqrt(${x})`,
   [tf.Rsqrt]: (x) => `inverseSqrt(${x})`,
   [tf.Reciprocal]: (x) => `1.0 / ${x}`,
@@ -50,7 +50,7 @@ export const floatUnary: Record<string, Unary> = {
     within(
       x,
       types,
-      `select(0.5 * log((1.0 + ${x}) / (1.0 - ${x})), ${x} * (1.0 + ${x} * ${x} / 3.0), abs(${x}) < ${types.float}(0.02))`,
+      `select(0.5 * (logarithm(1.0 + ${x}) - logarithm(1.0 - ${x})), ${x} * (1.0 + ${x} * ${x} / 3.0), abs(${x}) < ${types.float}(0.02))`,
     ),
   [tf.Floor]: (x) => `floor(${x})`,
   [tf.Ceil]: (x) => `ceil(${x})`,

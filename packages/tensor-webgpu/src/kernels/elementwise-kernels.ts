@@ -21,6 +21,12 @@ const inFloats =
   (x, types) =>
     types.own === types.float ? value(x, types) : `${types.int}(${value(`${types.float}(${x})`, types)})`;
 
+/** NaN gives NaN, by its bits: WGSL's functions need not. */
+const keepingNan =
+  (value: Unary): Unary =>
+  (x, types) =>
+    `select(${value(x, types)}, ${x}, ${isNan(x, types, types.float)})`;
+
 function select(
   backend: WebgpuBackend,
   { condition, t, e }: Record<'condition' | 't' | 'e', tf.TensorInfo>,
@@ -67,7 +73,7 @@ function addAll(backend: WebgpuBackend, terms: readonly tf.TensorInfo[]): tf.Ten
 
 export const elementwiseKernels: readonly Kernel[] = [
   ...Object.entries(floatUnary).map(([label, value]) =>
-    kernel(label, (backend, { x }) => unary(backend, x!, { label, value: inFloats(value) })),
+    kernel(label, (backend, { x }) => unary(backend, x!, { label, value: inFloats(keepingNan(value)) })),
   ),
   kernel(tf.Exp, (backend, { x }) =>
     casting(backend, x!, 'float32', (floats) =>

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
-import { erfFunction, powerFunction, unknownFunction } from './elementwise.wgsl.ts';
+import { erfFunction, logarithmFunction, powerFunction, unknownFunction } from './elementwise.wgsl.ts';
 import { exponentialFunction } from './exponential.wgsl.ts';
 import { broadcastStrides, rowMajor, stridedMap, type WgslTypes } from './strided-map.ts';
 import { trigonometryFunctions } from './trigonometry.wgsl.ts';
@@ -23,7 +23,8 @@ const functionsOf: Readonly<Record<string, (types: WgslTypes) => string>> = {
   [tf.Sin]: (types) => trigonometryFunctions('sine', types),
   [tf.Cos]: (types) => trigonometryFunctions('cosine', types),
   [tf.Tan]: (types) => trigonometryFunctions('tangent', types),
-  ...Object.fromEntries([tf.Asin, tf.Acos, tf.Acosh, tf.Atanh].map((label) => [label, unknownFunction])),
+  ...Object.fromEntries([tf.Log, tf.Log1p, tf.Atanh].map((label) => [label, logarithmFunction])),
+  ...Object.fromEntries([tf.Asin, tf.Acos, tf.Acosh].map((label) => [label, unknownFunction])),
 };
 
 const inlineFrom = 1024; // results smaller than this are not worth a pipeline of their own

@@ -25,6 +25,16 @@ fn power(a: ${float}, b: ${float}) -> ${float} {
 export const unknownFunction = ({ float }: WgslTypes): string =>
   `fn unknown() -> ${float} { return ${float}(bitcast<f32>(0x7fc00000u + u32(p.units) * 0u)); }`;
 
+/** log with the values that WGSL leaves open: -infinity of 0, NaN below. */
+export const logarithmFunction = (types: WgslTypes): string => {
+  const { float } = types;
+  return `${unknownFunction(types)}
+fn logarithm(x: ${float}) -> ${float} {
+  let low = -${float}(bitcast<f32>(0x7f800000u + u32(p.units) * 0u));
+  return select(select(log(x), low, x == ${float}()), unknown(), x < ${float}());
+}`;
+};
+
 /** The bits without the sign: an order of floats by size that holds NaN above infinity. */
 export const magnitude = (x: string, int: string): string => `(bitcast<${int}>(${x}) & ${int}(0x7fffffff))`;
 
