@@ -6,6 +6,7 @@ import { movementKernels } from './movement.ts';
 import { reduceKernels } from './reduce.ts';
 import { resizeKernels } from './resize.ts';
 import { scanKernels } from './scan.ts';
+import { softmaxKernels } from './softmax.ts';
 
 /** A kernel without the name of the backend that runs it. */
 export type Kernel = Omit<KernelConfig, 'backendName'>;
@@ -16,6 +17,7 @@ export const kernels: readonly Kernel[] = [
   ...elementwiseKernels,
   ...reduceKernels,
   ...scanKernels,
+  ...softmaxKernels,
   ...movementKernels,
   ...gatherKernels,
   ...resizeKernels,
