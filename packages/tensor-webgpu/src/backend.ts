@@ -17,7 +17,7 @@ interface Stored {
   buffer?: GPUBuffer | undefined;
 }
 
-const idleCapBytes = 1 << 30;
+const spareBytes = 1 << 30;
 const mostUniforms = 4096;
 const mostConstants = 1024;
 const mostWorkgroups = 65535; // a dimension, on every adapter
@@ -43,7 +43,7 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.#keepAlive = opened.keepAlive;
     const flush = () => this.#queue.flush();
     this.#queue = new CommandQueue(this.device, () => this.#pool.submitted());
-    this.#pool = new BufferPool(this.device, { capBytes: idleCapBytes, flush });
+    this.#pool = new BufferPool(this.device, { spareBytes, flush });
     this.#constants = new Constants(this.#pool, mostConstants);
     this.#uniforms = new UniformCache(this.device, { most: mostUniforms, flush });
     this.#pipelines = new PipelineCache(this.device, (message) => {
