@@ -94,6 +94,25 @@ function pair(name: string, student: Features, teacher: Features): [tf.Tensor, t
 function meanSquaredError(pairs: readonly (readonly [tf.Tensor, tf.Tensor])[]): tf.Scalar {
   if (pairs.length === 0) return tf.scalar(0);
   const elements = pairs.reduce((sum, [x]) => sum + x.size, 0);
-  const sums = pairs.map(([x, y]) => tf.sum(tf.squaredDifference(x, y)));
+  const sums = pairs.map(([x, y]) => squaredDistance(x, y));
   return tf.div(tf.addN(sums), elements) as tf.Scalar;
+}
+
+/**
+ * sum (x - y)^2 with its gradient by x; y is a teacher's, and constant. TensorFlow.js's composition would keep the squared differences,
+ * as large as the tap, until the backward pass.
+ */
+function squaredDistance(x: tf.Tensor, y: tf.Tensor): tf.Scalar {
+  const distance = tf.customGrad((x, save) => {
+    const student = x as tf.Tensor;
+    (save as tf.GradSaveFunc)([student, y]);
+    return {
+      value: tf.sum(tf.squaredDifference(student, y)) as tf.Scalar,
+      gradFunc: (dy, saved) => {
+        const [student, teacher] = saved as [tf.Tensor, tf.Tensor];
+        return tf.mul(tf.sub(student, teacher), tf.mul(dy, 2));
+      },
+    };
+  });
+  return distance(x) as tf.Scalar;
 }

@@ -86,6 +86,11 @@ export async function stageOneStep(backend: WebgpuBackend, name: string, rounds:
     for await (const { loss } of steps) {
       if (!Number.isFinite(loss)) throw new Error(`bench: expected a finite loss, got ${loss}`);
       times.push(performance.now() - start); // a step reads its loss, so it is done
+      const { numBytesInGPU, numBytesIdle } = backend.memory();
+      const MiB = Math.round((numBytesInGPU + numBytesIdle) / 2 ** 20);
+      console.log(
+        `    step ${times.length} of ${rounds + 1}: ${(times.at(-1)! / 1000).toFixed(1)} s, allocated ${MiB} MiB`,
+      );
       start = performance.now();
     }
   });

@@ -32,7 +32,7 @@ interface Stored {
   readonly birth?: Birth | undefined;
 }
 
-const idleCapBytes = 1 << 30;
+const spareBytes = 1 << 30;
 const mostUniforms = 1024;
 const mostConstants = 1024;
 const mostWorkgroups = 65535; // a dimension, on every adapter
@@ -68,7 +68,7 @@ export class WebgpuBackend extends tf.KernelBackend {
       },
     });
     this.#recorder = new Recorder(this.#queue, timer);
-    this.#pool = new BufferPool(this.device, { capBytes: idleCapBytes, flush });
+    this.#pool = new BufferPool(this.device, { spareBytes, flush });
     this.#constants = new Constants(this.#pool, mostConstants);
     this.#uniforms = new UniformCache(this.device, { most: mostUniforms, flush });
     this.#pipelines = new PipelineCache(this.device, (message) => {

@@ -17,6 +17,7 @@ import { reduceKernels } from './reduce.ts';
 import { resizeKernels } from './resize.ts';
 import { scanKernels } from './scan.ts';
 import { scatterKernels } from './scatter.ts';
+import { softmaxKernels } from './softmax.ts';
 import { sparseKernels } from './sparse.ts';
 import { textKernels } from './text.ts';
 
@@ -29,6 +30,7 @@ export const kernels: readonly Kernel[] = takingComplex([
   ...elementwiseKernels,
   ...reduceKernels,
   ...scanKernels,
+  ...softmaxKernels,
   ...movementKernels,
   ...gatherKernels,
   ...scatterKernels,

@@ -3,7 +3,7 @@ import type { WebgpuBackend } from '../backend.ts';
 import { casting } from './elementwise.ts';
 import type { Kernel } from './index.ts';
 import { resultMap } from './result-map.ts';
-import { softmax } from './scan.ts';
+import { softmax } from './softmax.ts';
 
 /** WGSL: a number that orders values as they are; NaN above infinity. */
 const orderKey = (isFloat: boolean): string =>
@@ -121,7 +121,7 @@ export const orderKernels: readonly Kernel[] = [
       const { normalized, ...how } = attrs as unknown as tf.MultinomialAttrs;
       return casting(backend, inputs.logits as tf.TensorInfo, 'float32', (logits) => {
         if (normalized) return draw(backend, logits, how);
-        const probabilities = softmax(backend, logits, false);
+        const probabilities = softmax(backend, logits);
         const drawn = draw(backend, probabilities, how);
         backend.disposeData(probabilities.dataId);
         return drawn;

@@ -5,32 +5,6 @@ import { resultMap } from './result-map.ts';
 
 const rowsPerGroup = 8; // long loops: many small workgroups spread better
 
-/** Softmax (or its logarithm) over the last axis, [..., C]: one row an invocation, three passes over it. */
-export function softmax(backend: WebgpuBackend, x: tf.TensorInfo, logarithm: boolean): tf.TensorInfo {
-  const columns = x.shape.at(-1) ?? 1;
-  const wide = columns % 4 === 0;
-  const across = (op: string, v: string) => (wide ? `${op}(${op}(${v}.x, ${v}.y), ${op}(${v}.z, ${v}.w))` : v);
-  return resultMap(backend, {
-    label: logarithm ? 'LogSoftmax' : 'Softmax',
-    inputs: [x],
-    wide: [wide],
-    output: { shape: x.shape, dtype: 'float32', wide },
-    units: tf.util.sizeFromShape(x.shape) / Math.max(1, columns),
-    integers: { columns: wide ? columns / 4 : columns },
-    perGroup: rowsPerGroup,
-    functions: 'fn plus(a: f32, b: f32) -> f32 { return a + b; }',
-    body: `let base = i * p.columns;
-  var most = In0(-3.4028234e38);
-  for (var k = 0; k < p.columns; k++) { most = max(most, in0[base + k]); }
-  let top = ${across('max', 'most')};
-  var sums = In0();
-  for (var k = 0; k < p.columns; k++) { sums += exp(in0[base + k] - top); }
-  let total = ${across('plus', 'sums')};
-  ${logarithm ? 'let shift = log(total);' : 'let share = 1.0 / total;'}
-  for (var k = 0; k < p.columns; k++) { out[base + k] = ${logarithm ? '(in0[base + k] - top) - shift' : 'exp(in0[base + k] - top) * share'}; }`,
-  });
-}
-
 /** [outer, length, inner] of `x` about one axis. */
 function aboutAxis(x: tf.TensorInfo, axis: number): { along: number; length: number; inner: number } {
   const along = tf.util.parseAxisParam(axis, x.shape)[0]!;
@@ -101,14 +75,6 @@ const runningKernel = (how: Parameters<typeof running>[2]): Kernel => ({
 });
 
 export const scanKernels: readonly Kernel[] = [
-  {
-    kernelName: tf.Softmax,
-    kernelFunc: ({ inputs, backend }) => softmax(backend as WebgpuBackend, inputs.logits as tf.TensorInfo, false),
-  },
-  {
-    kernelName: tf.LogSoftmax,
-    kernelFunc: ({ inputs, backend }) => softmax(backend as WebgpuBackend, inputs.logits as tf.TensorInfo, true),
-  },
   runningKernel({ label: tf.Cumsum, start: 0, sign: '+' }),
   runningKernel({ label: tf.Cumprod, start: 1, sign: '*' }),
   argumentKernel(tf.ArgMax, '>'),

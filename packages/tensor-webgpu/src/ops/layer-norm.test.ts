@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import { asGpu, backendWithOps, expectOp, values } from '../../test/ops-testing.ts';
 import { layerNorm, layerNormReference } from './index.ts';
@@ -50,6 +50,11 @@ const shapes = [
   [31, 63],
   [32, 64],
   [33, 64],
+  [63, 127], // a partial sum covers 64 rows
+  [64, 128],
+  [65, 129],
+  [1021, 13],
+  [3, 1],
 ];
 
 test.each(shapes)('layerNorm and its gradients: [%i, %i, …]', (...shape) =>
@@ -59,7 +64,37 @@ test.each(shapes)('layerNorm and its gradients: [%i, %i, …]', (...shape) =>
 test.each([
   [3, 14],
   [70, 168],
+  [65, 129],
+  [64, 256],
+  [2, 1021],
 ])('a team of invocations a row: [%i, %i]', (...shape) => asGpu(backend(), () => check(shape)));
+
+// C = 256 in SAM's neck, 64 in its mask decoder
+test.each([
+  [1, 256, 9, 7],
+  [2, 64, 5, 13],
+])('over the channels of maps, as LayerNorm2d: [%i, %i, %i, %i]', async (B, C, H, W) => {
+  const inputs = { x: values([B, C, H, W], 1, 3), scale: values([C], 2), offset: values([C], 3) };
+  const dy = values([B, C, H, W], 4);
+  const rows = (data: Float64Array, to: 'channels last' | 'channels first') => {
+    const moved = new Float64Array(data.length);
+    for (let i = 0; i < data.length; i++) {
+      const [map, place] = [Math.floor(i / (C * H * W)), i % (H * W)];
+      const last = (map * H * W + place) * C + (Math.floor(i / (H * W)) % C);
+      if (to === 'channels last') moved[last] = data[i]!;
+      else moved[i] = data[last]!;
+    }
+    return moved;
+  };
+  const last = (data: Float64Array) => rows(data, 'channels last');
+  const { output, x, ...rest } = oracle(last(inputs.x.data), inputs.scale.data, inputs.offset.data, last(dy.data));
+  const expected = { output: rows(output, 'channels first'), x: rows(x, 'channels first'), ...rest };
+  const run = ({ x, scale, offset }: Record<string, tf.Tensor>) =>
+    tf.tidy(() =>
+      tf.transpose(layerNorm(tf.transpose(x!, [0, 2, 3, 1]), { scale: scale!, offset: offset! }), [0, 3, 1, 2]),
+    );
+  await expectOp(run, { inputs, dy, expected, tolerance });
+});
 
 test('the reference agrees with the oracle', () => check([5, 14], layerNormReference));
 

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { backendWithOps, expectNear, expectOp, type Values, values } from '../../test/ops-testing.ts';
+import { asGpu, backendWithOps, expectNear, expectOp, type Values, values } from '../../test/ops-testing.ts';
 import { adamStep, adamStepReference, gelu, geluReference, linear, linearReference } from './index.ts';
 
-backendWithOps();
+const backend = backendWithOps();
 
 /** erf in float64, by its series: 60 terms suffice below 6. */
 function erf(x: number): number {
@@ -17,15 +17,17 @@ function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * sum;
 }
 
+/** The normal distribution's integral and density. */
+const integral = (v: number): number => 0.5 * (1 + erf(v * Math.SQRT1_2));
+const density = (v: number): number => Math.exp(-0.5 * v * v) / Math.sqrt(2 * Math.PI);
+
 // erf is approximated to 1.5e-7; the largest value is about 5
 test.each([
-  ['gelu', gelu, [7, 11]],
-  ['gelu, the reference', geluReference, [1]],
-] as const)('%s and its gradient', async (_, op, shape) => {
+  ...[[1], [7, 11], [255], [256], [257], [1021]].map((shape) => ['gelu', shape, gelu] as const), // a workgroup takes 256
+  ['gelu, the reference', [1], geluReference] as const,
+])('%s and its gradient: %j', async (_, shape, op) => {
   const x = values(shape, 1, 2);
   const dy = values(shape, 2);
-  const integral = (v: number) => 0.5 * (1 + erf(v * Math.SQRT1_2));
-  const density = (v: number) => Math.exp(-0.5 * v * v) / Math.sqrt(2 * Math.PI);
   const expected = {
     output: x.data.map((v) => v * integral(v)),
     x: x.data.map((v, i) => dy.data[i]! * (integral(v) + v * density(v))),
@@ -43,14 +45,20 @@ test('gelu far out and near 0', async () => {
   y.dispose();
 });
 
-test.each([
-  ['linear', linear, [3, 5, 63], 14],
-  ['linear, one row', linear, [64], 168],
-  ['linear, the reference', linearReference, [2, 14], 7],
-] as const)('%s and its gradients', async (_, op, shape, O) => {
+interface Layer {
+  readonly shape: readonly number[];
+  readonly O: number;
+  readonly op?: typeof linear;
+  readonly withGelu?: boolean;
+}
+
+/** linear, or the MLP's gelu(linear), and the gradients of x, weight and bias against float64. */
+async function checkLinear({ shape, O, op = linear, withGelu = false }: Layer): Promise<void> {
   const I = shape[shape.length - 1]!;
-  const inputs: Values = { x: values(shape, 1), weight: values([O, I], 2), bias: values([O], 3) };
-  const rows = inputs.x!.data.length / I;
+  const spread = Math.sqrt(1 / I); // results of about 1
+  const inputs: Values = { x: values(shape, 1), weight: values([O, I], 2, spread), bias: values([O], 3) };
+  const [x, weight, bias] = [inputs.x!.data, inputs.weight!.data, inputs.bias!.data];
+  const rows = x.length / I;
   const dy = values([...shape.slice(0, -1), O], 4);
   const expected = {
     output: new Float64Array(rows * O),
@@ -60,45 +68,68 @@ test.each([
   };
   for (let r = 0; r < rows; r++) {
     for (let o = 0; o < O; o++) {
-      expected.output[r * O + o]! += inputs.bias!.data[o]!;
-      expected.bias[o]! += dy.data[r * O + o]!;
+      let v = bias[o]!;
+      for (let i = 0; i < I; i++) v += x[r * I + i]! * weight[o * I + i]!;
+      expected.output[r * O + o] = withGelu ? v * integral(v) : v;
+      const g = dy.data[r * O + o]! * (withGelu ? integral(v) + v * density(v) : 1);
+      expected.bias[o]! += g;
       for (let i = 0; i < I; i++) {
-        expected.output[r * O + o]! += inputs.x!.data[r * I + i]! * inputs.weight!.data[o * I + i]!;
-        expected.x[r * I + i]! += dy.data[r * O + o]! * inputs.weight!.data[o * I + i]!;
-        expected.weight[o * I + i]! += dy.data[r * O + o]! * inputs.x!.data[r * I + i]!;
+        expected.x[r * I + i]! += g * weight[o * I + i]!;
+        expected.weight[o * I + i]! += g * x[r * I + i]!;
       }
     }
   }
+  const run = ({ x, weight, bias }: Record<string, tf.Tensor>) => {
+    const y = op(x!, { weight: weight!, bias: bias! });
+    return withGelu ? gelu(y) : y;
+  };
   // sums of up to 168 products, each rounded at 6e-8
-  await expectOp(({ x, weight, bias }) => op(x!, { weight: weight!, bias: bias! }), {
-    inputs,
-    dy,
-    expected,
-    tolerance: 1e-5,
-  });
-});
+  await expectOp((named) => tf.tidy(() => run(named)), { inputs, dy, expected, tolerance: 1e-5 });
+}
 
 test.each([
-  ['adamStep', adamStep],
-  ['adamStep, the reference', adamStepReference],
-] as const)('%s over five steps', async (_, op) => {
+  ['linear', { shape: [3, 5, 63], O: 14 }],
+  ['linear, one row', { shape: [64], O: 168 }],
+  ['linear, the reference', { shape: [2, 14], O: 7, op: linearReference }],
+] as const)('%s and its gradients', (_, layer) => checkLinear(layer));
+
+// panels are 64 columns, and 32, 64 or 128 of the sum; tiles on GPUs 64 by 64
+const layers = [
+  [1, 1, 1],
+  [63, 127, 63],
+  [64, 128, 64],
+  [65, 129, 65],
+  [37, 97, 101],
+  [128, 64, 4],
+] as const;
+test.each(layers)('gelu(linear) and its gradients: %i rows, %i -> %i', (rows, I, O) =>
+  checkLinear({ shape: [rows, I], O, withGelu: true }),
+);
+test.each(layers)('gelu(linear) and its gradients on GPUs: %i rows, %i -> %i', (rows, I, O) =>
+  asGpu(backend(), () => checkLinear({ shape: [rows, I], O, withGelu: true })),
+);
+
+test.each([
+  ...[1, 91, 255, 256, 257, 1021].map((size) => ['adamStep', size, adamStep] as const), // a workgroup takes 256
+  ['adamStep, the reference', 91, adamStepReference] as const,
+])('%s of %i over five steps', async (_, size, op) => {
   const options = { learningRate: 0.01, weightDecay: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8 };
-  const [weight, m, v] = [values([13, 7], 1).data, new Float64Array(91), new Float64Array(91)];
+  const [weight, m, v] = [values([size], 1).data, new Float64Array(size), new Float64Array(size)];
   let state = {
-    weight: tf.tensor(Float32Array.from(weight), [13, 7]),
-    m: tf.zeros([13, 7]),
-    v: tf.zeros([13, 7]),
+    weight: tf.tensor(Float32Array.from(weight), [size]),
+    m: tf.zeros([size]),
+    v: tf.zeros([size]),
   } as ReturnType<typeof op>;
   const before = tf.memory().numTensors;
   for (let step = 1; step <= 5; step++) {
-    const g = values([13, 7], 10 + step).data;
+    const g = values([size], 10 + step).data;
     g.forEach((value, i) => {
       m[i] = 0.9 * m[i]! + 0.1 * value;
       v[i] = 0.99 * v[i]! + 0.01 * value * value;
       const change = m[i]! / (1 - 0.9 ** step) / (Math.sqrt(v[i]! / (1 - 0.99 ** step)) + 1e-8);
       weight[i] = weight[i]! * (1 - 0.01 * 0.1) - 0.01 * change;
     });
-    const gradient = tf.tensor(Float32Array.from(g), [13, 7]);
+    const gradient = tf.tensor(Float32Array.from(g), [size]);
     const next = op({ ...state, gradient }, { ...options, step });
     tf.dispose([gradient, ...Object.values(state)]);
     state = next;

@@ -4,21 +4,26 @@ interface Idle {
   readonly submits: number;
 }
 
-/** Storage buffers by size: released ones are handed out again, in queue order, up to a cap of idle bytes. */
+/**
+ * Storage buffers by size: released ones are handed out again, in queue order. Live and idle ones together stay below the most that was
+ * ever live at once and some spare bytes: a training step then finds all buffers of the last one. New buffers cost page faults and
+ * clearing, on lavapipe as long as the step's own work.
+ */
 export class BufferPool {
   readonly #device: GPUDevice;
   readonly #idle = new Map<number, Idle[]>(); // the size used last is the last
-  readonly #capBytes: number;
+  readonly #spareBytes: number;
   readonly #flush: () => void;
   readonly #doomed: GPUBuffer[] = [];
   #submits = 0;
   #idleBytes = 0;
   #liveBytes = 0;
+  #mostLiveBytes = 0;
 
   /** `flush` submits the work encoded so far and then calls `submitted`. */
-  constructor(device: GPUDevice, { capBytes, flush }: { capBytes: number; flush: () => void }) {
+  constructor(device: GPUDevice, { spareBytes, flush }: { spareBytes: number; flush: () => void }) {
     this.#device = device;
-    this.#capBytes = capBytes;
+    this.#spareBytes = spareBytes;
     this.#flush = flush;
   }
 
@@ -36,7 +41,7 @@ export class BufferPool {
   acquire(bytes: number, user: string): GPUBuffer {
     const size = paddedSize(bytes);
     const reused = this.#take(size, 'newest');
-    this.#liveBytes += size;
+    this.#grow(size);
     return reused ?? this.#device.createBuffer({ size, usage: storageUsage, label: label(size, user) });
   }
 
@@ -50,7 +55,7 @@ export class BufferPool {
     const oldest = this.#idle.get(size)?.[0];
     if (oldest && oldest.submits === this.#submits && !small) this.#flush();
     const reused = oldest && oldest.submits < this.#submits ? this.#take(size, 'oldest') : undefined;
-    this.#liveBytes += size;
+    this.#grow(size);
     if (small && !reused) {
       const made = this.#device.createBuffer({
         size,
@@ -77,13 +82,20 @@ export class BufferPool {
     const list = this.#idle.get(size) ?? [];
     list.push({ buffer, submits: this.#submits });
     this.#touch(size, list);
-    while (this.#idleBytes > this.#capBytes) this.#doomed.push(this.#take(this.#idle.keys().next().value!, 'oldest')!);
   }
 
-  /** The work encoded so far is submitted: what is above the cap can go. */
+  /** The work encoded so far is submitted: what is too much can go. */
   submitted(): void {
     this.#submits++;
     for (const buffer of this.#doomed.splice(0)) buffer.destroy();
+  }
+
+  #grow(size: number): void {
+    this.#liveBytes += size;
+    this.#mostLiveBytes = Math.max(this.#mostLiveBytes, this.#liveBytes);
+    const most = this.#mostLiveBytes + this.#spareBytes;
+    while (this.#liveBytes + this.#idleBytes > most)
+      this.#doomed.push(this.#take(this.#idle.keys().next().value!, 'oldest')!);
   }
 
   #take(size: number, which: 'newest' | 'oldest'): GPUBuffer | undefined {

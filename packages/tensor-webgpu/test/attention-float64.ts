@@ -1,0 +1,101 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { attention } from '../src/ops/index.ts';
+import { expectOp, type Values, values } from './ops-testing.ts';
+
+// float32 rounds at 6e-8, sums of up to 4096 terms with an exp of about 1e-6 in each: 1e-5 of the largest value
+const tolerance = 1e-5;
+
+export interface AttentionCase {
+  readonly G: number;
+  readonly Nq: number;
+  readonly D: number;
+  /** Rows and columns of keys; [Nk, 1] without bias. */
+  readonly grid: readonly [number, number];
+  readonly bias: boolean;
+}
+
+/** Some of the queries in order, [G, Nq, D] -> [G, queries.length, D], and which those are. */
+interface Looked {
+  readonly queries: readonly number[];
+  readonly pick: (output: tf.Tensor3D) => tf.Tensor3D;
+}
+
+/** Attention of some queries and all gradients that come from them in float64, by the formulas with all scores; dy is [G, queries.length, D]. */
+function oracle(
+  { G, Nq, D, grid: [kh, kw] }: AttentionCase,
+  { inputs, dy, queries }: { inputs: Values; dy: Float64Array; queries: readonly number[] },
+): Record<string, Float64Array> {
+  const Nk = kh * kw;
+  const scale = 1 / Math.sqrt(D);
+  const { query, key, value, height, width } = inputs;
+  const zeros = (name: string) => new Float64Array(inputs[name]?.data.length ?? 0);
+  const output = new Float64Array(dy.length);
+  const sums = { query: zeros('query'), key: zeros('key'), value: zeros('value') };
+  const bias = { height: zeros('height'), width: zeros('width') };
+  for (let g = 0; g < G; g++) {
+    queries.forEach((place, index) => {
+      const q = g * Nq + place;
+      const row = (k: number) => g * Nk + k;
+      const out = (g * queries.length + index) * D;
+      const score = Array.from({ length: Nk }, (_, k) => {
+        let s = height ? height.data[q * kh + Math.floor(k / kw)]! + width!.data[q * kw + (k % kw)]! : 0;
+        for (let e = 0; e < D; e++) s += scale * query!.data[q * D + e]! * key!.data[row(k) * D + e]!;
+        return s;
+      });
+      const top = score.reduce((a, b) => Math.max(a, b));
+      const weights = score.map((s) => Math.exp(s - top));
+      const total = weights.reduce((a, b) => a + b);
+      const dots = weights.map((w, k) => {
+        let dot = 0;
+        for (let e = 0; e < D; e++) {
+          output[out + e]! += (w / total) * value!.data[row(k) * D + e]!;
+          sums.value[row(k) * D + e]! += (w / total) * dy[out + e]!;
+          dot += dy[out + e]! * value!.data[row(k) * D + e]!;
+        }
+        return dot;
+      });
+      const mean = dots.reduce((sum, dot, k) => sum + (dot * weights[k]!) / total, 0);
+      dots.forEach((dot, k) => {
+        const ds = (weights[k]! / total) * (dot - mean);
+        for (let e = 0; e < D; e++) {
+          sums.query[q * D + e]! += scale * ds * key!.data[row(k) * D + e]!;
+          sums.key[row(k) * D + e]! += scale * ds * query!.data[q * D + e]!;
+        }
+        if (!height) return;
+        bias.height[q * kh + Math.floor(k / kw)]! += ds;
+        bias.width[q * kw + (k % kw)]! += ds;
+      });
+    });
+  }
+  return { output, ...sums, ...bias };
+}
+
+/** Compares attention and all its gradients with float64, of all queries or those that are looked at. */
+export async function checkAttention(
+  shape: AttentionCase,
+  { op = attention, looked }: { op?: typeof attention; looked?: Looked } = {},
+): Promise<void> {
+  const { G, Nq, D, grid, bias } = shape;
+  const Nk = grid[0] * grid[1];
+  const inputs: Values = {
+    query: values([G, Nq, D], 1, 2),
+    key: values([G, Nk, D], 2),
+    value: values([G, Nk, D], 3),
+    ...(bias && { height: values([G, Nq, grid[0]], 4), width: values([G, Nq, grid[1]], 5) }),
+  };
+  const queries = looked?.queries ?? Array.from({ length: Nq }, (_, q) => q);
+  const dy = values([G, queries.length, D], 6);
+  const run = ({ query, key, value, height, width }: Record<string, tf.Tensor>) => {
+    const options = {
+      query: query!,
+      key: key!,
+      value: value!,
+      ...(bias && { bias: { height: height!, width: width! } }),
+    };
+    return tf.tidy(() => {
+      const output = op(options as Parameters<typeof op>[0]);
+      return looked ? looked.pick(output) : output;
+    });
+  };
+  await expectOp(run, { inputs, dy, expected: oracle(shape, { inputs, dy: dy.data, queries }), tolerance });
+}
