@@ -25,7 +25,7 @@ import { tarFiles } from './setup/swiftshader.mjs';
 const names = readdirSync(path.join(root, 'packages'));
 /** What a tarball may hold. */
 const publicFile =
-  /^(package[.]json|README[.]md|LICENSE|(dist|generated)\/.+(?<![.](test|spec))[.](js|d[.]ts)|fonts\/[^/]+[.](ttf|txt))$/;
+  /^(package[.]json|(README|KERNELS)[.]md|LICENSE|(dist|generated)\/.+(?<![.](test|spec))[.](js|d[.]ts)|fonts\/[^/]+[.](ttf|txt))$/;
 
 /**
  * @param {string} program a name in node_modules/.bin, or a path
@@ -111,7 +111,7 @@ try {
       const others = files.filter((file) => !publicFile.test(file));
       const missing = ['LICENSE', 'README.md', 'package.json'].filter((file) => !files.includes(file));
       if (others.length > 0)
-        throw new Error(`    expected dist, generated, README.md, LICENSE, got also ${others.join(', ')}`);
+        throw new Error(`    expected dist, generated, READMEs, LICENSE, got also ${others.join(', ')}`);
       if (missing.length > 0) throw new Error(`    expected ${missing.join(', ')}, got none`);
     });
     await Promise.all([
