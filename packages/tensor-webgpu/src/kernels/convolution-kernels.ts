@@ -4,6 +4,7 @@ import { type Activation, finish } from './activation.ts';
 import { type Convolution, convolve, convolveToFilter, convolveToInput } from './convolution.ts';
 import { cast, casting } from './elementwise.ts';
 import type { Kernel } from './index.ts';
+import { kernelsOn } from './kernel.ts';
 import { slice, transpose } from './movement.ts';
 import { windowsOf } from './window-map.ts';
 
@@ -104,13 +105,7 @@ function conv2D(
 const beside = (vector: tf.TensorInfo | undefined, format: 'NHWC' | 'NCHW'): tf.TensorInfo | undefined =>
   vector && format === 'NCHW' && vector.shape.length === 1 ? { ...vector, shape: [vector.shape[0]!, 1, 1] } : vector;
 
-const kernel = <Attrs>(
-  kernelName: string,
-  run: (backend: WebgpuBackend, inputs: Named, attrs: Attrs) => tf.TensorInfo,
-): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, attrs, backend }) => run(backend as WebgpuBackend, inputs as Named, attrs as unknown as Attrs),
-});
+const kernel = kernelsOn<Named>();
 
 export const convolutionKernels: readonly Kernel[] = [
   kernel<tf.Conv2DAttrs>(tf.Conv2D, (backend, { x, filter }, attrs) => conv2D(backend, { x, filter }, attrs)),

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import type { Kernel } from './index.ts';
+import { kernelsOn } from './kernel.ts';
 import { resultMap } from './result-map.ts';
 
 /** out[b, o, i, n] = x[b, o, indices[b, i], n] with `batchDims` leading dimensions in common. */
@@ -101,13 +102,7 @@ const typed = (values: number[], dtype: tf.DataType): Int32Array | Float32Array 
 
 type Named = Record<string, tf.TensorInfo>;
 
-const kernel = <Attrs>(
-  kernelName: string,
-  run: (backend: WebgpuBackend, inputs: Named, attrs: Attrs) => tf.TensorInfo,
-): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, attrs, backend }) => run(backend as WebgpuBackend, inputs as Named, attrs as unknown as Attrs),
-});
+const kernel = kernelsOn<Named>();
 
 export const gatherKernels: readonly Kernel[] = [
   kernel<tf.GatherV2Attrs>(tf.GatherV2, (backend, { x, indices }, attrs) => gather(backend, x!, indices!, attrs)),

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { casting } from './elementwise.ts';
 import type { Kernel } from './index.ts';
+import { kernelsOn } from './kernel.ts';
 import { restride } from './movement.ts';
 import { resultMap } from './result-map.ts';
 import { rowMajor } from './strided-map.ts';
@@ -131,13 +132,7 @@ function flipLeftRight(backend: WebgpuBackend, image: tf.TensorInfo): tf.TensorI
 
 type Named = Record<'image' | 'boxes' | 'boxInd' | 'transforms', tf.TensorInfo>;
 
-const kernel = <Attrs>(
-  kernelName: string,
-  run: (backend: WebgpuBackend, inputs: Named, attrs: Attrs) => tf.TensorInfo,
-): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, attrs, backend }) => run(backend as WebgpuBackend, inputs as Named, attrs as unknown as Attrs),
-});
+const kernel = kernelsOn<Named>();
 
 export const imageKernels: readonly Kernel[] = [
   kernel<tf.CropAndResizeAttrs>(tf.CropAndResize, cropAndResize),

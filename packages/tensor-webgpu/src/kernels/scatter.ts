@@ -3,6 +3,7 @@ import type { WebgpuBackend } from '../backend.ts';
 import { casting } from './elementwise.ts';
 import { pointer, strideNames } from './gather.ts';
 import type { Kernel } from './index.ts';
+import { kernelsOn } from './kernel.ts';
 import { resultMap } from './result-map.ts';
 import { scatterTexts } from './text.ts';
 
@@ -62,13 +63,7 @@ function bincount(
 
 type Named = Record<string, tf.TensorInfo>;
 
-const kernel = <Attrs>(
-  kernelName: string,
-  run: (backend: WebgpuBackend, inputs: Named, attrs: Attrs) => tf.TensorInfo,
-): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, attrs, backend }) => run(backend as WebgpuBackend, inputs as Named, attrs as unknown as Attrs),
-});
+const kernel = kernelsOn<Named>();
 
 export const scatterKernels: readonly Kernel[] = [
   kernel<tf.ScatterNdAttrs>(tf.ScatterNd, (backend, { indices, updates }, { shape }) =>
