@@ -1,4 +1,4 @@
-import { disposeWeights, type Weights } from '@slimsam/weights';
+import { disposeWeights, valueAndGradients, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LossParts } from './loss.ts';
 
@@ -12,28 +12,20 @@ interface BatchGradients {
 
 /** Differentiates a loss by every one of the weights; those that it does not reach get zeros. */
 export function gradientsOf(weights: Weights, loss: () => LossParts): BatchGradients {
-  const list = Object.entries(weights);
   let names: string[] = [];
   let values: tf.Tensor1D | undefined;
   try {
-    const { value, grads } = tf.engine().gradients(
-      () => {
-        const { total, parts } = loss();
-        names = Object.keys(parts);
-        values = tf.keep(tf.stack([total, ...Object.values(parts)]) as tf.Tensor1D);
-        return total;
-      },
-      list.map(([, weight]) => weight),
-      undefined,
-      true, // weights out of reach are no error
-    );
+    const { value, gradients } = valueAndGradients(weights, () => {
+      const { total, parts } = loss();
+      names = Object.keys(parts);
+      values = tf.keep(tf.stack([total, ...Object.values(parts)]) as tf.Tensor1D);
+      return total;
+    });
     value.dispose();
-    const gradients = Object.fromEntries(list.map(([name, weight], i) => [name, grads[i] ?? tf.zerosLike(weight)]));
-    return { gradients, values: values!, names };
+    const all = Object.entries(weights).map(([name, weight]) => [name, gradients[name] ?? tf.zerosLike(weight)]);
+    return { gradients: Object.fromEntries(all), values: values!, names };
   } catch (error) {
     values?.dispose();
-    // TensorFlow.js forgets what a failed forward pass has saved for the backward pass
-    for (const { saved } of tf.engine().state.activeTape ?? []) tf.dispose(saved);
     throw error;
   }
 }

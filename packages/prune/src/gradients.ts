@@ -1,4 +1,4 @@
-import type { Weights } from '@slimsam/weights';
+import { valueAndGradients, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 export interface AccumulateOptions<Batch> {
@@ -63,25 +63,17 @@ function gradientStep<Batch>(
   mode: 'signed' | 'absolute',
   previous: Weights,
 ): { value: tf.Scalar; sums: Record<string, tf.Tensor> } {
-  const names = Object.keys(weights);
-  const { value, grads } = tf.engine().gradients(
-    () => loss(weights, batch),
-    names.map((name) => weights[name]!),
-  );
-  // checked after the pass: a throw inside it would keep the saved tensors of the engine's tape
-  if (value.rank !== 0) {
-    throw new Error(`accumulateGradients: expected a scalar loss, got shape [${value.shape.join(', ')}]; take a mean`);
-  }
+  const { value, gradients } = valueAndGradients(weights, () => loss(weights, batch));
   const sums: Record<string, tf.Tensor> = {};
-  names.forEach((name, i) => {
-    const gradient = grads[i] as tf.Tensor | null | undefined;
+  for (const name of Object.keys(weights)) {
+    const gradient = gradients[name];
     const before = previous[name];
-    if (gradient == null) {
+    if (gradient === undefined) {
       if (before !== undefined) sums[name] = tf.clone(before);
-      return;
+      continue;
     }
     const term = mode === 'absolute' ? tf.abs(gradient) : gradient;
     sums[name] = before === undefined ? term : tf.add(before, term);
-  });
+  }
   return { value, sums };
 }

@@ -10,6 +10,7 @@ export {
   saveWeights,
   writeFileAtomic,
 } from './files.ts';
+export { type ValueAndGradients, valueAndGradients } from './gradients.ts';
 export type { HubSource } from './hub-source.ts';
 export {
   encodeTensor,
