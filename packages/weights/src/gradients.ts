@@ -22,7 +22,7 @@ export function valueAndGradients(weights: Weights, loss: () => tf.Scalar): Valu
   const { state } = tf.engine();
   if (state.gradientDepth > 0)
     throw new Error('valueAndGradients: expected no differentiation under way, got one; use tf.grads in there');
-  const tape: Tape = [];
+  const tape = newTape();
   state.activeTape = tape;
   let value: tf.Scalar | undefined;
   try {
@@ -47,12 +47,44 @@ export function valueAndGradients(weights: Weights, loss: () => tf.Scalar): Valu
   }
 }
 
+/** Ops whose gradients ask for no more than the shapes of what they save (tfjs-core 4.22, src/gradients). */
+const wantShapes: ReadonlySet<string> = new Set([
+  ...[tf.Reshape, tf.ExpandDims, tf.Slice, tf.PadV2, tf.Concat, tf.Pack],
+  ...[tf.Add, tf.Sub, tf.AddN, tf.Sum, tf.Mean],
+]);
+
+/** A tape that keeps only the shapes where they are all that is wanted: a disposed tensor still has one. */
+function newTape(): Tape {
+  const tape: Tape = [];
+  tape.push = (...nodes) => {
+    for (const { kernelName, saved } of nodes) if (wantShapes.has(kernelName)) tf.dispose(saved ?? []);
+    return Array.prototype.push.apply(tape, nodes);
+  };
+  return tape;
+}
+
+/**
+ * Sorts nodes by the longest way from a source to them. The terms of a loss that look into a model then stand beside what they look
+ * at, and their gradients, as large as that, are made when the walk comes by and not all at its start.
+ */
+function sortByDepth(tape: Tape): void {
+  const depths = new Map<number, number>(); // by the tensor's id
+  const depthOf = (node: TapeNode) => depths.get(node.outputs[0]!.id)!;
+  for (const { inputs, outputs } of tape) {
+    const depth = 1 + Math.max(0, ...Object.values(inputs).map(({ id }) => depths.get(id) ?? 0));
+    for (const { id } of outputs) depths.set(id, depth);
+  }
+  tape.sort((a, b) => depthOf(a) - depthOf(b));
+}
+
 /** Takes the nodes off the tape, last first, and passes gradients on from their outputs to their inputs. */
 function walkBack(tape: Tape, value: tf.Scalar, weights: Weights): Weights {
   const list = Object.entries(weights);
   const reached = new Set(list.map(([, { id }]) => id)); // tensors that depend on a weight
   for (const { inputs, outputs } of tape)
     if (Object.values(inputs).some(({ id }) => reached.has(id))) for (const { id } of outputs) reached.add(id);
+
+  sortByDepth(tape);
 
   const gradients = new Map<number, tf.Tensor>([[value.id, tf.onesLike(value)]]); // by the tensor's id
   try {

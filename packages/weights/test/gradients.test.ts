@@ -100,26 +100,54 @@ test('what fails, in the loss or on the way back, leaves no tensor and lets the 
   tf.dispose([value, gradients.a!, a]);
 });
 
-test('a chain of 40 ops holds its saved tensors and two gradients at most, not forty', () => {
-  const a = tf.fill([1000], 0.5);
-  const most = (differentiate: () => void): number => {
-    let most = 0;
-    const run = backend.run.bind(backend);
-    backend.run = (...args) => {
-      const made = run(...args);
-      most = Math.max(most, backend.memory().numBytesInGPU / a.size / 4);
-      return made;
-    };
-    tf.tidy(differentiate);
-    backend.run = run;
-    return most;
+/** The most that lives at once in `differentiate`, as multiples of one tensor. */
+function most(tensor: tf.Tensor, differentiate: () => void): number {
+  let most = 0;
+  const run = backend.run.bind(backend);
+  backend.run = (...args) => {
+    const made = run(...args);
+    most = Math.max(most, backend.memory().numBytesInGPU / tensor.size / 4);
+    return made;
   };
+  tf.tidy(differentiate);
+  backend.run = run;
+  return most;
+}
+
+test('a chain of 40 ops holds what it saved and two gradients, not forty', () => {
+  const a = tf.fill([1000], 0.5);
   const chain = () => {
     let x: tf.Tensor = a;
     for (let i = 0; i < 40; i++) x = tf.sigmoid(x);
     return tf.mean(x) as tf.Scalar;
   };
-  expect(most(() => void valueAndGradients({ a }, chain))).toBeLessThan(50);
-  expect(most(() => void tf.grads(chain)([a]))).toBeGreaterThan(80);
+  expect(most(a, () => void valueAndGradients({ a }, chain))).toBeLessThan(50);
+  expect(most(a, () => void tf.grads(chain)([a]))).toBeGreaterThan(80);
+  a.dispose();
+});
+
+test('a loss that looks at 40 intermediates holds the gradients of a few, and moves and sums save nothing', () => {
+  const a = tf.fill([1000], 0.5);
+  const moved = (x: tf.Tensor) =>
+    tf.tidy(() => {
+      const turned = tf.reverse(
+        tf.pad(tf.reshape(x, [10, 100]), [
+          [0, 0],
+          [0, 1],
+        ]),
+      );
+      return tf.add(tf.reshape(tf.slice(turned, [0, 1], [10, 100]), [1000]), 1);
+    });
+  const looking = () => {
+    const terms: tf.Tensor[] = [];
+    let x: tf.Tensor = a;
+    for (let i = 0; i < 40; i++) {
+      x = moved(x);
+      terms.push(tf.mean(tf.tidy(() => tf.mul(x, 2))));
+    }
+    return tf.addN(terms) as tf.Scalar;
+  };
+  expect(most(a, () => void valueAndGradients({ a }, looking))).toBeLessThan(100);
+  expect(most(a, () => void tf.grads(looking)([a]))).toBeGreaterThan(400);
   a.dispose();
 });

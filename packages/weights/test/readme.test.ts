@@ -4,9 +4,13 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 
-test('the snippet of the README runs', async () => {
-  const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8');
-  const snippet = /```ts\n([\s\S]*?)```/.exec(readme)![1]!;
+const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8');
+const snippets = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, text]) => text!);
+
+test.each([
+  ['of named weights and their files', snippets[0]!, ['size: 8', 'Tensor']],
+  ['of differentiation', snippets[1]!, ["16 ] [ 'first', 'last' ]"]],
+])('the snippet %s runs', async (_, snippet, printed) => {
   const folder = await mkdtemp(join(import.meta.dirname, 'readme-'));
   try {
     await writeFile(join(folder, 'snippet.mts'), snippet);
@@ -15,8 +19,7 @@ test('the snippet of the README runs', async () => {
       ['--conditions=@slimsam/source', '--import', 'tsx', 'snippet.mts'],
       { cwd: folder },
     );
-    expect(stdout).toContain('size: 8');
-    expect(stdout).toContain('Tensor');
+    for (const text of printed) expect(stdout).toContain(text);
   } finally {
     await rm(folder, { recursive: true });
   }
