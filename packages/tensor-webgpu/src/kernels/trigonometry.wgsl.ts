@@ -14,8 +14,16 @@ export function trigonometryFunctions(name: Trigonometry, { float }: WgslTypes):
   const result = {
     sine: 'select(select(s, c, odd), -select(s, c, odd), (q & 2u) != 0u)',
     cosine: 'select(select(c, s, odd), -select(c, s, odd), ((q + 1u) & 2u) != 0u)',
-    tangent: 'select(s / c, -c / s, odd)',
+    tangent: 'quotient',
   }[name];
+  // tan grows near its poles with all that is lost, so what r and the division round off goes back in
+  const tangent =
+    name === 'tangent'
+      ? `let n = select(s, -c, odd);
+  let d = select(c, s, odd);
+  let first = n / d;
+  let quotient = first + (fma(-first, d, n) + rounded * (d - first * select(-s, c, odd))) / d;`
+      : '';
   const sign = name === 'cosine' ? 'y' : 'select(y, -y, (bits >> 31u) != 0u)';
   const each = ['x', 'y', 'z', 'w'].map((part) => `${name}Of(v.${part})`).join(', ');
   const all = float === 'f32' ? '' : `fn ${name}(v: vec4f) -> vec4f { return vec4f(${each}); }`;
@@ -32,6 +40,7 @@ fn ${float === 'f32' ? name : `${name}Of`}(x: f32) -> f32 {
   if (exponent == 255u) { return bitcast<f32>(0x7fc00000u + u32(p.units) * 0u); }
   var q = 0u;
   var r = abs(x);
+  var rounded = 0.0; // of r
   if (exponent >= 126u) { // from 0.5 on; |x| = m 2^(exponent - 150)
     var twoOverPi = array<u32, 8>(0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu);
     let m = (bits & 0x7fffffu) | 0x800000u;
@@ -52,13 +61,17 @@ fn ${float === 'f32' ? name : `${name}Of`}(x: f32) -> f32 {
     turned = select(turned, vec2u(~turned.x + select(0u, 1u, turned.y == 0u), ~turned.y + 1u), back);
     let zeros = min(countLeadingZeros(turned.x), 31u);
     let leading = (turned.x << zeros) | select(0u, turned.y >> ((32u - zeros) & 31u), zeros > 0u);
-    let size = f32(highBits(leading, 0xc90fdaa2u)) * bitcast<f32>((96u - zeros) << 23u); // times pi / 2, the one rounding
-    r = select(size, -size, back);
+    let units = highBits(leading, 0xc90fdaa2u); // times pi / 2
+    let nearest = f32(units);
+    let unit = bitcast<f32>((96u - zeros) << 23u) * select(1.0, -1.0, back);
+    r = nearest * unit;
+    rounded = f32(i32(units - u32(nearest))) * unit;
   }
   let z = r * r;
   let s = r + r * z * (-1.0 / 6.0 + z * (1.0 / 120.0 + z * (-1.0 / 5040.0 + z / 362880.0)));
   let c = 1.0 + z * (-0.5 + z * (1.0 / 24.0 + z * (-1.0 / 720.0 + z * (1.0 / 40320.0 - z / 3628800.0))));
   let odd = (q & 1u) != 0u;
+  ${tangent}
   let y = ${result};
   return ${sign};
 }
