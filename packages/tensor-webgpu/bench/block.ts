@@ -1,5 +1,5 @@
 /**
- * Blocks of ViT-B against the peers, SAM-B's encoder and a training step of SlimSAM-50, at 1024 x 1024:
+ * SAM-B's encoder and a training step of SlimSAM-50 at 1024 x 1024, and blocks of ViT-B, against the peers that can do them:
  *
  *     npm run bench:block [-- --filter encode --rounds 3 --json block.json]
  */
@@ -9,12 +9,12 @@ import { blockCases } from './cases/vit-block.ts';
 import { measure, type Row } from './measure.ts';
 import { watchMemory } from './memory-watch.ts';
 import { benchOptions } from './options.ts';
-import { openRunners } from './peers/open.ts';
-import { rowText, writeJson } from './report.ts';
+import { openOurs, openRunners } from './peers/open.ts';
+import { reasons, rowText, writeJson } from './report.ts';
 import { type SamRow, samEncode, stageOneStep } from './sam.ts';
 
 const { filter, rounds, json } = benchOptions({ rounds: 3 });
-const { backend, runners } = await openRunners();
+const backend = await openOurs();
 const adapter = backend.facts.name;
 console.log(`${adapter}; medians of ${rounds}; "x" is how many times as long a peer takes`);
 
@@ -25,33 +25,33 @@ const keep = async (row: (typeof rows)[number], text: string) => {
   if (json) await writeJson(json, { adapter, rows });
 };
 
-const passes: readonly Pass[] = ['forward', 'backward'];
-for (const one of blockCases)
-  for (const pass of passes) {
-    if (!filter.test(`${one.name} ${pass}`)) continue;
-    const reasons: string[] = [];
-    const leftOut = (name: string, reason: string) => reasons.push(`    ${name} left out: ${reason.slice(0, 160)}`);
-    let row: Row | undefined;
-    const peak = await watchMemory(backend, async () => {
-      row = await measure(one, { pass, runners, rounds, leftOut });
-    });
-    await keep({ ...row!, peakBytes: peak.allocated }, [rowText(row!), ...reasons].join('\n'));
-  }
-
 const MiB = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
+// before the peers take memory of this process
 const models = [
   { name: 'SAM-B encode 1024', run: samEncode, aim: 'within 30 s and 3 GiB' },
   { name: 'SlimSAM-50 stage-1 step 1024', run: stageOneStep, aim: 'within 120 s and 8 GiB' },
 ];
 for (const { name, run, aim } of models) {
   if (!filter.test(name)) continue;
-  const row = await run(backend, name, rounds);
+  const { lines, leftOut } = reasons();
+  const row = await run(backend, { name, rounds, leftOut });
   const { live, allocated, binding, resident } = row.peak;
-  await keep(
-    row,
-    `${name}: ${(row.ours.ms / 1000).toFixed(1)} s, ${row.ours.gflops} GFLOP/s; tensors ${MiB(live)}, allocated ${MiB(allocated)}, ` +
-      `largest binding ${MiB(binding)}, process ${MiB(resident)} (aim: ${aim})`,
-  );
+  const memory = `tensors ${MiB(live)}, allocated ${MiB(allocated)}, largest binding ${MiB(binding)}, process ${MiB(resident)} (aim: ${aim})`;
+  await keep(row, [rowText(row), `    ${memory}`, ...lines].join('\n'));
 }
+
+const runners = await openRunners(backend);
+const passes: readonly Pass[] = ['forward', 'backward'];
+for (const one of blockCases)
+  for (const pass of passes) {
+    if (!filter.test(`${one.name} ${pass}`)) continue;
+    const { lines, leftOut } = reasons();
+    let row: Row | undefined;
+    const peak = await watchMemory(backend, async () => {
+      row = await measure(one, { pass, runners, rounds, leftOut });
+    });
+    await keep({ ...row!, peakBytes: peak.allocated }, [rowText(row!), ...lines].join('\n'));
+  }
+
 backend.dispose();
 process.exit(0); // the peers leave devices and timers behind

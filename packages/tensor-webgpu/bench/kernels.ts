@@ -9,11 +9,12 @@ import { matmulCases } from './cases/matmul.ts';
 import { rowCases } from './cases/rows.ts';
 import { measure, type Row } from './measure.ts';
 import { benchOptions } from './options.ts';
-import { openRunners } from './peers/open.ts';
-import { meansText, rowText, writeJson } from './report.ts';
+import { openOurs, openRunners } from './peers/open.ts';
+import { meansText, reasons, rowText, writeJson } from './report.ts';
 
 const { filter, rounds, json } = benchOptions({ rounds: 5 });
-const { backend, runners } = await openRunners();
+const backend = await openOurs();
+const runners = await openRunners(backend);
 const adapter = backend.facts.name;
 console.log(`${adapter}; medians of ${rounds}; "x" is how many times as long a peer takes`);
 
@@ -23,11 +24,10 @@ const passes: readonly Pass[] = ['forward', 'backward'];
 for (const one of cases)
   for (const pass of passes) {
     if (!filter.test(`${one.name} ${pass}`)) continue;
-    const reasons: string[] = [];
-    const leftOut = (name: string, reason: string) => reasons.push(`    ${name} left out: ${reason.slice(0, 160)}`);
+    const { lines, leftOut } = reasons();
     const row = await measure(one, { pass, runners, rounds, leftOut });
     rows.push(row);
-    console.log([rowText(row), ...reasons].join('\n'));
+    console.log([rowText(row), ...lines].join('\n'));
     if (json) await writeJson(json, { adapter, rows });
   }
 console.log(meansText(rows, new Map(cases.map(({ name, family }) => [name, family]))));

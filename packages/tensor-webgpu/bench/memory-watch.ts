@@ -8,26 +8,28 @@ export interface Peak {
   readonly allocated: number;
   /** The largest tensor bound. */
   readonly binding: number;
-  /** Of the process since it began, with the adapter's memory where that is a CPU. */
+  /** Of the process, with the adapter's memory where that is a CPU. */
   readonly resident: number;
 }
 
 /** Runs `work` and looks at the backend's memory after every dispatch. */
 export async function watchMemory(backend: WebgpuBackend, work: () => Promise<void>): Promise<Peak> {
-  let [live, allocated, binding] = [0, 0, 0];
+  let [live, allocated, binding, resident] = [0, 0, 0, 0];
   const run = backend.run.bind(backend);
   backend.run = (program, inputs, outputs) => {
     const made = run(program, inputs, outputs);
     const { numBytesInGPU, numBytesIdle } = backend.memory();
     live = Math.max(live, numBytesInGPU);
     allocated = Math.max(allocated, numBytesInGPU + numBytesIdle);
+    resident = Math.max(resident, process.memoryUsage.rss());
     for (const { shape } of [...inputs, ...made]) binding = Math.max(binding, 4 * tf.util.sizeFromShape(shape));
     return made;
   };
   try {
     await work();
+    resident = Math.max(resident, process.memoryUsage.rss());
   } finally {
     backend.run = run;
   }
-  return { live, allocated, binding, resident: process.resourceUsage().maxRSS * 1024 };
+  return { live, allocated, binding, resident };
 }

@@ -2,22 +2,30 @@ import { rename, writeFile } from 'node:fs/promises';
 import type { Case } from './cases/case.ts';
 import type { Row } from './measure.ts';
 
-const columns = (row: Row): string =>
+type AnyRow = Omit<Row, 'maxError'> & { readonly maxError: number | null };
+
+const columns = (row: AnyRow): string =>
   [
     row.case.padEnd(28),
     row.pass.padEnd(9),
     `${row.ours.ms} ms`.padStart(11),
     `${row.ours.gflops} GFLOP/s`.padStart(15),
-    `error ${row.maxError.toExponential(1)}`,
+    row.maxError === null ? '' : `error ${row.maxError.toExponential(1)}`,
   ].join(' ');
 
 /** A row for the terminal: ours, then each peer's time and how many times as long it is. */
-export function rowText(row: Row): string {
+export function rowText(row: AnyRow): string {
   const peers = Object.entries(row.peers).map(
     ([name, { ms, gflops }]) =>
       `    ${name.padEnd(24)} ${`${ms} ms`.padStart(11)} ${`${gflops} GFLOP/s`.padStart(15)}  x ${(ms / row.ours.ms).toFixed(2)}`,
   );
   return [columns(row), ...peers].join('\n');
+}
+
+/** Collects why peers are left out, as lines below a row. */
+export function reasons(): { lines: string[]; leftOut: (name: string, reason: string) => void } {
+  const lines: string[] = [];
+  return { lines, leftOut: (name, reason) => lines.push(`    ${name} left out: ${reason.slice(0, 160)}`) };
 }
 
 interface Aim {

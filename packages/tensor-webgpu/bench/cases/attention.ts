@@ -1,5 +1,6 @@
 import { attention } from '@slimsam/tensor-webgpu/ops';
-import { type Case, Errors, places, values, worstOf } from './case.ts';
+import { reshape, transpose } from '../../../vit/src/onnx/layers.ts';
+import { type Case, Errors, graphInputs, places, values, worstOf } from './case.ts';
 
 /** Self-attention of G x N queries of width D with decomposed relative positions on a grid of side x side = N keys. */
 function relativeAttention(name: string, { G, side, D }: { G: number; side: number; D: number }): Case {
@@ -22,30 +23,16 @@ function relativeAttention(name: string, { G, side, D }: { G: number; side: numb
     }),
     compute: (query, key, value, height, width) =>
       attention({ query: query!, key: key!, value: value!, scale, bias: { height: height!, width: width! } }),
-    onnx: () => ({
-      inputs: { Q: [G, N, D], K: [G, N, D], V: [G, N, D], H: [G, N, side], W: [G, N, side] },
-      output: { O: [G, N, D] },
-      constants: {
-        grid: [G, N, side, side],
-        flat: [G, N, N],
-        high: [G, N, side, 1],
-        wide: [G, N, 1, side],
-      },
-      scalars: { scale },
-      nodes: [
-        { op: 'Transpose', inputs: ['K'], outputs: ['KT'], permutation: [0, 2, 1] },
-        { op: 'MatMul', inputs: ['Q', 'KT'], outputs: ['S'] },
-        { op: 'Mul', inputs: ['S', 'scale'], outputs: ['scaled'] },
-        { op: 'Reshape', inputs: ['scaled', 'grid'], outputs: ['S4'] },
-        { op: 'Reshape', inputs: ['H', 'high'], outputs: ['H4'] },
-        { op: 'Reshape', inputs: ['W', 'wide'], outputs: ['W4'] },
-        { op: 'Add', inputs: ['S4', 'H4'], outputs: ['SH'] },
-        { op: 'Add', inputs: ['SH', 'W4'], outputs: ['SHW'] },
-        { op: 'Reshape', inputs: ['SHW', 'flat'], outputs: ['T'] },
-        { op: 'Softmax', inputs: ['T'], outputs: ['P'] },
-        { op: 'MatMul', inputs: ['P', 'V'], outputs: ['O'] },
-      ],
-    }),
+    onnx(graph, inputs) {
+      const [query, key, value, height, width] = graphInputs(graph, inputs) as [string, string, string, string, string];
+      const products = graph.node('MatMul', 'products', [query, transpose(graph, 'key^T', key, [0, 2, 1])]);
+      const scaled = graph.node('Mul', 'scaled', [products, graph.scalar(scale)]);
+      const grid = reshape(graph, 'grid', scaled, [G, N, side, side]);
+      const withHeight = graph.node('Add', 'with height', [grid, reshape(graph, 'rows', height, [G, N, side, 1])]);
+      const withBoth = graph.node('Add', 'with both', [withHeight, reshape(graph, 'columns', width, [G, N, 1, side])]);
+      const shares = graph.node('Softmax', 'shares', [reshape(graph, 'scores', withBoth, [G, N, N])], { axis: -1 });
+      return graph.node('MatMul', 'out', [shares, value]);
+    },
     jax: ({ numpy, nn }, query, key, value, height, width) => {
       const scores = numpy.matmul(query!, numpy.matrixTranspose(key!)).mul(scale).reshape([G, N, side, side]);
       const biased = scores.add(height!.reshape([G, N, side, 1])).add(width!.reshape([G, N, 1, side]));

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { OnnxGraph } from '../peers/onnx-model.ts';
+import type { Graph } from '../../../vit/src/onnx/graph.ts';
 
 /** Numbers with their shape. */
 export interface Values {
@@ -11,6 +11,8 @@ export interface Values {
 export interface JaxArray {
   readonly ref: JaxArray;
   reshape(shape: number[]): JaxArray;
+  transpose(order: number[]): JaxArray;
+  slice(...ranges: ([number, number] | [])[]): JaxArray;
   add(other: JaxArray | number): JaxArray;
   sub(other: JaxArray): JaxArray;
   mul(other: JaxArray | number): JaxArray;
@@ -25,6 +27,8 @@ export interface Jax {
     matrixTranspose(a: JaxArray): JaxArray;
     mean(a: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
     sqrt(a: JaxArray): JaxArray;
+    pad(a: JaxArray, widths: [number, number][]): JaxArray;
+    split(a: JaxArray, sections: number, axis: number): JaxArray[];
   };
   readonly nn: {
     softmax(a: JaxArray, axis: number): JaxArray;
@@ -44,8 +48,9 @@ export interface Case {
   make(): { readonly inputs: readonly Values[]; readonly dy: Values };
   /** The fused op where the current backend has it, else its composition. */
   readonly compute: (...inputs: tf.Tensor[]) => tf.Tensor;
-  readonly onnx: (() => OnnxGraph) | undefined;
-  readonly jax: ((jax: Jax, ...inputs: JaxArray[]) => JaxArray) | undefined;
+  /** Adds the case to an ONNX graph; the inputs `x0`, `x1`, … of the graph are those of the case, others are constants. Gives the output's name. */
+  readonly onnx: (graph: Graph, inputs: readonly Values[]) => string;
+  readonly jax: (jax: Jax, ...inputs: JaxArray[]) => JaxArray;
   /** The largest error against float64 at some places, over the largest value there. */
   error(pass: Pass, results: readonly Float32Array[], made: ReturnType<Case['make']>): number;
 }
@@ -63,6 +68,21 @@ export function values(shape: readonly number[], seed: number, spread = 1): Valu
   };
   for (let i = 0; i < data.length; i++) data[i] = spread * (uniform() + uniform() + uniform() - 1.5) * 2;
   return { shape, data };
+}
+
+/** Declares all inputs of a case as the graph's. */
+export const graphInputs = (graph: Graph, inputs: readonly Values[]): string[] =>
+  inputs.map(({ shape }, i) => graph.input(`x${i}`, shape));
+
+/** erf in float64, by Abramowitz and Stegun's series 7.1.6: 120 terms suffice below 6. */
+export function erf(x: number): number {
+  if (Math.abs(x) > 6) return Math.sign(x);
+  let [term, sum] = [x, x];
+  for (let n = 1; n < 120; n++) {
+    term *= (2 * x * x) / (2 * n + 1);
+    sum += term;
+  }
+  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
 }
 
 /** Collects expected and actual values; `worst` is the largest difference over the largest expected value. */

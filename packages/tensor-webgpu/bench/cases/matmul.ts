@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type Case, Errors, places, values, worstOf } from './case.ts';
+import { type Case, Errors, graphInputs, places, values, worstOf } from './case.ts';
 
 /** [batch, M, K] x [batch, K, N], without the batch dimension when it is 1. */
 function matmul(name: string, [batch, M, K, N]: readonly [number, number, number, number]): Case {
@@ -16,11 +16,7 @@ function matmul(name: string, [batch, M, K, N]: readonly [number, number, number
     largest: batch * Math.max(M * K, K * N, M * N),
     make: () => ({ inputs: [values(shapeA, 1), values(shapeB, 2)], dy: values(shapeC, 3) }),
     compute: (a, b) => tf.matMul(a!, b!),
-    onnx: () => ({
-      inputs: { A: shapeA, B: shapeB },
-      output: { C: shapeC },
-      nodes: [{ op: 'MatMul', inputs: ['A', 'B'], outputs: ['C'] }],
-    }),
+    onnx: (graph, inputs) => graph.node('MatMul', 'c', graphInputs(graph, inputs)),
     jax: (jax, a, b) => jax.numpy.matmul(a!, b!),
     error(pass, results, { inputs, dy }) {
       const [A, B] = inputs.map(({ data }) => data) as [Float32Array, Float32Array];

@@ -1,6 +1,7 @@
 import { gelu, layerNorm } from '@slimsam/tensor-webgpu/ops';
 import * as tf from '@tensorflow/tfjs-core';
-import { type Case, Errors, places, values, worstOf } from './case.ts';
+import { gelu as onnxGelu } from '../../../vit/src/onnx/layers.ts';
+import { type Case, Errors, erf, graphInputs, places, values, worstOf } from './case.ts';
 
 function softmax(name: string, shape: readonly [number, number, number]): Case {
   const C = shape[2];
@@ -12,11 +13,7 @@ function softmax(name: string, shape: readonly [number, number, number]): Case {
     largest: elements,
     make: () => ({ inputs: [values(shape, 1, 4)], dy: values(shape, 2) }),
     compute: (x) => tf.softmax(x!),
-    onnx: () => ({
-      inputs: { X: shape },
-      output: { Y: shape },
-      nodes: [{ op: 'Softmax', inputs: ['X'], outputs: ['Y'] }],
-    }),
+    onnx: (graph, inputs) => graph.node('Softmax', 'y', graphInputs(graph, inputs), { axis: -1 }),
     jax: ({ nn }, x) => nn.softmax(x!, -1),
     error(pass, [result], { inputs, dy }) {
       const errors = new Errors();
@@ -44,11 +41,8 @@ function norm(name: string, [rows, C]: readonly [number, number]): Case {
     largest: rows * C,
     make: () => ({ inputs: [values([rows, C], 1), values([C], 2), values([C], 3)], dy: values([rows, C], 4) }),
     compute: (x, scale, offset) => layerNorm(x!, { scale: scale!, offset: offset! }),
-    onnx: () => ({
-      inputs: { X: [rows, C], scale: [C], offset: [C] },
-      output: { Y: [rows, C] },
-      nodes: [{ op: 'LayerNormalization', inputs: ['X', 'scale', 'offset'], outputs: ['Y'] }],
-    }),
+    onnx: (graph, inputs) =>
+      graph.node('LayerNormalization', 'y', graphInputs(graph, inputs), { axis: -1, epsilon: { float: 1e-6 } }),
     jax: ({ numpy }, x, scale, offset) => {
       const centred = x!.ref.sub(numpy.mean(x!, -1, { keepdims: true }));
       const variance = numpy.mean(centred.ref.mul(centred.ref), -1, { keepdims: true });
@@ -88,17 +82,6 @@ function norm(name: string, [rows, C]: readonly [number, number]): Case {
   };
 }
 
-/** erf in float64, by its series: 60 terms suffice below 6. */
-function erf(x: number): number {
-  if (Math.abs(x) > 6) return Math.sign(x);
-  let [term, sum] = [x, x];
-  for (let n = 1; n < 120; n++) {
-    term *= (-x * x) / n;
-    sum += term / (2 * n + 1);
-  }
-  return (2 / Math.sqrt(Math.PI)) * sum;
-}
-
 function geluCase(name: string, shape: readonly [number, number]): Case {
   const elements = shape[0] * shape[1];
   return {
@@ -108,11 +91,7 @@ function geluCase(name: string, shape: readonly [number, number]): Case {
     largest: elements,
     make: () => ({ inputs: [values(shape, 1, 2)], dy: values(shape, 2) }),
     compute: (x) => gelu(x!),
-    onnx: () => ({
-      inputs: { X: shape },
-      output: { Y: shape },
-      nodes: [{ op: 'Gelu', inputs: ['X'], outputs: ['Y'] }],
-    }),
+    onnx: (graph, inputs) => onnxGelu(graph, 'y', graphInputs(graph, inputs)[0]!),
     jax: ({ nn }, x) => nn.gelu(x!, { approximate: false }),
     error(pass, [result], { inputs, dy }) {
       const errors = new Errors();

@@ -1,3 +1,5 @@
+import { erf } from './case.ts';
+
 /** A block of SAM's encoder in float64: the residual stream x [side, side, C] and the weights by their checkpoint names. */
 export interface Block {
   readonly side: number;
@@ -7,17 +9,6 @@ export interface Block {
   readonly headWidth: number;
   readonly x: Float64Array;
   readonly weights: Readonly<Record<string, Float64Array>>;
-}
-
-/** erf by Abramowitz and Stegun's series 7.1.6, for GELU in float64. */
-function erf(x: number): number {
-  if (Math.abs(x) > 6) return Math.sign(x);
-  let [term, sum] = [x, x];
-  for (let n = 1; n < 120; n++) {
-    term *= (2 * x * x) / (2 * n + 1);
-    sum += term;
-  }
-  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
 }
 
 /** The block's output at some tokens, each [C], by the formulas of segment-anything. */

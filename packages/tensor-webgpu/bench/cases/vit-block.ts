@@ -1,8 +1,12 @@
 import type { SamConfig } from '@slimsam/vit';
 import { scope } from '@slimsam/weights';
 import { block } from '../../../vit/src/encoder.ts';
+import { addBlock } from '../../../vit/src/onnx/encoder-graph.ts';
+import type { Graph } from '../../../vit/src/onnx/graph.ts';
+import { reshape } from '../../../vit/src/onnx/layers.ts';
 import { type Case, values } from './case.ts';
 import { type Block, blockOutput } from './vit-block-float64.ts';
+import { jaxBlock } from './vit-block-jax.ts';
 
 /** SAM-B's sizes, with random weights. */
 export const samB = {
@@ -95,8 +99,26 @@ function vitBlock(name: string, isGlobal: boolean): Case {
       const weights = Object.fromEntries(list.map((weight, i) => [`block.${names[i]}`, weight]));
       return block(scope(weights, 'block'), config, x!, { index: 0, tap: () => {} });
     },
-    onnx: undefined,
-    jax: undefined,
+    onnx(graph, [x, ...weights]) {
+      const bound: Graph = {
+        ...graph,
+        shapeOf: (weight) => shapes[weight.slice('block.'.length)]!,
+        weight(weight) {
+          const { shape, data } = weights[names.indexOf(weight.slice('block.'.length))]!;
+          return graph.constant(weight, 'F32', shape, data);
+        },
+      };
+      const tokens = reshape(bound, 'tokens', graph.input('x0', x!.shape), [-1, C]);
+      const block = { name: 'block', side: isGlobal ? side : windowSize, width: C };
+      return reshape(bound, 'grid', addBlock(bound, config, tokens, block), [1, side, side, C]);
+    },
+    jax: (jax, x, ...list) =>
+      jaxBlock(
+        jax,
+        x!,
+        { side, size: isGlobal ? side : windowSize, heads, headWidth },
+        (weight) => list[names.indexOf(weight)]!.ref,
+      ),
     error(pass, results, { inputs, dy }) {
       const exact = inputs.map(({ data }) => Float64Array.from(data));
       if (pass === 'forward') {

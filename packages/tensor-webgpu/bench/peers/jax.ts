@@ -20,12 +20,10 @@ export async function jaxJs(): Promise<Runner> {
   return {
     name: 'jax-js',
     async prepare(one, made, pass) {
-      const { jax: compute } = one;
-      if (!compute) throw new Error('it is not written for this case');
       const array = ({ shape, data }: Values) => jax.numpy.array(data).reshape([...shape]);
       const inputs = made.inputs.map(array);
       const dy = array(made.dy);
-      const f = (...arrays: JaxArray[]) => compute(jax, ...arrays);
+      const f = (...arrays: JaxArray[]) => one.jax(jax, ...arrays);
       await jax.blockUntilReady([...inputs, dy]);
       let last: JaxArray[] = [];
       return {

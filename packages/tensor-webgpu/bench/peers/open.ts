@@ -7,11 +7,15 @@ import { onnxRuntime } from './onnxruntime.ts';
 import type { Runner } from './runner.ts';
 import { ours, tfjsWasm, tfjsWebgpu } from './tfjs.ts';
 
-/** Opens our backend and every peer, ours first; prints why one is left out. */
-export async function openRunners(): Promise<{ backend: WebgpuBackend; runners: readonly Runner[] }> {
+/** Installs the peers where they are missing and opens our backend. */
+export async function openOurs(): Promise<WebgpuBackend> {
   installPeers();
   pretendBrowser();
-  const backend = await useWebgpu();
+  return useWebgpu();
+}
+
+/** Opens every peer; gives ours first, then those. Prints why one is left out. */
+export async function openRunners(backend: WebgpuBackend): Promise<readonly Runner[]> {
   const runners: Runner[] = [ours(backend)];
   const peers = [tfjsWebgpu, tfjsWasm, () => onnxRuntime('cpu'), () => onnxRuntime('webgpu'), jaxJs];
   for (const open of peers) {
@@ -22,5 +26,5 @@ export async function openRunners(): Promise<{ backend: WebgpuBackend; runners: 
     }
   }
   await tf.setBackend('slimsam-webgpu');
-  return { backend, runners };
+  return runners;
 }

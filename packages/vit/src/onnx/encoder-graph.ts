@@ -25,7 +25,7 @@ export function addEncoder(graph: Graph, config: SamConfig, pixels: string, dept
 }
 
 /** A block on windows of side x side patches: [B * h * w, C] -> the same. */
-function addBlock(
+export function addBlock(
   graph: Graph,
   config: SamConfig,
   x: string,
