@@ -83,15 +83,17 @@ export class WebgpuBackend extends tf.KernelBackend {
    * @throws when the adapter does not allow so many or so large bindings, or so many workgroups
    */
   run(program: Program, inputs: readonly tf.TensorInfo[], outputs: readonly Output[]): tf.TensorInfo[] {
-    const expanded = inputs.map((x, i) => (this.isHalf(x) && !program.half?.[i] ? this.#expanded(x) : undefined));
+    const copies: tf.TensorInfo[] = [];
+    const taken = (x: tf.TensorInfo, i: number): tf.TensorInfo => {
+      if (program.half?.[i] || !this.isHalf(x)) return x;
+      const copy = this.#expanded(x);
+      copies.push(copy);
+      return copy;
+    };
     try {
-      return this.#run(
-        program,
-        inputs.map((x, i) => expanded[i] ?? x),
-        outputs,
-      );
+      return this.#run(program, inputs.map(taken), outputs);
     } finally {
-      for (const copy of expanded) if (copy) this.disposeData(copy.dataId);
+      for (const { dataId } of copies) this.disposeData(dataId);
     }
   }
 
@@ -130,12 +132,8 @@ export class WebgpuBackend extends tf.KernelBackend {
     return this.#stored.get(dataId)?.half ?? false;
   }
 
-  #expanded({ dataId, shape }: tf.TensorInfo): tf.TensorInfo {
-    return this.#run(
-      fromHalf(this.#get(dataId).elements),
-      [{ dataId, shape, dtype: 'float32' }],
-      [{ shape, dtype: 'float32' }],
-    )[0]!;
+  #expanded(x: tf.TensorInfo): tf.TensorInfo {
+    return this.#run(fromHalf(this.#get(x.dataId).elements), [x], [x])[0]!;
   }
 
   /** The same values under another shape: no copy, one more reference. */

@@ -9,7 +9,9 @@ import { hasKernel, runFused } from './fused.ts';
  * tensors, of `attention` to such queries, keys and values, and of `layerNorm` and `gelu` of such an x. All of these add up in float32;
  * other ops give float32. Gradients are float32, that of `half` itself is its output's.
  *
- * Values keep 11 bits (relative error 2^-11), below 6e-5 they are multiples of 6e-8, and beyond 65504 they become infinite.
+ * `tf.memory()` counts four bytes a value all the same, `backend.memory()` what there is.
+ *
+ * Values keep 11 bits (relative error 2^-11; WGSL allows twice that), below 6e-5 they are multiples of 6e-8, and beyond 65504 they become infinite.
  *
  * @throws when x is not float32, the backend is another one, or its adapter has no shader-f16 (`backend.facts.features` tells)
  */
