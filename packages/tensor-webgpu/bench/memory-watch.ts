@@ -22,7 +22,8 @@ export async function watchMemory(backend: WebgpuBackend, work: () => Promise<vo
     live = Math.max(live, numBytesInGPU);
     allocated = Math.max(allocated, numBytesInGPU + numBytesIdle);
     resident = Math.max(resident, process.memoryUsage.rss());
-    for (const { shape } of [...inputs, ...made]) binding = Math.max(binding, 4 * tf.util.sizeFromShape(shape));
+    for (const x of [...inputs, ...made])
+      binding = Math.max(binding, (backend.isHalf(x) ? 2 : 4) * tf.util.sizeFromShape(x.shape));
     return made;
   };
   try {

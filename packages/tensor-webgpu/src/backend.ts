@@ -1,41 +1,28 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { AdapterFacts } from './device.ts';
+import { fromHalf } from './half.wgsl.ts';
 import type { Program } from './program.ts';
 import { BufferPool } from './runtime/buffer-pool.ts';
 import { batchSize, CommandQueue } from './runtime/command-queue.ts';
 import { Constants } from './runtime/constants.ts';
 import { DispatchTimer } from './runtime/dispatch-timer.ts';
-import { type Birth, type Leak, Nursery } from './runtime/nursery.ts';
+import { checkBinding, checkLimits } from './runtime/limits.ts';
+import { type Leak, Nursery } from './runtime/nursery.ts';
 import { type Pipeline, PipelineCache } from './runtime/pipeline-cache.ts';
 import { type Clock, type DispatchTime, Recorder } from './runtime/recorder.ts';
+import { asWords, bytesOf, type ComplexParts, type Stored, typedArray } from './runtime/stored.ts';
 import { UniformCache } from './runtime/uniform-cache.ts';
 import { awaitGpu } from './runtime/wait.ts';
 
-/** The two float32 tensors that a complex64 tensor consists of. */
-export interface ComplexParts {
-  readonly real: tf.TensorInfo;
-  readonly imag: tf.TensorInfo;
-}
-
-/** Where a tensor's values are: on the CPU until a kernel needs them, then in a buffer. */
-interface Stored {
+/** What a kernel is to make. */
+interface Output {
+  readonly shape: readonly number[];
   readonly dtype: tf.DataType;
-  readonly elements: number;
-  refCount: number;
-  values?: tf.backend_util.TypedArray | undefined;
-  buffer?: GPUBuffer | undefined;
-  /** of a string tensor, which never leaves the CPU */
-  readonly texts?: readonly Uint8Array[];
-  /** of a complex64 tensor */
-  readonly parts?: ComplexParts;
-  /** Where it was made, while leaks are looked for. */
-  readonly birth?: Birth | undefined;
 }
 
 const spareBytes = 1 << 30;
 const mostUniforms = 1024;
 const mostConstants = 1024;
-const mostWorkgroups = 65535; // a dimension, on every adapter
 
 /** A TensorFlow.js backend that computes in WGSL. Make one with `createWebgpuBackend` or `useWebgpu`. */
 export class WebgpuBackend extends tf.KernelBackend {
@@ -90,38 +77,63 @@ export class WebgpuBackend extends tf.KernelBackend {
   }
 
   /**
-   * Allocates the outputs and encodes one dispatch (submitted with others, at the latest when something is read).
+   * Allocates the outputs and encodes one dispatch (submitted with others, at the latest when something is read). Inputs in half
+   * precision that the program does not take so are expanded for it.
    *
    * @throws when the adapter does not allow so many or so large bindings, or so many workgroups
    */
-  run(
-    program: Program,
-    inputs: readonly tf.TensorInfo[],
-    outputs: readonly { readonly shape: readonly number[]; readonly dtype: tf.DataType }[],
-  ): tf.TensorInfo[] {
-    const { label, workgroups } = program;
+  run(program: Program, inputs: readonly tf.TensorInfo[], outputs: readonly Output[]): tf.TensorInfo[] {
+    const copies: tf.TensorInfo[] = [];
+    const taken = (x: tf.TensorInfo, i: number): tf.TensorInfo => {
+      if (program.half?.[i] || !this.isHalf(x)) return x;
+      const copy = this.#expanded(x);
+      copies.push(copy);
+      return copy;
+    };
+    try {
+      return this.#run(program, inputs.map(taken), outputs);
+    } finally {
+      for (const { dataId } of copies) this.disposeData(dataId);
+    }
+  }
+
+  #run(program: Program, inputs: readonly tf.TensorInfo[], outputs: readonly Output[]): tf.TensorInfo[] {
+    const { label, workgroups, half = [] } = program;
     this.#check(label);
-    this.#checkLimits(program, inputs.length + outputs.length);
-    const sizes = outputs.map(({ shape }) => tf.util.sizeFromShape([...shape]));
-    sizes.forEach((size, i) => {
-      this.#checkBinding(size * 4, label, outputs[i]!.shape);
+    checkLimits(program, inputs.length + outputs.length, this);
+    const sizes = outputs.map(({ shape }, i) => {
+      const size = { elements: tf.util.sizeFromShape([...shape]), half: half[inputs.length + i] ?? false };
+      checkBinding(bytesOf(size), label, shape, this.facts);
+      return size;
     });
+    const wrong = inputs.findIndex((input, i) => half[i] && !this.isHalf(input));
+    if (wrong >= 0)
+      throw new Error(`${label}: expected input ${wrong} in half precision, got ${inputs[wrong]!.dtype}; use half(x)`);
     const buffers = inputs.map((input) => this.#bufferOf(input, label));
     const made = outputs.map(({ shape, dtype }, i) => {
-      const buffer = this.#pool.acquire(sizes[i]! * 4, label);
+      const buffer = this.#pool.acquire(bytesOf(sizes[i]!), label);
       buffers.push(buffer);
       const dataId = {};
       const birth = this.#nursery.birth(label, shape);
-      this.#stored.set(dataId, { dtype, elements: sizes[i]!, refCount: 1, buffer, birth });
+      this.#stored.set(dataId, { dtype, ...sizes[i]!, refCount: 1, buffer, birth });
       return { dataId, shape: [...shape], dtype };
     });
     if (workgroups.includes(0)) return made;
     const ahead = this.#queue.held;
     const pipeline = this.#pipelines.get(program, { inputs: inputs.length, outputs: outputs.length, ahead });
-    const cost = this.#recorder.active ? this.#recorder.cost(program, bytesOf([...inputs, ...outputs])) : undefined;
+    const cost = this.#recorder.active ? this.#recorder.cost(program, this.#bytesOf([...inputs, ...made])) : undefined;
     if (program.uniforms) buffers.push(this.#uniforms.get(program.uniforms));
     this.#queue.dispatch({ pipeline, group: this.#group(pipeline, buffers, label), workgroups, cost });
     return made;
+  }
+
+  /** Whether the values are stored in half precision. */
+  isHalf({ dataId }: tf.TensorInfo): boolean {
+    return this.#stored.get(dataId)?.half ?? false;
+  }
+
+  #expanded(x: tf.TensorInfo): tf.TensorInfo {
+    return this.#run(fromHalf(this.#get(x.dataId).elements), [x], [x])[0]!;
   }
 
   /** The same values under another shape: no copy, one more reference. */
@@ -206,7 +218,11 @@ export class WebgpuBackend extends tf.KernelBackend {
     if (stored.values) return stored.values.slice();
     if (stored.elements === 0) return typedArray(new ArrayBuffer(0), stored.dtype);
     this.#check('read');
-    const bytes = stored.elements * 4;
+    if (stored.half) {
+      const { dataId: copy } = this.#expanded({ dataId, shape: [stored.elements], dtype: stored.dtype });
+      return this.read(copy).finally(() => this.disposeData(copy));
+    }
+    const bytes = bytesOf(stored);
     const staging = this.device.createBuffer({ size: bytes, usage: mapRead | copyDst, label: 'read back' });
     try {
       this.#queue.copy(stored.buffer!, staging, bytes);
@@ -330,10 +346,11 @@ export class WebgpuBackend extends tf.KernelBackend {
     const { since, stop } = this.#nursery.watch();
     const left = (besides: readonly tf.TensorInfo[] = []): Leak[] => {
       const others = new Set(besides.map(({ dataId }) => dataId));
-      return Array.from(this.#stored).flatMap(([dataId, { birth, dtype, elements, refCount }]) => {
+      return Array.from(this.#stored).flatMap(([dataId, stored]) => {
+        const { birth, dtype, refCount } = stored;
         if (!birth || birth.order <= since || others.has(dataId)) return [];
         const { label, shape, stack } = birth;
-        return [{ label, shape, dtype, bytes: elements * 4, references: refCount, stack }];
+        return [{ label, shape, dtype, bytes: bytesOf(stored), references: refCount, stack }];
       });
     };
     return { left, stop };
@@ -357,6 +374,10 @@ export class WebgpuBackend extends tf.KernelBackend {
     if (stored) return stored;
     this.#check('webgpu');
     throw new Error('webgpu: expected a live tensor, got one that was disposed or belongs to another backend');
+  }
+
+  #bytesOf(tensors: readonly tf.TensorInfo[]): number {
+    return tensors.reduce((sum, { dataId }) => sum + bytesOf(this.#get(dataId)), 0);
   }
 
   #check(label: string): void {
@@ -385,32 +406,12 @@ export class WebgpuBackend extends tf.KernelBackend {
     else this.#queue.flush();
   }
 
-  #checkLimits({ label, workgroups }: Program, bindings: number): void {
-    const mostBindings = this.device.limits.maxStorageBuffersPerShaderStage;
-    if (bindings > mostBindings)
-      throw new Error(
-        `${label}: expected at most ${mostBindings} inputs and outputs on ${this.facts.name}, got ${bindings}; use two kernels`,
-      );
-    if (workgroups.some((count) => count > mostWorkgroups))
-      throw new Error(
-        `${label}: expected at most ${mostWorkgroups} workgroups a dimension, got [${workgroups}]; fold them into two`,
-      );
-  }
-
-  #checkBinding(bytes: number, label: string, shape: readonly number[]): void {
-    if (bytes <= this.facts.maxBindingBytes) return;
-    throw new Error(
-      `${label}: expected tensors of at most ${this.facts.maxBindingBytes} bytes on ${this.facts.name}, got [${shape}] of ${bytes} bytes; ` +
-        'use smaller batches or images',
-    );
-  }
-
   #bufferOf(input: tf.TensorInfo, label: string): GPUBuffer {
     const stored = this.#get(input.dataId);
     if (stored.buffer) return stored.buffer;
     if (!stored.values)
       throw new Error(`${label}: expected float32, int32 or bool, got ${stored.dtype} [${input.shape}]`);
-    this.#checkBinding(stored.elements * 4, label, input.shape);
+    checkBinding(bytesOf(stored), label, input.shape, this.facts);
     const words = asWords(stored.values, stored.dtype);
     const from = stored.elements === 1 ? this.#constants : this.#pool;
     stored.buffer = from.acquireWith(words, label);
@@ -439,9 +440,6 @@ const mapModeRead = 0x1; // GPUMapMode.READ
 const failure = (message: string): Error =>
   new Error(`${message.trim().replace(/\.$/, '')}; results since then are lost, create the backend again`);
 
-const bytesOf = (tensors: readonly { readonly shape: readonly number[] }[]): number =>
-  tensors.reduce((sum, { shape }) => sum + 4 * tf.util.sizeFromShape([...shape]), 0);
-
 /** Waits for `work`, at most so long. */
 async function settled(work: Promise<unknown>, milliseconds: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -450,15 +448,4 @@ async function settled(work: Promise<unknown>, milliseconds: number): Promise<vo
   });
   await Promise.race([work, timeout]);
   clearTimeout(timer);
-}
-
-function asWords(values: tf.backend_util.TypedArray, dtype: tf.DataType): Float32Array | Int32Array {
-  if (dtype === 'float32') return values instanceof Float32Array ? values : Float32Array.from(values);
-  return values instanceof Int32Array ? values : Int32Array.from(values);
-}
-
-function typedArray(bytes: ArrayBuffer, dtype: tf.DataType): tf.backend_util.TypedArray {
-  if (dtype === 'float32') return new Float32Array(bytes);
-  if (dtype === 'int32') return new Int32Array(bytes);
-  return Uint8Array.from(new Int32Array(bytes));
 }

@@ -11,6 +11,8 @@ export interface Program {
   readonly wgsl: string;
   /** Number of workgroups, each at most 65535. */
   readonly workgroups: readonly [number, number, number];
+  /** Which inputs, then outputs, are bound in half precision (`array<f16>` or `array<vec4<f16>>`); none unless given. */
+  readonly half?: readonly boolean[];
   /** Raw 32-bit words of the uniform (floats by their bits). Shapes belong here, not in the text. */
   readonly uniforms?: Uint32Array<ArrayBuffer>;
   /** Floating-point operations, for profiles: additions and multiplications that the result needs, not copies or index arithmetic. */

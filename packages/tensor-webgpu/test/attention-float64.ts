@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { attention } from '../src/ops/index.ts';
-import { expectOp, type Values, values } from './ops-testing.ts';
+import { attention, half } from '../src/ops/index.ts';
+import { expectOp, halfTolerance, inHalf, type Values, values } from './ops-testing.ts';
 
 // float32 rounds at 6e-8, sums of up to 4096 terms with an exp of about 1e-6 in each: 1e-5 of the largest value
 const tolerance = 1e-5;
@@ -70,10 +70,13 @@ function oracle(
   return { output, ...sums, ...bias };
 }
 
-/** Compares attention and all its gradients with float64, of all queries or those that are looked at. */
+/**
+ * Compares attention and all its gradients with float64, of all queries or those that are looked at; `inHalves`: with query, key and
+ * value in half precision.
+ */
 export async function checkAttention(
   shape: AttentionCase,
-  { op = attention, looked }: { op?: typeof attention; looked?: Looked } = {},
+  { op = attention, looked, inHalves = false }: { op?: typeof attention; looked?: Looked; inHalves?: boolean } = {},
 ): Promise<void> {
   const { G, Nq, D, grid, bias } = shape;
   const Nk = grid[0] * grid[1];
@@ -83,19 +86,27 @@ export async function checkAttention(
     value: values([G, Nk, D], 3),
     ...(bias && { height: values([G, Nq, grid[0]], 4), width: values([G, Nq, grid[1]], 5) }),
   };
+  const halves = inHalves ? ['query', 'key', 'value'] : [];
+  for (const name of halves) inputs[name] = inHalf(inputs[name]!);
   const queries = looked?.queries ?? Array.from({ length: Nq }, (_, q) => q);
   const dy = values([G, queries.length, D], 6);
-  const run = ({ query, key, value, height, width }: Record<string, tf.Tensor>) => {
+  const run = (named: Record<string, tf.Tensor>) => {
+    const rounded = Object.fromEntries(halves.map((name) => [name, half(named[name]!)]));
+    const { query, key, value, height, width } = { ...named, ...rounded };
     const options = {
       query: query!,
       key: key!,
       value: value!,
       ...(bias && { bias: { height: height!, width: width! } }),
     };
-    return tf.tidy(() => {
-      const output = op(options as Parameters<typeof op>[0]);
-      return looked ? looked.pick(output) : output;
-    });
+    const output = op(options as Parameters<typeof op>[0]);
+    return looked ? looked.pick(output) : output;
   };
-  await expectOp(run, { inputs, dy, expected: oracle(shape, { inputs, dy: dy.data, queries }), tolerance });
+  await expectOp((named) => tf.tidy(() => run(named)), {
+    ...{ inputs, dy },
+    expected: oracle(shape, { inputs, dy: dy.data, queries }),
+    // the scores' gradients read dO . O of the rounded output: D roundings, up or down at random, of values that may be twice the gradients
+    tolerance: inHalves ? 2 * Math.sqrt(D) * halfTolerance : tolerance,
+    outputTolerance: inHalves ? halfTolerance : tolerance,
+  });
 }

@@ -49,9 +49,27 @@ export const values = (shape: readonly number[], seed: number, spread = 1) => ({
   data: normal(tf.util.sizeFromShape([...shape]), seed, spread),
 });
 
+/** The nearest float16, ties to even: what `half` keeps of a number. */
+export function nearestHalf(value: number): number {
+  const size = Math.abs(value);
+  if (!(size < 65520)) return value * Number.POSITIVE_INFINITY;
+  const step = 2 ** (Math.max(Math.floor(Math.log2(size)), -14) - 10);
+  const steps = size / step;
+  const down = Math.floor(steps);
+  const up = steps - down > 0.5 || (steps - down === 0.5 && down % 2 === 1);
+  return Math.sign(value) * (down + Number(up)) * step;
+}
+
+/** The same values as `half` keeps them. */
+export const inHalf = ({ shape, data }: Values[string]) => ({ shape, data: data.map(nearestHalf) });
+
+/** Of the largest value: a result that is rounded to half precision once, after sums in float32. */
+export const halfTolerance = 2 ** -11 + 1e-5;
+
 /**
  * Runs an op and its gradients with output gradient `dy` and compares them with an oracle's `output` and gradients by input name:
- * each value to `tolerance` times the largest of its tensor. Fails when tensors are left behind.
+ * each value to `tolerance` times the largest of its tensor, those of the output to `outputTolerance` where given. Fails when tensors
+ * are left behind.
  */
 export async function expectOp(
   op: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
@@ -60,7 +78,14 @@ export async function expectOp(
     dy,
     expected,
     tolerance,
-  }: { inputs: Values; dy: Values[string]; expected: Record<string, Float64Array>; tolerance: number },
+    outputTolerance = tolerance,
+  }: {
+    inputs: Values;
+    dy: Values[string];
+    expected: Record<string, Float64Array>;
+    tolerance: number;
+    outputTolerance?: number | undefined;
+  },
 ): Promise<void> {
   const before = tf.memory().numTensors;
   const names = Object.keys(inputs);
@@ -72,7 +97,7 @@ export async function expectOp(
   const results: Record<string, tf.Tensor> = { output, ...named(gradients) };
   for (const [name, result] of Object.entries(results)) {
     if (name !== 'output') expect(result.shape).toEqual(inputs[name]!.shape);
-    expectNear(name, await result.data(), expected[name]!, tolerance);
+    expectNear(name, await result.data(), expected[name]!, name === 'output' ? outputTolerance : tolerance);
   }
   tf.dispose([...tensors, upstream, ...Object.values(results)]);
   expect(tf.memory().numTensors).toBe(before);

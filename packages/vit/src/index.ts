@@ -7,6 +7,7 @@ export { bottleneckTaps, embeddingTaps, encodeImage, type ImageFeatures } from '
 export { labelMap } from './everything/label-map.ts';
 export type { EverythingOptions, EverythingProgress } from './everything/options.ts';
 export { type EncodeMask, type EverythingMask, segmentEverything } from './everything/segment-everything.ts';
+export { halfPrecision } from './half-precision.ts';
 export { decodeImage, type ImageSource, type ReadImageFolderOptions, type RgbImage, readImageFolder } from './image.ts';
 export { initSam, type SamSizes } from './init.ts';
 export { decodeMasks, type MaskInputs, type Masks } from './mask-decoder.ts';

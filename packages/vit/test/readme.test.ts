@@ -21,12 +21,15 @@ it('runs the snippets of the README, one after another', async () => {
   } finally {
     await rm(folder, { recursive: true });
   }
-  const [predicted, everything, prompted, exported, plain] = outputs.map((output) => output.replaceAll(/\s+/g, ' '));
-  expect(outputs).toHaveLength(5);
+  const [predicted, everything, prompted, halved, exported, plain] = outputs.map((output) =>
+    output.replaceAll(/\s+/g, ' '),
+  );
+  expect(outputs).toHaveLength(6);
   expect(predicted).toContain('3 masks of 4800 pixels');
   expect(everything).toMatch(/[1-9]\d* masks on [1-9]\d* pixels; [1-9]\d* runs/);
   expect(prompted).toContain('4800 logits; stable [');
   expect(prompted).toContain('2 masks refined');
+  expect(halved).toContain('3 scores in half precision');
   expect(exported).toContain('vision_encoder_fp16.onnx');
   expect(plain).toContain('[ 1, 21, 16 ] [ 1, 16 ] [ 1, 16, 4, 4 ] [ 1, 21, 16 ] [ 1, 10 ]');
   expect(plain).toContain('2 attentions');

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { ComplexParts, WebgpuBackend } from '../backend.ts';
+import type { WebgpuBackend } from '../backend.ts';
+import type { ComplexParts } from '../runtime/stored.ts';
 import { binary, cast, casting } from './elementwise.ts';
 import type { Kernel } from './index.ts';
 import { filled } from './movement.ts';

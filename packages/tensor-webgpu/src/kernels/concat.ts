@@ -40,6 +40,7 @@ export function concat(backend: WebgpuBackend, parts: readonly tf.TensorInfo[], 
     inputs: some,
     wide: some.map(() => wide),
     output: { shape, dtype, wide },
+    moves: true,
     integers: { width: ends.at(-1)!, ...Object.fromEntries(ends.map((end, k) => [`end${k}`, end])) },
     body: `let r = i / p.width; let c = i - r * p.width;\n  ${reads.join(' ')}`,
   });

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { expectSame, integers, openedBackend, spread } from '../../test/both-backends.ts';
 import type { AdapterFacts } from '../device.ts';
-import { linear } from '../ops/index.ts';
+import { half, linear } from '../ops/index.ts';
 import { matmul } from './matmul.ts';
 import { partsOfK } from './matmul.wgsl.ts';
 
@@ -19,6 +19,8 @@ interface Product extends Transposes {
   readonly b: readonly number[];
   /** Through `linear`, which takes B transposed. */
   readonly bias?: boolean;
+  /** Which are in half precision; of both, so is the product. */
+  readonly halves?: 'A' | 'B' | 'AB';
 }
 
 /** How many of x's matrices lie before the one that batch `index` of `outer` uses. */
@@ -53,11 +55,17 @@ function inFloat64({ a, b, transposeA, transposeB }: Product, [A, B, bias]: read
 
 /** Multiplies spread values here and in float64, and expects nothing left over. */
 async function expectProduct(product: Product): Promise<void> {
-  const { transposeA, transposeB } = product;
-  const [a, b] = [spread(product.a), spread(product.b, { seed: 2 })];
+  const { transposeA, transposeB, halves = '' } = product;
+  const [a, b] = [spread(product.a), spread(product.b, { seed: 2 })].map((x, i) => {
+    if (!halves.includes('AB'[i]!)) return x;
+    const rounded = half(x);
+    x.dispose();
+    return rounded;
+  }) as [tf.Tensor, tf.Tensor];
   const bias = product.bias ? [spread([product.b.at(-2)!], { seed: 3 })] : [];
   const before = opened().numDataIds();
   const made = bias[0] ? linear(a, { weight: b, bias: bias[0] }) : tf.matMul(a, b, transposeA, transposeB);
+  expect(opened().isHalf(made)).toBe(halves === 'AB');
   const got = await made.data();
   made.dispose();
   expect(opened().numDataIds()).toBe(before);
@@ -72,8 +80,9 @@ async function expectProduct(product: Product): Promise<void> {
     largest = Math.max(largest, Math.abs(want));
     worst = Math.max(worst, Number.isNaN(off) ? Number.POSITIVE_INFINITY : off);
   });
-  // each of K steps rounds by at most 2^-24 of a sum that is mostly below the largest, up or down at random
-  expect(worst, JSON.stringify(product)).toBeLessThanOrEqual(2 ** -23 * Math.sqrt(K) * largest);
+  // each of K steps rounds by at most 2^-24 of a sum that is mostly below the largest, up or down at random; half precision once more
+  const rounding = halves === 'AB' ? 2 ** -11 : 0;
+  expect(worst, JSON.stringify(product)).toBeLessThanOrEqual((2 ** -23 * Math.sqrt(K) + rounding) * largest);
 }
 
 describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) => {
@@ -92,6 +101,35 @@ describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) =
       expect(labels.filter((label) => label.startsWith('matmul-panel'))).toEqual([]);
     });
   }
+
+  test.each(['A', 'B', 'AB'] as const)('half precision: %s', async (halves) => {
+    const sizes = [
+      [1, 1, 1],
+      [63, 127, 63],
+      [64, 128, 64],
+      [65, 129, 65],
+      [37, 97, 101],
+      [4, 300, 8], // three blocks of K
+      [3, 4099, 5], // parts of K
+    ] as const;
+    for (const [M, K, N] of sizes) await expectProduct({ a: [M, K], b: [K, N], halves });
+    await expectProduct({ a: [5, 12, 16], b: [5, 16, 20], halves });
+    await expectProduct({ a: [5, 2, 12, 16], b: [2, 16, 20], halves }); // B repeated
+  });
+  test.each<[string, Transposes]>([
+    ['A transposed', { transposeA: true }],
+    ['B transposed', { transposeB: true }],
+    ['both transposed', { transposeA: true, transposeB: true }],
+  ])('half precision: %s', async (_name, how) => {
+    for (const [M, K, N] of [
+      [37, 53, 29],
+      [36, 52, 68],
+    ] as const) {
+      const a = how.transposeA ? [K, M] : [M, K];
+      const b = how.transposeB ? [N, K] : [K, N];
+      await expectProduct({ a, b, ...how, halves: 'AB' });
+    }
+  });
 
   test.each<[string, Transposes]>([
     ['neither transposed', {}],

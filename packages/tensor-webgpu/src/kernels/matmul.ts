@@ -2,20 +2,22 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { type Activation, finish } from './activation.ts';
 import { cast, casting } from './elementwise.ts';
+import { replacing, rounded } from './half.ts';
 import type { Kernel } from './index.ts';
 import { type MatmulSpec, panelMatmul, partsOfK, tileMatmul } from './matmul.wgsl.ts';
 import { addParts } from './reduce.ts';
 import { broadcastStrides, stridedMap } from './strided-map.ts';
 
-/** How to multiply: which operand is stored transposed, and an optional bias [N] that is added to every row. */
+/** How to multiply: which operand is stored transposed, an optional bias [N] that is added to every row, and whether the result is in half precision. */
 export interface MatmulOptions {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
   readonly bias?: tf.TensorInfo;
+  readonly half?: boolean;
 }
 
 /**
- * [..., M, K] x [..., K, N] -> [..., M, N], broadcasting the leading dimensions.
+ * [..., M, K] x [..., K, N] -> [..., M, N], broadcasting the leading dimensions. Sums are float32, whatever a, b and the result are.
  *
  * @throws when the inner sizes differ, or a or b is not float32
  */
@@ -25,7 +27,7 @@ export function matmul(
   b: tf.TensorInfo,
   options: MatmulOptions = {},
 ): tf.TensorInfo {
-  const { transposeA = false, transposeB = false, bias } = options;
+  const { transposeA = false, transposeB = false, bias, half = false } = options;
   const [M, K] = lastTwo(a.shape, transposeA);
   const [innerB, N] = lastTwo(b.shape, transposeB);
   if (K !== innerB) {
@@ -55,6 +57,8 @@ export function matmul(
   const fold = batchB === 1 && batchA === batch && !transposeA;
   const sizes = { N, K, ...(fold ? { M: batch * M, batch: 1 } : { M, batch }) };
   const parts = bias ? 1 : partsOfK(sizes);
+  const panels = backend.facts.isCpu && backend.facts.subgroupSize === 8;
+  const halfAtOnce = half && !panels && parts === 1; // else sums pass through the result
   const spec: MatmulSpec = {
     ...sizes,
     transposeA,
@@ -63,15 +67,13 @@ export function matmul(
     broadcastB: batchB === 1,
     bias: bias !== undefined,
     parts,
+    half: { A: backend.isHalf(a), B: backend.isHalf(b), C: halfAtOnce },
   };
-  const panels = backend.facts.isCpu && backend.facts.subgroupSize === 8;
   const program = panels ? panelMatmul(spec) : tileMatmul(spec);
   const inputs = bias ? [a, b, bias] : [a, b];
-  if (parts === 1) return backend.run(program, inputs, [{ shape, dtype: 'float32' }])[0]!;
-  const partial = backend.run(program, inputs, [{ shape: [parts, ...shape], dtype: 'float32' }])[0]!;
-  const total = addParts(backend, partial);
-  backend.disposeData(partial.dataId);
-  return total;
+  const sums = backend.run(program, inputs, [{ shape: parts === 1 ? shape : [parts, ...shape], dtype: 'float32' }])[0]!;
+  const total = parts === 1 ? sums : replacing(backend, sums, addParts);
+  return half && !halfAtOnce ? replacing(backend, total, rounded) : total;
 }
 
 /** Runs `use` on `x` with its leading dimensions broadcast to `outer`. */
@@ -93,6 +95,7 @@ function broadcastTo(backend: WebgpuBackend, x: tf.TensorInfo, shape: readonly n
     inputs: [{ tensor: x, strides: broadcastStrides(x.shape, shape) }],
     shape,
     dtype: x.dtype,
+    moves: true,
     value: ([v]) => v!,
   });
 }
@@ -123,10 +126,10 @@ export const matmulKernels: readonly Kernel[] = [
     kernelName: tf.BatchMatMul,
     kernelFunc: ({ inputs, attrs, backend }) => {
       const { transposeA, transposeB } = attrs as unknown as tf.BatchMatMulAttrs;
-      return anyMatmul(backend as WebgpuBackend, inputs as Record<'a' | 'b', tf.TensorInfo>, {
-        transposeA,
-        transposeB,
-      });
+      const webgpu = backend as WebgpuBackend;
+      const { a, b } = inputs as Record<'a' | 'b', tf.TensorInfo>;
+      // gradients meet one operand in float32, and stay so
+      return anyMatmul(webgpu, { a, b }, { transposeA, transposeB, half: webgpu.isHalf(a) && webgpu.isHalf(b) });
     },
   },
   {

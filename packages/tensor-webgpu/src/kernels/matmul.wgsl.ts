@@ -1,3 +1,4 @@
+import { enableHalf, floatType } from '../half.wgsl.ts';
 import type { Program } from '../program.ts';
 import { linearDispatch } from './dispatch.ts';
 
@@ -17,6 +18,8 @@ export interface MatmulSpec {
   readonly bias: boolean;
   /** How many workgroups share the sum over K; with more than one, C is [parts, b, M, N] and still to be added. */
   readonly parts: number;
+  /** Which are in half precision; sums are float32. C only in `tileMatmul`, with one part: panels pass their sums through it. */
+  readonly half: { readonly A: boolean; readonly B: boolean; readonly C: boolean };
 }
 
 const partUnit = 128; // parts of K are multiples of it, and so of every K block
@@ -53,7 +56,7 @@ const place = `let index = group.x + group.y * p.row;
 function launch(
   spec: MatmulSpec,
   { gridX, gridY, rows, kBlock }: Grid,
-): Pick<Program, 'workgroups' | 'uniforms' | 'flops'> {
+): Pick<Program, 'workgroups' | 'uniforms' | 'flops' | 'half'> {
   const { M, N, K, batch, parts } = spec;
   const groups = gridX * gridY * batch * parts;
   const { workgroups, row } = linearDispatch(groups, 1);
@@ -63,6 +66,7 @@ function launch(
     workgroups,
     uniforms: new Uint32Array([M, N, K, rows, ...strides, kBlock, gridX, gridY, batch, partK, groups, row, 0, 0]),
     flops: 2 * batch * M * N * K,
+    half: [spec.half.A, spec.half.B, ...(spec.bias ? [false] : []), spec.half.C],
   };
 }
 
@@ -79,7 +83,7 @@ const panelColumns = lanes * vectors * 4;
  * compiler otherwise sinks the arithmetic behind the store's branches and spills.
  */
 export function panelMatmul(spec: MatmulSpec): Program {
-  const { M, N, K, batch, transposeA, transposeB } = spec;
+  const { M, N, K, batch, transposeA, transposeB, bias, half } = spec;
   const kBlock = K <= 32 ? 32 : K <= 64 ? 64 : 128;
   const vectorA = !transposeA && K % 4 === 0;
   const vectorB = transposeB ? K % 4 === 0 : N % 4 === 0;
@@ -90,7 +94,7 @@ export function panelMatmul(spec: MatmulSpec): Program {
   const step = Math.min(kBlock, Math.ceil(K / 4) * 4);
   return {
     label: `matmul-panel${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
-    wgsl: panelText({ kBlock, vectorA, vectorB, vectorC: N % 4 === 0, transposeA, transposeB, bias: spec.bias }),
+    wgsl: panelText({ kBlock, vectorA, vectorB, vectorC: N % 4 === 0, transposeA, transposeB, bias, half }),
     ...launch(spec, { gridX, gridY: Math.ceil(M / rows), rows, kBlock: step }),
   };
 }
@@ -103,13 +107,14 @@ interface PanelText {
   readonly transposeA: boolean;
   readonly transposeB: boolean;
   readonly bias: boolean;
+  readonly half: MatmulSpec['half'];
 }
 
 const times = (count: number, text: (i: number) => string, joint = '\n'): string =>
   Array.from({ length: count }, (_, i) => text(i)).join(joint);
 
 function panelText(spec: PanelText): string {
-  const { kBlock, vectorA, vectorB, vectorC, bias } = spec;
+  const { kBlock, vectorA, vectorB, vectorC, bias, half } = spec;
   const perGather = vectorA ? lanes * 4 : lanes; // values of A that one gather brings
   const gathers = kBlock / perGather;
   const source = (k: number): string => {
@@ -119,9 +124,9 @@ function panelText(spec: PanelText): string {
       : `subgroupBroadcast(a${gather}, ${k % perGather}u)`;
   };
   return `enable subgroups;
-${sizes}
-@group(0) @binding(0) var<storage, read> A: array<${vectorA ? 'vec4f' : 'f32'}>;
-@group(0) @binding(1) var<storage, read> B: array<${vectorB ? 'vec4f' : 'f32'}>;
+${enableHalf(half.A || half.B)}${sizes}
+@group(0) @binding(0) var<storage, read> A: array<${floatType(half.A, vectorA)}>;
+@group(0) @binding(1) var<storage, read> B: array<${floatType(half.B, vectorB)}>;
 ${bias ? `@group(0) @binding(2) var<storage, read> bias: array<${vectorC ? 'vec4f' : 'f32'}>;` : ''}
 @group(0) @binding(${bias ? 3 : 2}) var<storage, read_write> C: array<${vectorC ? 'vec4f' : 'f32'}>;
 @group(0) @binding(${bias ? 4 : 3}) var<uniform> p: Sizes;
@@ -161,8 +166,8 @@ function packing({ vectorB, transposeB }: PanelText): string {
   if (!transposeB) {
     const value = (j: number) =>
       vectorB
-        ? `B[(baseB + k * p.N) / 4u + column${j}]`
-        : `vec4f(${times(4, (e) => `B[baseB + k * p.N + ${column(j, e)}]`, ', ')})`;
+        ? `vec4f(B[(baseB + k * p.N) / 4u + column${j}])`
+        : `vec4f(${times(4, (e) => `f32(B[baseB + k * p.N + ${column(j, e)}])`, ', ')})`;
     return `for (var i = 0u; i < p.kBlock; i++) {
       let k = min(k0 + i, p.K - 1u); let keep = f32(k0 + i < p.K);
       ${times(vectors, (j) => `{ let b = ${value(j)}; panel[i * ${vectors}u + ${j}u] = select(vec4f(), b, keep > 0.0); }`)}
@@ -171,7 +176,7 @@ function packing({ vectorB, transposeB }: PanelText): string {
   if (!vectorB) {
     return `for (var i = 0u; i < p.kBlock; i++) {
       let k = min(k0 + i, p.K - 1u); let keep = k0 + i < p.K;
-      ${times(vectors, (j) => `panel[i * ${vectors}u + ${j}u] = select(vec4f(), vec4f(${times(4, (e) => `B[baseB + ${column(j, e)} * p.K + k]`, ', ')}), keep);`)}
+      ${times(vectors, (j) => `panel[i * ${vectors}u + ${j}u] = select(vec4f(), vec4f(${times(4, (e) => `f32(B[baseB + ${column(j, e)} * p.K + k])`, ', ')}), keep);`)}
     }`;
   }
   return `for (var i = 0u; i < p.kBlock / 4u; i++) {
@@ -179,7 +184,7 @@ function packing({ vectorB, transposeB }: PanelText): string {
       ${times(
         vectors,
         (j) => `{
-        ${times(4, (e) => `let b${e} = select(vec4f(), B[(baseB + ${column(j, e)} * p.K) / 4u + k], keep);`, ' ')}
+        ${times(4, (e) => `let b${e} = select(vec4f(), vec4f(B[(baseB + ${column(j, e)} * p.K) / 4u + k]), keep);`, ' ')}
         ${times(4, (e) => `panel[(i * 4u + ${e}u) * ${vectors}u + ${j}u] = vec4f(b0[${e}], b1[${e}], b2[${e}], b3[${e}]);`, ' ')}
       }`,
       )}
@@ -188,9 +193,9 @@ function packing({ vectorB, transposeB }: PanelText): string {
 
 function gatherA({ vectorA, transposeA }: PanelText, gather: number, perGather: number): string {
   if (vectorA)
-    return `let a${gather} = A[(baseA + row * p.K) / 4u + min(k0 / 4u + ${(gather * perGather) / 4}u + lane, p.K / 4u - 1u)];`;
+    return `let a${gather} = vec4f(A[(baseA + row * p.K) / 4u + min(k0 / 4u + ${(gather * perGather) / 4}u + lane, p.K / 4u - 1u)]);`;
   const k = `min(k0 + ${gather * perGather}u + lane, p.K - 1u)`;
-  return transposeA ? `let a${gather} = A[baseA + ${k} * p.M + row];` : `let a${gather} = A[baseA + row * p.K + ${k}];`;
+  return `let a${gather} = f32(A[baseA + ${transposeA ? `${k} * p.M + row` : `row * p.K + ${k}`}]);`;
 }
 
 const loadC = (j: number) => `vec4f(${times(4, (e) => `C[min(at${j} + ${e}u, baseC + row * p.N + p.N - 1u)]`, ', ')})`;
@@ -211,23 +216,23 @@ export function tileMatmul(spec: MatmulSpec): Program {
   };
 }
 
-function tileText({ transposeA, transposeB, bias }: Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias'>): string {
+function tileText({ transposeA, transposeB, bias, half }: MatmulSpec): string {
   const sum = (i: number) => `sum${i}`;
-  return `${sizes}
-@group(0) @binding(0) var<storage, read> A: array<f32>;
-@group(0) @binding(1) var<storage, read> B: array<f32>;
+  return `${enableHalf(half.A || half.B || half.C)}${sizes}
+@group(0) @binding(0) var<storage, read> A: array<${floatType(half.A, false)}>;
+@group(0) @binding(1) var<storage, read> B: array<${floatType(half.B, false)}>;
 ${bias ? '@group(0) @binding(2) var<storage, read> bias: array<f32>;' : ''}
-@group(0) @binding(${bias ? 3 : 2}) var<storage, read_write> C: array<f32>;
+@group(0) @binding(${bias ? 3 : 2}) var<storage, read_write> C: array<${floatType(half.C, false)}>;
 @group(0) @binding(${bias ? 4 : 3}) var<uniform> p: Sizes;
 var<workgroup> tileA: array<f32, ${depth * (tile + 1)}>; // [k][row], padded against bank conflicts
 var<workgroup> tileB: array<vec4f, ${(depth * tile) / 4}>; // [k][column / 4]
 fn valueA(base: u32, row: u32, k: u32) -> f32 {
   if (row >= p.M || k >= p.K) { return 0.0; }
-  return A[base + ${transposeA ? 'k * p.M + row' : 'row * p.K + k'}];
+  return f32(A[base + ${transposeA ? 'k * p.M + row' : 'row * p.K + k'}]);
 }
 fn valueB(base: u32, k: u32, column: u32) -> f32 {
   if (column >= p.N || k >= p.K) { return 0.0; }
-  return B[base + ${transposeB ? 'column * p.K + k' : 'k * p.N + column'}];
+  return f32(B[base + ${transposeB ? 'column * p.K + k' : 'k * p.N + column'}]);
 }
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -255,7 +260,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   ${times(4, (i) => {
     const store = times(
       4,
-      (e) => `if (column + ${e}u < p.N) { C[at + ${e}u] = ${sum(i)}[${e}]${bias ? ` + bias[column + ${e}u]` : ''}; }`,
+      (e) =>
+        `if (column + ${e}u < p.N) { C[at + ${e}u] = ${floatType(half.C, false)}(${sum(i)}[${e}]${bias ? ` + bias[column + ${e}u]` : ''}); }`,
       ' ',
     );
     return `{ let row = row0 + local.y * 4u + ${i}u; let at = baseC + row * p.N + column; if (row < p.M) { ${store} } }`;

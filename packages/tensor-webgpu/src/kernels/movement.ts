@@ -31,6 +31,7 @@ export function restride(
     inputs: [{ tensor: x, strides: to.strides, offset: to.offset ?? 0 }],
     shape: to.shape,
     dtype: x.dtype,
+    moves: true,
     value: ([v]) => v!,
   });
 }

@@ -58,12 +58,13 @@ export function pad(
     wide: [wide],
     output: { shape, dtype: x.dtype, wide },
     integers,
+    moves: true,
     ...(!mirror && isFloat && { floats: { value: filling.value } }),
     body: `var rest = i; var at = 0; var inside = true;
   ${from
     .map((_, d) => step(d))
     .reverse()
     .join('\n  ')}
-  ${mirror ? 'out[i] = in0[at];' : 'if (inside) { out[i] = in0[at]; } else { out[i] = Out(p.value); }'}`,
+  ${mirror ? 'out[i] = in0[at];' : 'if (inside) { out[i] = in0[at]; } else { out[i] = Out(One(p.value)); }'}`,
   });
 }

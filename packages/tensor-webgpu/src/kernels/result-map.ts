@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { enableHalf, floatType } from '../half.wgsl.ts';
 import { linearDispatch, threads } from './dispatch.ts';
 
 export interface ResultMap {
@@ -14,11 +15,13 @@ export interface ResultMap {
   readonly integers?: Readonly<Record<string, number>>;
   /** Floats that the body reads as `p.name`. */
   readonly floats?: Readonly<Record<string, number>>;
+  /** It only moves values: of inputs in half precision the result is so too. */
+  readonly moves?: boolean;
   /** Invocations of a workgroup. */
   readonly perGroup?: number;
   /** Module-scope WGSL. */
   readonly functions?: string;
-  /** WGSL that writes `out` for invocation `i: i32` from `in0`, `in1`, …; `In0` and `Out` name their element types. */
+  /** WGSL that writes `out` for invocation `i: i32` from `in0`, `in1`, …; `In0` and `Out` name their element types, `One` a value of `Out`. */
   readonly body: string;
 }
 
@@ -28,12 +31,14 @@ export function resultMap(backend: WebgpuBackend, map: ResultMap): tf.TensorInfo
   const units = map.units ?? tf.util.sizeFromShape([...output.shape]) / (output.wide ? 4 : 1);
   const { workgroups, row } = linearDispatch(units, perGroup);
   const words = new Uint32Array([units, row, ...Object.values(integers), ...Object.values(floats).map(floatBits)]);
+  const half = map.moves === true && inputs.every((input) => backend.isHalf(input));
   const members = ['units', 'row', ...Object.keys(integers)]
     .map((name) => `${name}: i32`)
     .concat(Object.keys(floats).map((name) => `${name}: f32`));
-  const wgsl = `struct Sizes { ${members.join(', ')} };
-${inputs.map((input, k) => `alias In${k} = ${elementType(input.dtype, map.wide?.[k])};\n@group(0) @binding(${k}) var<storage, read> in${k}: array<In${k}>;`).join('\n')}
-alias Out = ${elementType(output.dtype, output.wide)};
+  const wgsl = `${enableHalf(half)}struct Sizes { ${members.join(', ')} };
+${inputs.map((input, k) => `alias In${k} = ${elementType(input.dtype, map.wide?.[k], half)};\n@group(0) @binding(${k}) var<storage, read> in${k}: array<In${k}>;`).join('\n')}
+alias Out = ${elementType(output.dtype, output.wide, half)};
+alias One = ${elementType(output.dtype, false, half)};
 @group(0) @binding(${inputs.length}) var<storage, read_write> out: array<Out>;
 @group(0) @binding(${inputs.length + 1}) var<uniform> p: Sizes;
 ${map.functions ?? ''}
@@ -43,11 +48,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (i >= p.units) { return; }
   ${map.body}
 }`;
-  return backend.run({ label: map.label, wgsl, workgroups, uniforms: words }, inputs, [output])[0]!;
+  return backend.run(
+    { label: map.label, wgsl, workgroups, uniforms: words, half: [...inputs.map(() => half), half] },
+    inputs,
+    [output],
+  )[0]!;
 }
 
-function elementType(dtype: tf.DataType, wide = false): string {
-  if (dtype === 'float32') return wide ? 'vec4f' : 'f32';
+function elementType(dtype: tf.DataType, wide = false, half = false): string {
+  if (dtype === 'float32') return floatType(half, wide);
   return wide ? 'vec4i' : 'i32';
 }
 

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { enableHalf, floatType } from '../half.wgsl.ts';
 import { linearDispatch, threads } from './dispatch.ts';
 
 /** An input that is read at `offset + sum(coordinate * stride)`; a stride of 0 repeats, a negative one reverses. */
@@ -28,6 +29,8 @@ export interface StridedMap {
   readonly value: (inputs: readonly string[], types: WgslTypes) => string;
   /** Module-scope WGSL that `value` calls. */
   readonly functions?: (types: WgslTypes) => string;
+  /** It only moves values: of a tensor in half precision the result is so too. */
+  readonly moves?: boolean;
   /** Numbers that `value` reads as `p.c0` to `p.c3`: they do not change the text. */
   readonly constants?: readonly number[];
 }
@@ -61,7 +64,9 @@ export function stridedMap(backend: WebgpuBackend, map: StridedMap): tf.TensorIn
   const flat = rank === 1 && reads.every((read) => read !== 'gather');
   const vector = flat || inner % 4 === 0;
   const units = vector ? Math.ceil(size / 4) : size;
-  const text = mapText(map, { rank, vector, reads, exact: units < exactFloats });
+  const halves = map.inputs.map(({ tensor }) => backend.isHalf(tensor));
+  const half = [...halves, map.moves === true && halves.every(Boolean)];
+  const text = mapText(map, { rank, vector, reads, half, exact: units < exactFloats });
   const { workgroups, row } = linearDispatch(units);
   const words = new ArrayBuffer(4 * (8 + maxRank * (map.inputs.length + 1) + map.inputs.length));
   const ints = new Int32Array(words);
@@ -84,6 +89,7 @@ export function stridedMap(backend: WebgpuBackend, map: StridedMap): tf.TensorIn
       wgsl: text,
       workgroups,
       uniforms: new Uint32Array(words),
+      half,
     },
     map.inputs.map((input) => input.tensor),
     [output],
@@ -136,16 +142,19 @@ interface MapText {
   readonly rank: number;
   readonly vector: boolean;
   readonly reads: readonly Read[];
+  /** Which inputs, and then the result, are in half precision. */
+  readonly half: readonly boolean[];
   readonly exact: boolean;
 }
 
-function mapText(map: StridedMap, { rank, vector, reads, exact }: MapText): string {
+function mapText(map: StridedMap, { rank, vector, reads, half, exact }: MapText): string {
   const types = vector ? fourTypes : oneType;
   const typeOf = (dtype: tf.DataType) => (dtype === 'float32' ? types.float : types.int);
   const wide = reads.map((read) => vector && read === 'four');
-  const elementOf = (k: number) =>
-    map.inputs[k]!.tensor.dtype === 'float32' ? (wide[k] ? 'vec4f' : 'f32') : wide[k] ? 'vec4i' : 'i32';
+  const isFloat = (k: number) => map.inputs[k]!.tensor.dtype === 'float32';
+  const elementOf = (k: number) => (isFloat(k) ? floatType(half[k]!, wide[k]!) : wide[k] ? 'vec4i' : 'i32');
   const count = map.inputs.length;
+  const result = half[count] ? floatType(true, vector) : typeOf(map.dtype);
   const coordinates = Array.from({ length: rank }, (_, d) => d);
   const split = coordinates
     .slice(1)
@@ -154,11 +163,11 @@ function mapText(map: StridedMap, { rank, vector, reads, exact }: MapText): stri
       (d) =>
         `let q${d} = divide(rest${d}, p.size${d}); let x${d} = rest${d} - q${d} * p.size${d}; let rest${d - 1} = q${d};`,
     );
-  return `struct Sizes { units: i32, row: i32, unused0: i32, unused1: i32, c0: f32, c1: f32, c2: f32, c3: f32,
+  return `${enableHalf(half.includes(true))}struct Sizes { units: i32, row: i32, unused0: i32, unused1: i32, c0: f32, c1: f32, c2: f32, c3: f32,
   ${Array.from({ length: maxRank }, (_, d) => `size${d}: i32`).join(', ')},
   ${map.inputs.map((_, k) => `offset${k}: i32, ${Array.from({ length: maxRank }, (_, d) => `stride${k}_${d}: i32`).join(', ')}`).join(',\n  ')} };
 ${map.inputs.map((_, k) => `@group(0) @binding(${k}) var<storage, read> in${k}: array<${elementOf(k)}>;`).join('\n')}
-@group(0) @binding(${count}) var<storage, read_write> out: array<${typeOf(map.dtype)}>;
+@group(0) @binding(${count}) var<storage, read_write> out: array<${result}>;
 @group(0) @binding(${count + 1}) var<uniform> p: Sizes;
 ${exact ? fastDivide : 'fn divide(i: i32, size: i32) -> i32 { return i / size; }'}
 ${map.functions?.(types) ?? ''}
@@ -172,18 +181,18 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   ${map.inputs
     .map((_, k) => {
       const at = `p.offset${k} + ${coordinates.map((d) => `x${d} * p.stride${k}_${d}`).join(' + ')}`;
-      if (wide[k]) return `let v${k} = in${k}[(${at}) / 4];`;
-      if (!vector) return `let v${k} = in${k}[${at}];`;
       const type = typeOf(map.inputs[k]!.tensor.dtype);
-      if (reads[k] === 'repeat') return `let v${k} = ${type}(in${k}[${at}]);`;
+      if (wide[k]) return `let v${k} = ${type}(in${k}[(${at}) / 4]);`;
+      const one = (place: string) => `${isFloat(k) ? 'f32' : 'i32'}(in${k}[${place}])`;
+      if (!vector || reads[k] === 'repeat') return `let v${k} = ${type}(${one(at)});`;
       const step = `p.stride${k}_${rank - 1} / 4`;
-      return `let a${k} = ${at}; let s${k} = ${step}; let v${k} = ${type}(in${k}[a${k}], in${k}[a${k} + s${k}], in${k}[a${k} + 2 * s${k}], in${k}[a${k} + 3 * s${k}]);`;
+      return `let a${k} = ${at}; let s${k} = ${step}; let v${k} = ${type}(${[`a${k}`, `a${k} + s${k}`, `a${k} + 2 * s${k}`, `a${k} + 3 * s${k}`].map(one).join(', ')});`;
     })
     .join('\n  ')}
-  out[i] = ${map.value(
+  out[i] = ${result}(${map.value(
     map.inputs.map((_, k) => `v${k}`),
     types,
-  )};
+  )});
 }`;
 }
 

@@ -1,3 +1,4 @@
+import { enableHalf, floatType } from '../half.wgsl.ts';
 import type { AttentionSpec } from './attention.wgsl.ts';
 
 /**
@@ -10,6 +11,8 @@ import type { AttentionSpec } from './attention.wgsl.ts';
 export interface Panel {
   readonly D: number;
   readonly bias: boolean;
+  /** Q, K and V are in half precision. */
+  readonly half: boolean;
   /** Rows of Q, K and dO are read four values at once. */
   readonly vector: boolean;
   /** Columns of a result that a lane holds in one unit: 4 or 1, and how many units. */
@@ -33,11 +36,11 @@ export const times = (count: number, text: (i: number) => string, joint = ' '): 
   Array.from({ length: count }, (_, i) => text(i)).join(joint);
 
 /** `products` is how many multiply-adds the body does for each value of a key; longer bodies leave the instruction cache. */
-export function panelOf({ D, Nk, kh, kw, bias }: AttentionSpec, products: number, pairs: number): Panel {
+export function panelOf({ D, Nk, kh, kw, bias, half }: AttentionSpec, products: number, pairs: number): Panel {
   const vector = D % 4 === 0;
   const wide = vector && D / (32 * Math.ceil(D / 32)) > 0.7;
   const columnWidth = wide ? 4 : 1;
-  const shared = { D, bias, vector, columnWidth, columnUnits: Math.ceil(D / (lanes * columnWidth)) } as const;
+  const shared = { D, bias, half, vector, columnWidth, columnUnits: Math.ceil(D / (lanes * columnWidth)) } as const;
   const most = Math.max(1, Math.min(mostSlots, Math.floor(pairs / (products * D))));
   if (!bias) {
     const panels = Math.ceil(Nk / (lanes * most));
@@ -71,9 +74,10 @@ export function header(panel: Panel, inputs: readonly string[], outputs: readonl
     if (name === 'statistics') return 'vec2f';
     if (name === 'W') return panel.vectorWidth ? 'vec4f' : 'f32';
     if (['O', 'dQ'].includes(name)) return panel.columnWidth === 4 ? 'vec4f' : 'f32';
-    return ['Q', 'K', 'V', 'dO', 'dK', 'dV'].includes(name) && panel.vector ? 'vec4f' : 'f32';
+    if (['Q', 'K', 'V'].includes(name)) return floatType(panel.half, panel.vector);
+    return ['dO', 'dK', 'dV'].includes(name) && panel.vector ? 'vec4f' : 'f32';
   };
-  return `enable subgroups;
+  return `${enableHalf(panel.half)}enable subgroups;
 struct Sizes { G: u32, Nq: u32, Nk: u32, kh: u32, kw: u32, gridY: u32, rows: u32, scale: f32 };
 ${[...inputs, ...outputs]
   .map(
@@ -122,7 +126,7 @@ export function packOwn(panel: Panel, array: string, tensor: string, factor = ''
     : `${array}[e * ${slots}u + t] = x;`;
   return `for (var t = 0u; t < ${slots}u * one; t++) {
       let start = (g * p.Nk + ${ownKey(panel, 't').key}) * ${units}u;
-      for (var e = 0u; e < ${units}u * one; e++) { let x = ${tensor}[start + e]${factor}; ${store} }
+      for (var e = 0u; e < ${units}u * one; e++) { let x = ${vector ? 'vec4f' : 'f32'}(${tensor}[start + e])${factor}; ${store} }
     }`;
 }
 
@@ -135,8 +139,8 @@ export function packColumns(panel: Panel, array: string, tensor: string, factor 
   const units = D / columnWidth;
   const column = (c: number) => `min(${c * lanes}u + lane, ${units - 1}u)`;
   const load = (c: number) => {
-    if (columnWidth === 4 || !vector) return `${tensor}[key * ${units}u + ${column(c)}]`;
-    return `${tensor}[(key * ${D}u + ${column(c)}) / 4u][(${column(c)}) % 4u]`; // D is a multiple of 4
+    if (columnWidth === 4 || !vector) return `${columnType(panel)}(${tensor}[key * ${units}u + ${column(c)}])`;
+    return `f32(${tensor}[(key * ${D}u + ${column(c)}) / 4u][(${column(c)}) % 4u])`; // D is a multiple of 4
   };
   return `for (var i = 0u; i < ${keysOf(panel)}u * one; i++) { let key = g * p.Nk + ${key};
       ${times(columnUnits, (c) => `${array}[i * ${columnUnits}u + ${c}u] = ${load(c)}${factor};`)} }`;
@@ -147,7 +151,7 @@ export function gather({ D, vector }: Panel, name: string, tensor: string, facto
   const units = vector ? D / 4 : D;
   return times(Math.ceil(units / lanes), (i) => {
     const at = (i + 1) * lanes <= units ? `${i * lanes}u + lane` : `min(${i * lanes}u + lane, ${units - 1}u)`;
-    return `let ${name}_${i} = ${tensor}[q * ${units}u + ${at}]${factor};`;
+    return `let ${name}_${i} = ${vector ? 'vec4f' : 'f32'}(${tensor}[q * ${units}u + ${at}])${factor};`;
   });
 }
 

@@ -1,3 +1,4 @@
+import { enableHalf, floatType } from '../half.wgsl.ts';
 import type { Program } from '../program.ts';
 import type { AttentionSpec } from './attention.wgsl.ts';
 import { attentionProgram } from './attention.wgsl.ts';
@@ -50,10 +51,13 @@ function shader(
 ): string {
   const { type, units, tile } = shapeOf(spec);
   const { own, ownSize, passing, passingSize } = sides;
-  const rows = new Set(['Q', 'K', 'V', 'O', 'dO', 'dQ', 'dK', 'dV']);
-  const typeOf = (name: string) => (name === 'statistics' ? 'vec2f' : rows.has(name) ? type : 'f32');
+  const typeOf = (name: string) => {
+    if (name === 'statistics') return 'vec2f';
+    if (['Q', 'K', 'V', 'O'].includes(name)) return floatType(spec.half, type === 'vec4f');
+    return ['dO', 'dQ', 'dK', 'dV'].includes(name) ? type : 'f32';
+  };
   const { inputs, outputs } = text;
-  return `struct Sizes { G: u32, Nq: u32, Nk: u32, kh: u32, kw: u32, gridY: u32, unused: u32, scale: f32 };
+  return `${enableHalf(spec.half)}struct Sizes { G: u32, Nq: u32, Nk: u32, kh: u32, kw: u32, gridY: u32, unused: u32, scale: f32 };
 ${[...inputs, ...outputs]
   .map(
     (name, i) =>
@@ -72,14 +76,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let first = group.x * ${width}u + thread; let inside = first < p.${ownSize};
   let i = g * p.${ownSize} + min(first, p.${ownSize} - 1u);
   ${Object.entries(own)
-    .map(([tensor, name]) => times(units, (e) => `let ${name}${e} = ${tensor}[i * ${units}u + ${e}u];`))
+    .map(([tensor, name]) => times(units, (e) => `let ${name}${e} = ${type}(${tensor}[i * ${units}u + ${e}u]);`))
     .join('\n  ')}
   ${text.before}
   for (var begin = 0u; begin < p.${passingSize}; begin += ${tile}u) {
     let count = min(${tile}u, p.${passingSize} - begin);
     for (var n = thread; n < count * ${units}u; n += ${width}u) {
       let at = (g * p.${passingSize} + begin) * ${units}u + n;
-      tile${passing[0]}[n] = ${passing[0]}[at]; tile${passing[1]}[n] = ${passing[1]}[at];
+      tile${passing[0]}[n] = ${type}(${passing[0]}[at]); tile${passing[1]}[n] = ${type}(${passing[1]}[at]);
     }
     workgroupBarrier();
     ${text.perTile}
@@ -122,7 +126,7 @@ export function tileForward(spec: AttentionSpec): Program {
       total = total * kept + ${times(step, (u) => `w${u}`, ' + ')};
       ${each((e) => `o${e} = o${e} * kept + ${times(step, (u) => `w${u} * tileV[(k + ${u}u) * ${units}u + ${e}u]`, ' + ')};`)}
     }`,
-    after: `L[i] = top + log(total); ${each((e) => `O[i * ${units}u + ${e}u] = o${e} / total;`)}`,
+    after: `L[i] = top + log(total); ${each((e) => `O[i * ${units}u + ${e}u] = ${floatType(spec.half, type === 'vec4f')}(o${e} / total);`)}`,
   });
   return program('attention', spec, { of: spec.Nq, products: 2 }, wgsl);
 }

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { replacing, rounded } from '../kernels/half.ts';
 import type { Kernel } from '../kernels/index.ts';
 import { type AttentionSpec, attentionStatistics } from './attention.wgsl.ts';
 import { panelBackward } from './attention-panel-backward.wgsl.ts';
@@ -42,19 +43,25 @@ function planOf(backend: WebgpuBackend, { query, key, height, width }: Attention
   }
   const bias = height !== undefined;
   const [kh, kw] = bias ? [height.shape[2]!, width!.shape[2]!] : [Nk, 1];
-  return { spec: { G, Nq, Nk, D, kh, kw, scale, bias }, panels };
+  return { spec: { G, Nq, Nk, D, kh, kw, scale, bias, half: false }, panels };
 }
 
 const float = (shape: readonly number[]) => ({ shape, dtype: 'float32' as const });
 
 function forward(backend: WebgpuBackend, inputs: AttentionTensors, scale: number): tf.TensorInfo[] {
   const { query, key, value, height, width } = inputs;
-  const { spec, panels } = planOf(backend, inputs, scale);
+  const { spec: exact, panels } = planOf(backend, inputs, scale);
+  const half = [query, key, value].every((x) => backend.isHalf(x));
+  const spec = { ...exact, half };
   const tensors = height ? [query, key, value, height, width!] : [query, key, value];
-  return backend.run((panels ? panelForward : tileForward)(spec), tensors, [
-    float(query.shape),
-    float([spec.G, spec.Nq]),
-  ]);
+  const halves = tensors.map((x) => half && [query, key, value].includes(x));
+  // panels pass their sums through the output
+  const program = { ...(panels ? panelForward : tileForward)(spec), half: [...halves, half && !panels, false] };
+  const [output, logSumExp] = backend.run(program, tensors, [float(query.shape), float([spec.G, spec.Nq])]) as [
+    tf.TensorInfo,
+    tf.TensorInfo,
+  ];
+  return [half && panels ? replacing(backend, output, rounded) : output, logSumExp];
 }
 
 function backward(backend: WebgpuBackend, inputs: GradientTensors, scale: number): tf.TensorInfo[] {

@@ -10,6 +10,8 @@ export interface AttentionSpec {
   readonly kw: number;
   readonly scale: number;
   readonly bias: boolean;
+  /** Forward: query, key and value are in half precision. */
+  readonly half: boolean;
 }
 
 /** A program whose workgroups take `rows` of `of` rows of each attention; z folds what y cannot hold. Each query and key have `products` products of D values. */

@@ -1,3 +1,4 @@
+import { enableHalf, floatType } from '../half.wgsl.ts';
 import type { Program } from '../program.ts';
 
 const threads = 64;
@@ -23,16 +24,17 @@ function elementwise(
   inputs: readonly string[],
   output: string,
   value: string,
+  half = false,
 ): Program {
   const units = Math.ceil(elements / 4);
   const groups = Math.ceil(units / threads);
   const x = Math.min(groups, 32768);
   return {
     label,
-    wgsl: `${[...inputs, output]
+    wgsl: `${enableHalf(half)}${[...inputs, output]
       .map(
         (name, i) =>
-          `@group(0) @binding(${i}) var<storage, ${i < inputs.length ? 'read' : 'read_write'}> ${name}: array<vec4f>;`,
+          `@group(0) @binding(${i}) var<storage, ${i < inputs.length ? 'read' : 'read_write'}> ${name}: array<${floatType(half, true)}>;`,
       )
       .join('\n')}
 @group(0) @binding(${inputs.length + 1}) var<uniform> p: vec4u; // vectors, invocations a row of workgroups
@@ -41,18 +43,19 @@ ${functions}
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = id.x + id.y * p.y;
   if (i >= p.x) { return; }
-  let v = x[i];
+  let v = vec4f(x[i]);
   let bell = exp(-0.5 * v * v);
-  ${output}[i] = ${value};
+  ${output}[i] = ${floatType(half, true)}(${value});
 }`,
     workgroups: [x, Math.ceil(groups / Math.max(1, x)), 1],
     uniforms: new Uint32Array([units, x * threads, 0, 0]),
+    half: [...inputs, output].map(() => half),
   };
 }
 
-/** [x] -> [x Phi(x)] with the normal distribution's integral Phi. */
-export const geluForward = (elements: number): Program =>
-  elementwise('gelu', elements, ['x'], 'y', 'v * integral(v, bell)');
+/** [x] -> [x Phi(x)] with the normal distribution's integral Phi; `half`: both in half precision. */
+export const geluForward = (elements: number, half: boolean): Program =>
+  elementwise('gelu', elements, ['x'], 'y', 'v * integral(v, bell)', half);
 
 /** [x, dy] -> [dy (Phi(x) + x phi(x))]. */
 export const geluGradient = (elements: number): Program =>

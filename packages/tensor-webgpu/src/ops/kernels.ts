@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { rounded } from '../kernels/half.ts';
 import type { Kernel } from '../kernels/index.ts';
 import { matmul } from '../kernels/matmul.ts';
 import { type AdamSpec, adam } from './adam-step.wgsl.ts';
@@ -15,10 +16,22 @@ export const opKernels: readonly Kernel[] = [
   ...attentionKernels,
   ...layerNormKernels,
   {
+    kernelName: 'Half',
+    kernelFunc: ({ inputs, backend }) => {
+      const webgpu = backend as WebgpuBackend;
+      if (!webgpu.facts.features.includes('shader-f16'))
+        throw new Error(
+          `half: expected an adapter with the feature shader-f16, got ${webgpu.facts.name}; keep to float32 on it`,
+        );
+      return rounded(webgpu, inputs.x as tf.TensorInfo);
+    },
+  },
+  {
     kernelName: 'Gelu',
     kernelFunc: ({ inputs, backend }) => {
       const { x } = inputs as Record<'x', tf.TensorInfo>;
-      return (backend as WebgpuBackend).run(geluForward(sizeOf(x)), [x], [like(x)])[0]!;
+      const webgpu = backend as WebgpuBackend;
+      return webgpu.run(geluForward(sizeOf(x), webgpu.isHalf(x)), [x], [like(x)])[0]!;
     },
   },
   {
@@ -32,7 +45,8 @@ export const opKernels: readonly Kernel[] = [
     kernelName: 'LinearBias',
     kernelFunc: ({ inputs, backend }) => {
       const { x, weight, bias } = inputs as Record<'x' | 'weight' | 'bias', tf.TensorInfo>;
-      return matmul(backend as WebgpuBackend, x, weight, { transposeB: true, bias });
+      const webgpu = backend as WebgpuBackend;
+      return matmul(webgpu, x, weight, { transposeB: true, bias, half: webgpu.isHalf(weight) });
     },
   },
   {

@@ -12,7 +12,7 @@ import {
 
 function specOf(backend: WebgpuBackend, x: tf.TensorInfo, epsilon: number): LayerNormSpec {
   const C = x.shape[x.shape.length - 1]!;
-  return { rows: tf.util.sizeFromShape(x.shape) / C, C, epsilon, team: backend.facts.isCpu ? 1 : 64 };
+  return { rows: tf.util.sizeFromShape(x.shape) / C, C, epsilon, team: backend.facts.isCpu ? 1 : 64, half: false };
 }
 
 const float = (...shape: number[]) => ({ shape, dtype: 'float32' as const });
@@ -23,7 +23,7 @@ export const layerNormKernels: readonly Kernel[] = [
     kernelFunc: ({ inputs, attrs, backend }) => {
       const { x, scale, offset } = inputs as Record<'x' | 'scale' | 'offset', tf.TensorInfo>;
       const webgpu = backend as WebgpuBackend;
-      const spec = specOf(webgpu, x, attrs!.epsilon as number);
+      const spec = { ...specOf(webgpu, x, attrs!.epsilon as number), half: webgpu.isHalf(x) };
       return webgpu.run(layerNormForward(spec), [x, scale, offset], [float(...x.shape), float(spec.rows, 2)]);
     },
   },

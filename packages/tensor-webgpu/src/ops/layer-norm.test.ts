@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { asGpu, backendWithOps, expectOp, values } from '../../test/ops-testing.ts';
-import { layerNorm, layerNormReference } from './index.ts';
+import { asGpu, backendWithOps, expectOp, halfTolerance, inHalf, values } from '../../test/ops-testing.ts';
+import { half, layerNorm, layerNormReference } from './index.ts';
 
 const backend = backendWithOps();
 
@@ -30,17 +30,19 @@ function oracle(x: Float64Array, scale: Float64Array, offset: Float64Array, dy: 
   return { output, ...gradient };
 }
 
-async function check(shape: readonly number[], op = layerNorm): Promise<void> {
+async function check(shape: readonly number[], { op = layerNorm, inHalves = false } = {}): Promise<void> {
   const C = shape[shape.length - 1]!;
-  const x = values(shape, 1, 3);
+  let x = values(shape, 1, 3);
   x.data.forEach((v, i) => {
     x.data[i] = Math.fround(v + 5); // a mean well away from 0
   });
+  if (inHalves) x = inHalf(x);
   const inputs = { x, scale: values([C], 2), offset: values([C], 3) };
   const dy = values(shape, 4);
-  const run = (named: Record<string, tf.Tensor>) => op(named.x!, { scale: named.scale!, offset: named.offset! });
+  const run = ({ x, scale, offset }: Record<string, tf.Tensor>) =>
+    tf.tidy(() => op(inHalves ? half(x!) : x!, { scale: scale!, offset: offset! }));
   const expected = oracle(x.data, inputs.scale.data, inputs.offset.data, dy.data);
-  await expectOp(run, { inputs, dy, expected, tolerance });
+  await expectOp(run, { inputs, dy, expected, tolerance, outputTolerance: inHalves ? halfTolerance : tolerance });
 }
 
 const shapes = [
@@ -69,6 +71,12 @@ test.each([
   [2, 1021],
 ])('a team of invocations a row: [%i, %i]', (...shape) => asGpu(backend(), () => check(shape)));
 
+test.each(shapes)('half precision: layerNorm and its gradients: [%i, %i, …]', async (...sizes) => {
+  const shape = sizes.filter((n) => n !== undefined);
+  await check(shape, { inHalves: true });
+  await asGpu(backend(), () => check(shape, { inHalves: true }));
+});
+
 // C = 256 in SAM's neck, 64 in its mask decoder
 test.each([
   [1, 256, 9, 7],
@@ -96,7 +104,7 @@ test.each([
   await expectOp(run, { inputs, dy, expected, tolerance });
 });
 
-test('the reference agrees with the oracle', () => check([5, 14], layerNormReference));
+test('the reference agrees with the oracle', () => check([5, 14], { op: layerNormReference }));
 
 test('errors name the shapes', () => {
   const tensor = (size: number) => ({ rank: 1, shape: [size], dtype: 'float32' }) as unknown as tf.Tensor;

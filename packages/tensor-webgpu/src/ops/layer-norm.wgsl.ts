@@ -1,3 +1,4 @@
+import { enableHalf, floatType } from '../half.wgsl.ts';
 import type { Program } from '../program.ts';
 
 /** Rows of C values, normalised one by one. */
@@ -7,6 +8,8 @@ export interface LayerNormSpec {
   readonly epsilon: number;
   /** Invocations that share a row: 1 on a CPU adapter, where barriers are slow and loads cost the same in any order. */
   readonly team: 1 | 64;
+  /** Forward: x and y are in half precision. */
+  readonly half: boolean;
 }
 
 const aloneWidth = 32; // rows a workgroup when each has one invocation
@@ -23,12 +26,16 @@ function uniforms(spec: LayerNormSpec, extra: number): Uint32Array<ArrayBuffer> 
 }
 
 function header(spec: LayerNormSpec, inputs: readonly string[], outputs: readonly string[]): string {
-  const type = vectorOf(spec) ? 'vec4f' : 'f32';
-  return `struct Sizes { rows: u32, units: u32, extra: u32, epsilon: f32 };
+  const type = floatType(false, vectorOf(spec));
+  const typeOf = (name: string) => {
+    if (name === 'statistics') return 'vec2f';
+    return floatType(spec.half && (name === 'x' || name === 'y'), vectorOf(spec));
+  };
+  return `${enableHalf(spec.half)}struct Sizes { rows: u32, units: u32, extra: u32, epsilon: f32 };
 ${[...inputs, ...outputs]
   .map((name, i) => {
     const access = i < inputs.length ? 'read' : 'read_write';
-    return `@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<${name === 'statistics' ? 'vec2f' : type}>;`;
+    return `@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<${typeOf(name)}>;`;
   })
   .join('\n')}
 @group(0) @binding(${inputs.length + outputs.length}) var<uniform> p: Sizes;
@@ -73,20 +80,28 @@ const units = (spec: LayerNormSpec, body: string): string =>
 
 /** [x, scale, offset] -> [y, statistics [rows, 2]: mean and 1 / sqrt(variance + epsilon)]. The variance takes its own pass. */
 export function layerNormForward(spec: LayerNormSpec): Program {
-  const zero = vectorOf(spec) ? 'vec4f()' : '0.0';
+  const { half } = spec;
+  const type = floatType(false, vectorOf(spec));
+  const x = `${type}(x[base + i])`;
   const wgsl = `${header(spec, ['x', 'scale', 'offset'], ['y', 'statistics'])}
 ${rowEntry(spec)}
   let base = row * p.units; let inverseC = 1.0 / ${vectorOf(spec) ? 'f32(p.units * 4u)' : 'f32(p.units)'};
-  var sum = ${zero};
-  ${units(spec, 'sum += x[base + i];')}
+  var sum = ${type}();
+  ${units(spec, `sum += ${x};`)}
   let mean = total(across(sum), lane) * inverseC;
-  var squares = ${zero};
-  ${units(spec, 'let d = x[base + i] - mean; squares += d * d;')}
+  var squares = ${type}();
+  ${units(spec, `let d = ${x} - mean; squares += d * d;`)}
   let inverse = inverseSqrt(total(across(squares), lane) * inverseC + p.epsilon);
-  ${units(spec, 'y[base + i] = (x[base + i] - mean) * inverse * scale[i] + offset[i];')}
+  ${units(spec, `y[base + i] = ${floatType(half, vectorOf(spec))}((${x} - mean) * inverse * scale[i] + offset[i]);`)}
   if (lane == 0u) { statistics[row] = vec2f(mean, inverse); }
 }`;
-  return { label: 'layer norm', wgsl, workgroups: rowGrid(spec), uniforms: uniforms(spec, 0) };
+  return {
+    label: 'layer norm',
+    wgsl,
+    workgroups: rowGrid(spec),
+    uniforms: uniforms(spec, 0),
+    half: [half, false, false, half, false],
+  };
 }
 
 /** [x, dy, scale, statistics] -> [dx]: with n the normalised x and g = dy scale, dx = (g - mean(g) - n mean(g n)) inverse. */

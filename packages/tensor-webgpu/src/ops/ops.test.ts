@@ -1,25 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { asGpu, backendWithOps, expectNear, expectOp, type Values, values } from '../../test/ops-testing.ts';
-import { adamStep, adamStepReference, gelu, geluReference, linear, linearReference } from './index.ts';
+import { checkLinear, density, erf, integral } from '../../test/linear-float64.ts';
+import { asGpu, backendWithOps, expectNear, expectOp, halfTolerance, inHalf, values } from '../../test/ops-testing.ts';
+import { adamStep, adamStepReference, gelu, geluReference, half, linear, linearReference } from './index.ts';
 
 const backend = backendWithOps();
-
-/** erf in float64, by its series: 60 terms suffice below 6. */
-function erf(x: number): number {
-  if (Math.abs(x) > 6) return Math.sign(x);
-  let term = x;
-  let sum = x;
-  for (let n = 1; n < 120; n++) {
-    term *= (-x * x) / n;
-    sum += term / (2 * n + 1);
-  }
-  return (2 / Math.sqrt(Math.PI)) * sum;
-}
-
-/** The normal distribution's integral and density. */
-const integral = (v: number): number => 0.5 * (1 + erf(v * Math.SQRT1_2));
-const density = (v: number): number => Math.exp(-0.5 * v * v) / Math.sqrt(2 * Math.PI);
 
 // erf is approximated to 1.5e-7; the largest value is about 5
 test.each([
@@ -35,6 +20,20 @@ test.each([
   await expectOp(({ x }) => op(x!), { inputs: { x }, dy, expected, tolerance: 1e-6 });
 });
 
+test.each([[1], [7, 11], [255], [256], [257], [1021]].map((shape) => [shape]))(
+  'half precision: gelu: %j',
+  async (shape) => {
+    const x = inHalf(values(shape, 1, 2));
+    const dy = values(shape, 2);
+    const expected = {
+      output: x.data.map((v) => v * integral(v)),
+      x: x.data.map((v, i) => dy.data[i]! * (integral(v) + v * density(v))),
+    };
+    const op = ({ x }: Record<string, tf.Tensor>) => tf.tidy(() => gelu(half(x!)));
+    await expectOp(op, { inputs: { x }, dy, expected, tolerance: 1e-6, outputTolerance: halfTolerance });
+  },
+);
+
 test('gelu far out and near 0', async () => {
   const xs = [-30, -6, -3, -1e-4, 0, 1e-4, 0.7, 0.72, 3, 6, 30];
   const y = tf.tidy(() => gelu(tf.tensor1d(xs)));
@@ -44,48 +43,6 @@ test('gelu far out and near 0', async () => {
   });
   y.dispose();
 });
-
-interface Layer {
-  readonly shape: readonly number[];
-  readonly O: number;
-  readonly op?: typeof linear;
-  readonly withGelu?: boolean;
-}
-
-/** linear, or the MLP's gelu(linear), and the gradients of x, weight and bias against float64. */
-async function checkLinear({ shape, O, op = linear, withGelu = false }: Layer): Promise<void> {
-  const I = shape[shape.length - 1]!;
-  const spread = Math.sqrt(1 / I); // results of about 1
-  const inputs: Values = { x: values(shape, 1), weight: values([O, I], 2, spread), bias: values([O], 3) };
-  const [x, weight, bias] = [inputs.x!.data, inputs.weight!.data, inputs.bias!.data];
-  const rows = x.length / I;
-  const dy = values([...shape.slice(0, -1), O], 4);
-  const expected = {
-    output: new Float64Array(rows * O),
-    x: new Float64Array(rows * I),
-    weight: new Float64Array(O * I),
-    bias: new Float64Array(O),
-  };
-  for (let r = 0; r < rows; r++) {
-    for (let o = 0; o < O; o++) {
-      let v = bias[o]!;
-      for (let i = 0; i < I; i++) v += x[r * I + i]! * weight[o * I + i]!;
-      expected.output[r * O + o] = withGelu ? v * integral(v) : v;
-      const g = dy.data[r * O + o]! * (withGelu ? integral(v) + v * density(v) : 1);
-      expected.bias[o]! += g;
-      for (let i = 0; i < I; i++) {
-        expected.x[r * I + i]! += g * weight[o * I + i]!;
-        expected.weight[o * I + i]! += g * x[r * I + i]!;
-      }
-    }
-  }
-  const run = ({ x, weight, bias }: Record<string, tf.Tensor>) => {
-    const y = op(x!, { weight: weight!, bias: bias! });
-    return withGelu ? gelu(y) : y;
-  };
-  // sums of up to 168 products, each rounded at 6e-8
-  await expectOp((named) => tf.tidy(() => run(named)), { inputs, dy, expected, tolerance: 1e-5 });
-}
 
 test.each([
   ['linear', { shape: [3, 5, 63], O: 14 }],
@@ -108,6 +65,18 @@ test.each(layers)('gelu(linear) and its gradients: %i rows, %i -> %i', (rows, I,
 test.each(layers)('gelu(linear) and its gradients on GPUs: %i rows, %i -> %i', (rows, I, O) =>
   asGpu(backend(), () => checkLinear({ shape: [rows, I], O, withGelu: true })),
 );
+
+test.each([true, false].flatMap((halfX) => layers.map(([rows, I, O]) => ({ rows, I, O, halfX }))))(
+  'half precision: linear and its gradients: %j',
+  async ({ rows, I, O, halfX }) => {
+    const halves = halfX ? (['x', 'weight'] as const) : (['weight'] as const);
+    await checkLinear({ shape: [rows, I], O, halves });
+    await asGpu(backend(), () => checkLinear({ shape: [rows, I], O, halves }));
+  },
+);
+
+test('half precision: gelu(linear) and its gradients', () =>
+  checkLinear({ shape: [37, 97], O: 101, withGelu: true, halves: ['weight'] }));
 
 test.each([
   ...[1, 91, 255, 256, 257, 1021].map((size) => ['adamStep', size, adamStep] as const), // a workgroup takes 256

@@ -1,0 +1,71 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { gelu, half, linear } from '../src/ops/index.ts';
+import { expectOp, halfTolerance, inHalf, type Values, values } from './ops-testing.ts';
+
+/** erf in float64, by its series: 60 terms suffice below 6. */
+export function erf(x: number): number {
+  if (Math.abs(x) > 6) return Math.sign(x);
+  let term = x;
+  let sum = x;
+  for (let n = 1; n < 120; n++) {
+    term *= (-x * x) / n;
+    sum += term / (2 * n + 1);
+  }
+  return (2 / Math.sqrt(Math.PI)) * sum;
+}
+
+/** The normal distribution's integral and density. */
+export const integral = (v: number): number => 0.5 * (1 + erf(v * Math.SQRT1_2));
+export const density = (v: number): number => Math.exp(-0.5 * v * v) / Math.sqrt(2 * Math.PI);
+
+/** A linear layer for rows of `shape`'s last axis, and whether a GELU follows. */
+export interface Layer {
+  readonly shape: readonly number[];
+  readonly O: number;
+  readonly op?: typeof linear;
+  readonly withGelu?: boolean;
+  /** Inputs in half precision; with the weight, so are the results. */
+  readonly halves?: readonly ('x' | 'weight')[];
+}
+
+/** linear, or the MLP's gelu(linear), and the gradients of x, weight and bias against float64. */
+export async function checkLinear({ shape, O, op = linear, withGelu = false, halves = [] }: Layer): Promise<void> {
+  const I = shape[shape.length - 1]!;
+  const spread = Math.sqrt(1 / I); // results of about 1
+  const inputs: Values = { x: values(shape, 1), weight: values([O, I], 2, spread), bias: values([O], 3) };
+  for (const name of halves) inputs[name] = inHalf(inputs[name]!);
+  const [x, weight, bias] = [inputs.x!.data, inputs.weight!.data, inputs.bias!.data];
+  const rows = x.length / I;
+  const dy = values([...shape.slice(0, -1), O], 4);
+  const expected = {
+    output: new Float64Array(rows * O),
+    x: new Float64Array(rows * I),
+    weight: new Float64Array(O * I),
+    bias: new Float64Array(O),
+  };
+  for (let r = 0; r < rows; r++) {
+    for (let o = 0; o < O; o++) {
+      let v = bias[o]!;
+      for (let i = 0; i < I; i++) v += x[r * I + i]! * weight[o * I + i]!;
+      expected.output[r * O + o] = withGelu ? v * integral(v) : v;
+      const g = dy.data[r * O + o]! * (withGelu ? integral(v) + v * density(v) : 1);
+      expected.bias[o]! += g;
+      for (let i = 0; i < I; i++) {
+        expected.x[r * I + i]! += g * weight[o * I + i]!;
+        expected.weight[o * I + i]! += g * x[r * I + i]!;
+      }
+    }
+  }
+  const run = (named: Record<string, tf.Tensor>) => {
+    const { x, weight, bias } = { ...named, ...Object.fromEntries(halves.map((name) => [name, half(named[name]!)])) };
+    const y = op(x!, { weight: weight!, bias: bias! });
+    return withGelu ? gelu(y) : y;
+  };
+  // sums of up to 168 products, each rounded at 6e-8
+  const exact = halves.length === 0 ? 1e-5 : undefined;
+  await expectOp((named) => tf.tidy(() => run(named)), {
+    ...{ inputs, dy, expected },
+    tolerance: withGelu && !exact ? 2 * halfTolerance : 1e-5, // GELU's gradient is that at the rounded hidden values
+    outputTolerance: exact ?? (withGelu ? 2 : 1) * halfTolerance,
+  });
+}
