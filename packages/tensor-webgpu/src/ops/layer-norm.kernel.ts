@@ -10,9 +10,13 @@ import {
   layerNormTotals,
 } from './layer-norm.wgsl.ts';
 
-function specOf(backend: WebgpuBackend, x: tf.TensorInfo, epsilon: number): LayerNormSpec {
-  const C = x.shape[x.shape.length - 1]!;
-  return { rows: tf.util.sizeFromShape(x.shape) / C, C, epsilon, team: backend.facts.isCpu ? 1 : 64, half: false };
+/** `axis`: the last, or 1 as in maps whose channels come first. */
+function specOf(backend: WebgpuBackend, { shape }: tf.TensorInfo, attrs: tf.NamedAttrMap): LayerNormSpec {
+  const { axis, epsilon = 0 } = attrs as { axis: number; epsilon?: number };
+  const C = shape[axis]!;
+  const step = tf.util.sizeFromShape(shape.slice(axis + 1));
+  const team = backend.facts.isCpu || step > 1 ? 1 : 64; // neighbouring rows lie side by side when the channels come first
+  return { rows: tf.util.sizeFromShape(shape) / C, C, step, epsilon, team, half: false };
 }
 
 const float = (...shape: number[]) => ({ shape, dtype: 'float32' as const });
@@ -23,16 +27,16 @@ export const layerNormKernels: readonly Kernel[] = [
     kernelFunc: ({ inputs, attrs, backend }) => {
       const { x, scale, offset } = inputs as Record<'x' | 'scale' | 'offset', tf.TensorInfo>;
       const webgpu = backend as WebgpuBackend;
-      const spec = { ...specOf(webgpu, x, attrs!.epsilon as number), half: webgpu.isHalf(x) };
+      const spec = { ...specOf(webgpu, x, attrs!), half: webgpu.isHalf(x) };
       return webgpu.run(layerNormForward(spec), [x, scale, offset], [float(...x.shape), float(spec.rows, 2)]);
     },
   },
   {
     kernelName: 'LayerNormGrad',
-    kernelFunc: ({ inputs, backend }) => {
+    kernelFunc: ({ inputs, attrs, backend }) => {
       const { x, scale, statistics, dy } = inputs as Record<'x' | 'scale' | 'statistics' | 'dy', tf.TensorInfo>;
       const webgpu = backend as WebgpuBackend;
-      const spec = specOf(webgpu, x, 0);
+      const spec = specOf(webgpu, x, attrs!);
       const dx = webgpu.run(layerNormInputGradient(spec), [x, dy, scale, statistics], [float(...x.shape)])[0]!;
       const part = float(layerNormChunks(spec), spec.C);
       const parts = webgpu.run(layerNormPartialSums(spec), [x, dy, statistics], [part, part]);

@@ -77,11 +77,15 @@ test.each(shapes)('half precision: layerNorm and its gradients: [%i, %i, …]', 
   await asGpu(backend(), () => check(shape, { inHalves: true }));
 });
 
-// C = 256 in SAM's neck, 64 in its mask decoder
-test.each([
+// C = 256 in SAM's neck, 64 in its mask decoder; 1 x 1 is the last axis too
+const maps = [
   [1, 256, 9, 7],
   [2, 64, 5, 13],
-])('over the channels of maps, as LayerNorm2d: [%i, %i, %i, %i]', async (B, C, H, W) => {
+  [3, 7, 4, 8],
+  [65, 5, 1, 1],
+  [2, 1, 31, 33],
+] as const;
+test.each(maps)('over the channels of maps, as LayerNorm2d: [%i, %i, %i, %i]', async (B, C, H, W) => {
   const inputs = { x: values([B, C, H, W], 1, 3), scale: values([C], 2), offset: values([C], 3) };
   const dy = values([B, C, H, W], 4);
   const rows = (data: Float64Array, to: 'channels last' | 'channels first') => {
@@ -97,11 +101,14 @@ test.each([
   const last = (data: Float64Array) => rows(data, 'channels last');
   const { output, x, ...rest } = oracle(last(inputs.x.data), inputs.scale.data, inputs.offset.data, last(dy.data));
   const expected = { output: rows(output, 'channels first'), x: rows(x, 'channels first'), ...rest };
-  const run = ({ x, scale, offset }: Record<string, tf.Tensor>) =>
-    tf.tidy(() =>
-      tf.transpose(layerNorm(tf.transpose(x!, [0, 2, 3, 1]), { scale: scale!, offset: offset! }), [0, 3, 1, 2]),
-    );
-  await expectOp(run, { inputs, dy, expected, tolerance });
+  const checkOp = (op: typeof layerNorm) => {
+    const run = ({ x, scale, offset }: Record<string, tf.Tensor>) =>
+      tf.tidy(() => op(x!, { scale: scale!, offset: offset!, axis: 1 }));
+    return expectOp(run, { inputs, dy, expected, tolerance });
+  };
+  await checkOp(layerNorm);
+  await checkOp(layerNormReference);
+  await asGpu(backend(), () => checkOp(layerNorm));
 });
 
 test('the reference agrees with the oracle', () => check([5, 14], { op: layerNormReference }));
@@ -109,4 +116,7 @@ test('the reference agrees with the oracle', () => check([5, 14], { op: layerNor
 test('errors name the shapes', () => {
   const tensor = (size: number) => ({ rank: 1, shape: [size], dtype: 'float32' }) as unknown as tf.Tensor;
   expect(() => layerNorm(tensor(8), { scale: tensor(7), offset: tensor(8) })).toThrow('layerNorm: expected scale');
+  expect(() => layerNorm(tensor(8), { scale: tensor(8), offset: tensor(8), axis: 1 })).toThrow(
+    'layerNorm: expected x [B, C, ...] float32, got [8]',
+  );
 });

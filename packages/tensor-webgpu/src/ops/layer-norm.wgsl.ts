@@ -5,6 +5,8 @@ import type { Program } from '../program.ts';
 export interface LayerNormSpec {
   readonly rows: number;
   readonly C: number;
+  /** Values between one of a row and its next: 1, or the places of a map when its channels come first. Rows lie as the values do. */
+  readonly step: number;
   readonly epsilon: number;
   /** Invocations that share a row: 1 on a CPU adapter, where barriers are slow and loads cost the same in any order. */
   readonly team: 1 | 64;
@@ -17,10 +19,15 @@ const columnWidth = 32;
 const chunkRows = 64; // rows that one partial sum covers, at least
 const mostChunks = 64;
 
-const vectorOf = ({ C }: LayerNormSpec) => C % 4 === 0;
+const vectorOf = ({ C, step }: LayerNormSpec) => step === 1 && C % 4 === 0;
+
+/** WGSL: where a row begins, and its value i, or four of them. */
+const begin = ({ step }: LayerNormSpec) =>
+  step === 1 ? 'row * p.units' : 'row / p.step * p.units * p.step + row % p.step';
+const at = ({ step }: LayerNormSpec, i: string) => (step === 1 ? `base + ${i}` : `base + ${i} * p.step`);
 
 function uniforms(spec: LayerNormSpec, extra: number): Uint32Array<ArrayBuffer> {
-  const words = new Uint32Array([spec.rows, vectorOf(spec) ? spec.C / 4 : spec.C, extra, 0]);
+  const words = new Uint32Array([spec.rows, vectorOf(spec) ? spec.C / 4 : spec.C, extra, 0, spec.step, 0, 0, 0]);
   new Float32Array(words.buffer)[3] = spec.epsilon;
   return words;
 }
@@ -31,7 +38,7 @@ function header(spec: LayerNormSpec, inputs: readonly string[], outputs: readonl
     if (name === 'statistics') return 'vec2f';
     return floatType(spec.half && (name === 'x' || name === 'y'), vectorOf(spec));
   };
-  return `${enableHalf(spec.half)}struct Sizes { rows: u32, units: u32, extra: u32, epsilon: f32 };
+  return `${enableHalf(spec.half)}struct Sizes { rows: u32, units: u32, extra: u32, epsilon: f32, step: u32, unused0: u32, unused1: u32, unused2: u32 };
 ${[...inputs, ...outputs]
   .map((name, i) => {
     const access = i < inputs.length ? 'read' : 'read_write';
@@ -82,17 +89,17 @@ const units = (spec: LayerNormSpec, body: string): string =>
 export function layerNormForward(spec: LayerNormSpec): Program {
   const { half } = spec;
   const type = floatType(false, vectorOf(spec));
-  const x = `${type}(x[base + i])`;
+  const x = `${type}(x[${at(spec, 'i')}])`;
   const wgsl = `${header(spec, ['x', 'scale', 'offset'], ['y', 'statistics'])}
 ${rowEntry(spec)}
-  let base = row * p.units; let inverseC = 1.0 / ${vectorOf(spec) ? 'f32(p.units * 4u)' : 'f32(p.units)'};
+  let base = ${begin(spec)}; let inverseC = 1.0 / ${vectorOf(spec) ? 'f32(p.units * 4u)' : 'f32(p.units)'};
   var sum = ${type}();
   ${units(spec, `sum += ${x};`)}
   let mean = total(across(sum), lane) * inverseC;
   var squares = ${type}();
   ${units(spec, `let d = ${x} - mean; squares += d * d;`)}
   let inverse = inverseSqrt(total(across(squares), lane) * inverseC + p.epsilon);
-  ${units(spec, `y[base + i] = ${floatType(half, vectorOf(spec))}((${x} - mean) * inverse * scale[i] + offset[i]);`)}
+  ${units(spec, `y[${at(spec, 'i')}] = ${floatType(half, vectorOf(spec))}((${x} - mean) * inverse * scale[i] + offset[i]);`)}
   if (lane == 0u) { statistics[row] = vec2f(mean, inverse); }
 }`;
   return {
@@ -107,15 +114,16 @@ ${rowEntry(spec)}
 /** [x, dy, scale, statistics] -> [dx]: with n the normalised x and g = dy scale, dx = (g - mean(g) - n mean(g n)) inverse. */
 export function layerNormInputGradient(spec: LayerNormSpec): Program {
   const zero = vectorOf(spec) ? 'vec4f()' : '0.0';
+  const k = at(spec, 'i');
   const wgsl = `${header(spec, ['x', 'dy', 'scale', 'statistics'], ['dx'])}
 ${rowEntry(spec)}
-  let base = row * p.units; let inverseC = 1.0 / ${vectorOf(spec) ? 'f32(p.units * 4u)' : 'f32(p.units)'};
+  let base = ${begin(spec)}; let inverseC = 1.0 / ${vectorOf(spec) ? 'f32(p.units * 4u)' : 'f32(p.units)'};
   let mean = statistics[row].x; let inverse = statistics[row].y;
   var sum = ${zero}; var product = ${zero};
-  ${units(spec, 'let g = dy[base + i] * scale[i]; sum += g; product += g * (x[base + i] - mean);')}
+  ${units(spec, `let g = dy[${k}] * scale[i]; sum += g; product += g * (x[${k}] - mean);`)}
   let a = total(across(sum), lane) * inverseC;
   let b = total(across(product), lane) * inverseC * inverse * inverse;
-  ${units(spec, 'dx[base + i] = (dy[base + i] * scale[i] - a - (x[base + i] - mean) * b) * inverse;')}
+  ${units(spec, `dx[${k}] = (dy[${k}] * scale[i] - a - (x[${k}] - mean) * b) * inverse;`)}
 }`;
   return { label: 'layer norm input gradient', wgsl, workgroups: rowGrid(spec), uniforms: uniforms(spec, 0) };
 }
@@ -134,10 +142,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= p.units) { return; }
   var scaled = ${zero}; var plain = ${zero};
   for (var row = id.y * p.extra; row < min((id.y + 1u) * p.extra, p.rows); row++) {
-    let g = dy[row * p.units + id.x];
+    let base = ${begin(spec)};
+    let g = dy[${at(spec, 'id.x')}];
     let s = statistics[row];
     plain += g;
-    scaled += g * (x[row * p.units + id.x] - s.x) * s.y;
+    scaled += g * (x[${at(spec, 'id.x')}] - s.x) * s.y;
   }
   dScale[id.y * p.units + id.x] = scaled; dOffset[id.y * p.units + id.x] = plain;
 }`;
