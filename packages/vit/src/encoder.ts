@@ -1,4 +1,4 @@
-import { attention, gelu, linear } from '@slimsam/tensor-webgpu/ops';
+import { attention, linear } from '@slimsam/tensor-webgpu/ops';
 import { type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { SamConfig } from './config.ts';
@@ -128,7 +128,7 @@ export function block(
   const attended = windowAttention(weight, config, windows, (qkv) => tap(`blocks.${index}.attn.qkv`, qkv));
   const afterAttention = tf.add(x, unpartition(attended, [B, h, w, C]));
   tap(`blocks.${index}.attn`, afterAttention);
-  const hidden = gelu(dense(weight, 'mlp.lin1', norm(weight, 'norm2', afterAttention)));
+  const hidden = dense(weight, 'mlp.lin1', norm(weight, 'norm2', afterAttention), 'gelu');
   tap(`blocks.${index}.mlp.hidden`, hidden);
   const out = tf.add(afterAttention, dense(weight, 'mlp.lin2', hidden));
   tap(`blocks.${index}`, out);

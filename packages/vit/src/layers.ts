@@ -1,10 +1,10 @@
-import { layerNorm, linear } from '@slimsam/tensor-webgpu/ops';
+import { type LinearActivation, layerNorm, linear } from '@slimsam/tensor-webgpu/ops';
 import type { Scope } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** A linear layer by its checkpoint name: x [..., I] -> [..., O]. */
-export function dense(weight: Scope, name: string, x: tf.Tensor): tf.Tensor {
-  return linear(x, { weight: weight(`${name}.weight`), bias: weight(`${name}.bias`) });
+/** A linear layer by its checkpoint name, with what follows it: x [..., I] -> [..., O]. */
+export function dense(weight: Scope, name: string, x: tf.Tensor, activation?: LinearActivation): tf.Tensor {
+  return linear(x, { weight: weight(`${name}.weight`), bias: weight(`${name}.bias`), activation });
 }
 
 /** A layer norm over the last axis, by its checkpoint name. */

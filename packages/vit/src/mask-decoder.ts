@@ -77,10 +77,7 @@ function toTokens(x: tf.Tensor4D): tf.Tensor3D {
 /** Linear layers with ReLU between them, as many as there are. */
 function perceptron(weight: Scope, x: tf.Tensor, depth = 3): tf.Tensor {
   let y = x;
-  for (let i = 0; i < depth; i++) {
-    y = dense(weight, `layers.${i}`, y);
-    if (i < depth - 1) y = tf.relu(y);
-  }
+  for (let i = 0; i < depth; i++) y = dense(weight, `layers.${i}`, y, i < depth - 1 ? 'relu' : undefined);
   return y;
 }
 
@@ -112,7 +109,7 @@ function twoWayTransformer(
     queries = norm(part(layer), 'norm1', i === 0 ? own : tf.add(queries, own), tokenEpsilon);
     const toImage = attend(`${layer}.cross_attn_token_to_image`, tf.add(queries, tokens), tf.add(keys, places), keys);
     queries = norm(part(layer), 'norm2', tf.add(queries, toImage), tokenEpsilon);
-    const hidden = tf.relu(dense(part(layer), 'mlp.lin1', queries));
+    const hidden = dense(part(layer), 'mlp.lin1', queries, 'relu');
     queries = norm(part(layer), 'norm3', tf.add(queries, dense(part(layer), 'mlp.lin2', hidden)), tokenEpsilon);
     const toTokens = attend(
       `${layer}.cross_attn_image_to_token`,

@@ -14,6 +14,8 @@ export interface MatmulOptions {
   readonly transposeB?: boolean;
   readonly bias?: tf.TensorInfo;
   readonly half?: boolean;
+  /** WGSL that defines `fn epilogue(v: vec4f) -> vec4f`, for the results before they are stored; with a bias, and K > 0. */
+  readonly epilogue?: string | undefined;
 }
 
 /**
@@ -27,7 +29,7 @@ export function matmul(
   b: tf.TensorInfo,
   options: MatmulOptions = {},
 ): tf.TensorInfo {
-  const { transposeA = false, transposeB = false, bias, half = false } = options;
+  const { transposeA = false, transposeB = false, bias, half = false, epilogue } = options;
   const [M, K] = lastTwo(a.shape, transposeA);
   const [innerB, N] = lastTwo(b.shape, transposeB);
   if (K !== innerB) {
@@ -66,6 +68,7 @@ export function matmul(
     broadcastA: batchA === 1,
     broadcastB: batchB === 1,
     bias: bias !== undefined,
+    epilogue,
     parts,
     half: { A: backend.isHalf(a), B: backend.isHalf(b), C: halfAtOnce },
   };

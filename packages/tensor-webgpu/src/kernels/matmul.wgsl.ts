@@ -16,6 +16,8 @@ export interface MatmulSpec {
   readonly broadcastA: boolean;
   readonly broadcastB: boolean;
   readonly bias: boolean;
+  /** WGSL that defines `fn epilogue(v: vec4f) -> vec4f`, for sums with their bias before they are stored. */
+  readonly epilogue?: string | undefined;
   /** How many workgroups share the sum over K; with more than one, C is [parts, b, M, N] and still to be added. */
   readonly parts: number;
   /** Which are in half precision; sums are float32. C only in `tileMatmul`, with one part: panels pass their sums through it. */
@@ -83,7 +85,7 @@ const panelColumns = lanes * vectors * 4;
  * compiler otherwise sinks the arithmetic behind the store's branches and spills.
  */
 export function panelMatmul(spec: MatmulSpec): Program {
-  const { M, N, K, batch, transposeA, transposeB, bias, half } = spec;
+  const { M, N, K, batch, transposeA, transposeB, bias, half, epilogue } = spec;
   const kBlock = K <= 32 ? 32 : K <= 64 ? 64 : 128;
   const vectorA = !transposeA && K % 4 === 0;
   const vectorB = transposeB ? K % 4 === 0 : N % 4 === 0;
@@ -94,7 +96,7 @@ export function panelMatmul(spec: MatmulSpec): Program {
   const step = Math.min(kBlock, Math.ceil(K / 4) * 4);
   return {
     label: `matmul-panel${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
-    wgsl: panelText({ kBlock, vectorA, vectorB, vectorC: N % 4 === 0, transposeA, transposeB, bias, half }),
+    wgsl: panelText({ kBlock, vectorA, vectorB, vectorC: N % 4 === 0, transposeA, transposeB, bias, half, epilogue }),
     ...launch(spec, { gridX, gridY: Math.ceil(M / rows), rows, kBlock: step }),
   };
 }
@@ -108,13 +110,15 @@ interface PanelText {
   readonly transposeB: boolean;
   readonly bias: boolean;
   readonly half: MatmulSpec['half'];
+  readonly epilogue: MatmulSpec['epilogue'];
 }
 
 const times = (count: number, text: (i: number) => string, joint = '\n'): string =>
   Array.from({ length: count }, (_, i) => text(i)).join(joint);
 
 function panelText(spec: PanelText): string {
-  const { kBlock, vectorA, vectorB, vectorC, bias, half } = spec;
+  const { kBlock, vectorA, vectorB, vectorC, bias, half, epilogue } = spec;
+  const whole = (j: number) => `total + ${vectorC ? `bias[column${j}]` : loadBias(j)}`;
   const perGather = vectorA ? lanes * 4 : lanes; // values of A that one gather brings
   const gathers = kBlock / perGather;
   const source = (k: number): string => {
@@ -131,6 +135,7 @@ ${bias ? `@group(0) @binding(2) var<storage, read> bias: array<${vectorC ? 'vec4
 @group(0) @binding(${bias ? 3 : 2}) var<storage, read_write> C: array<${vectorC ? 'vec4f' : 'f32'}>;
 @group(0) @binding(${bias ? 4 : 3}) var<uniform> p: Sizes;
 var<private> panel: array<vec4f, ${kBlock * vectors + vectors}>;
+${epilogue ?? ''}
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   ${place}
@@ -151,7 +156,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         vectors,
         (j) => `{
         var total = panel[${kBlock * vectors + j}];
-        ${bias ? `if (last) { total += ${vectorC ? `bias[column${j}]` : loadBias(j)}; }` : ''}
+        ${bias ? `if (last) { total = ${epilogue ? `epilogue(${whole(j)})` : whole(j)}; }` : ''}
         if (own${j} <= lastColumn) { ${vectorC ? `C[at${j}] = total;` : storeC(j)} }
       }`,
       )}
@@ -216,7 +221,7 @@ export function tileMatmul(spec: MatmulSpec): Program {
   };
 }
 
-function tileText({ transposeA, transposeB, bias, half }: MatmulSpec): string {
+function tileText({ transposeA, transposeB, bias, half, epilogue }: MatmulSpec): string {
   const sum = (i: number) => `sum${i}`;
   return `${enableHalf(half.A || half.B || half.C)}${sizes}
 @group(0) @binding(0) var<storage, read> A: array<${floatType(half.A, false)}>;
@@ -234,6 +239,7 @@ fn valueB(base: u32, k: u32, column: u32) -> f32 {
   if (column >= p.N || k >= p.K) { return 0.0; }
   return f32(B[base + ${transposeB ? 'column * p.K + k' : 'k * p.N + column'}]);
 }
+${epilogue ?? ''}
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) thread: u32) {
   ${place}
@@ -257,13 +263,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     workgroupBarrier();
   }
   let column = column0 + local.x * 4u;
+  ${bias ? `let own = vec4f(${times(4, (e) => `bias[min(column + ${e}u, p.N - 1u)]`, ', ')});` : ''}
   ${times(4, (i) => {
-    const store = times(
+    const whole = bias ? `${sum(i)} + own` : sum(i);
+    const store = `let total = ${epilogue ? `epilogue(${whole})` : whole}; ${times(
       4,
-      (e) =>
-        `if (column + ${e}u < p.N) { C[at + ${e}u] = ${floatType(half.C, false)}(${sum(i)}[${e}]${bias ? ` + bias[column + ${e}u]` : ''}); }`,
+      (e) => `if (column + ${e}u < p.N) { C[at + ${e}u] = ${floatType(half.C, false)}(total[${e}]); }`,
       ' ',
-    );
+    )}`;
     return `{ let row = row0 + local.y * 4u + ${i}u; let at = baseC + row * p.N + column; if (row < p.M) { ${store} } }`;
   })}
 }`;

@@ -5,4 +5,4 @@ export { type AttentionInputs, attention, attentionReference } from './attention
 export { gelu, geluReference } from './gelu.ts';
 export { half } from './half.ts';
 export { type LayerNormOptions, layerNorm, layerNormReference } from './layer-norm.ts';
-export { type LinearOptions, linear, linearReference } from './linear.ts';
+export { type LinearActivation, type LinearOptions, linear, linearReference } from './linear.ts';

@@ -5,11 +5,17 @@ import type { Kernel } from '../kernels/index.ts';
 import { matmul } from '../kernels/matmul.ts';
 import { type AdamSpec, adam } from './adam-step.wgsl.ts';
 import { attentionKernels } from './attention.kernel.ts';
-import { geluForward, geluGradient } from './gelu.wgsl.ts';
+import { geluEpilogue, geluForward, geluGradient } from './gelu.wgsl.ts';
 import { layerNormKernels } from './layer-norm.kernel.ts';
+import type { LinearActivation } from './linear.ts';
 
 const sizeOf = ({ shape }: tf.TensorInfo): number => tf.util.sizeFromShape(shape);
 const like = ({ shape }: tf.TensorInfo) => ({ shape, dtype: 'float32' as const });
+
+const epilogues: Record<LinearActivation, string> = {
+  gelu: geluEpilogue,
+  relu: 'fn epilogue(v: vec4f) -> vec4f { return select(v, vec4f(), v < vec4f()); }', // NaN stays
+};
 
 /** The fused kernels behind the ops; the backend registers them. */
 export const opKernels: readonly Kernel[] = [
@@ -43,10 +49,12 @@ export const opKernels: readonly Kernel[] = [
   },
   {
     kernelName: 'LinearBias',
-    kernelFunc: ({ inputs, backend }) => {
+    kernelFunc: ({ inputs, attrs, backend }) => {
       const { x, weight, bias } = inputs as Record<'x' | 'weight' | 'bias', tf.TensorInfo>;
       const webgpu = backend as WebgpuBackend;
-      return matmul(webgpu, x, weight, { transposeB: true, bias, half: webgpu.isHalf(weight) });
+      const activation = attrs?.activation as LinearActivation | undefined;
+      const epilogue = activation && epilogues[activation];
+      return matmul(webgpu, x, weight, { transposeB: true, bias, half: webgpu.isHalf(weight), epilogue });
     },
   },
   {

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import { checkLinear, density, erf, integral } from '../../test/linear-float64.ts';
 import { asGpu, backendWithOps, expectNear, expectOp, halfTolerance, inHalf, values } from '../../test/ops-testing.ts';
+import { profile } from '../profile.ts';
 import { adamStep, adamStepReference, gelu, geluReference, half, linear, linearReference } from './index.ts';
 
 const backend = backendWithOps();
@@ -48,6 +49,8 @@ test.each([
   ['linear', { shape: [3, 5, 63], O: 14 }],
   ['linear, one row', { shape: [64], O: 168 }],
   ['linear, the reference', { shape: [2, 14], O: 7, op: linearReference }],
+  ['linear with GELU, the reference', { shape: [2, 14], O: 7, op: linearReference, activation: 'gelu' }],
+  ['linear with ReLU, the reference', { shape: [2, 14], O: 7, op: linearReference, activation: 'relu' }],
 ] as const)('%s and its gradients', (_, layer) => checkLinear(layer));
 
 // panels are 64 columns, and 32, 64 or 128 of the sum; tiles on GPUs 64 by 64
@@ -59,12 +62,30 @@ const layers = [
   [37, 97, 101],
   [128, 64, 4],
 ] as const;
-test.each(layers)('gelu(linear) and its gradients: %i rows, %i -> %i', (rows, I, O) =>
-  checkLinear({ shape: [rows, I], O, withGelu: true }),
+const activations = (['gelu', 'relu'] as const).flatMap((activation) =>
+  layers.map(([rows, I, O]) => ({ activation, shape: [rows, I], O })),
 );
-test.each(layers)('gelu(linear) and its gradients on GPUs: %i rows, %i -> %i', (rows, I, O) =>
-  asGpu(backend(), () => checkLinear({ shape: [rows, I], O, withGelu: true })),
+test.each(activations)('linear with its activation and the gradients: %j', (layer) => checkLinear(layer));
+test.each(activations)('linear with its activation and the gradients on GPUs: %j', (layer) =>
+  asGpu(backend(), () => checkLinear(layer)),
 );
+
+test('an activation is in the kernel of the linear layer, but where gradients are recorded', async () => {
+  const [x, weight, bias] = [tf.ones([5, 8]), tf.ones([3, 8]), tf.ones([3])];
+  const apply = (x: tf.Tensor) => linear(x, { weight, bias, activation: 'gelu' });
+  const kernelsOf = async (work: () => tf.Tensor) => {
+    const { dispatches } = await profile(backend(), () => tf.tidy(work));
+    return dispatches.map(({ label }) => label).filter((label) => /matmul|gelu/.test(label));
+  };
+  expect(await kernelsOf(() => apply(x))).toEqual(['matmul-panel B^T']);
+  expect(await kernelsOf(() => tf.grad(apply)(x))).toEqual([
+    'matmul-panel B^T',
+    'gelu',
+    'gelu gradient',
+    'matmul-panel',
+  ]);
+  tf.dispose([x, weight, bias]);
+});
 
 test.each([true, false].flatMap((halfX) => layers.map(([rows, I, O]) => ({ rows, I, O, halfX }))))(
   'half precision: linear and its gradients: %j',
@@ -75,8 +96,8 @@ test.each([true, false].flatMap((halfX) => layers.map(([rows, I, O]) => ({ rows,
   },
 );
 
-test('half precision: gelu(linear) and its gradients', () =>
-  checkLinear({ shape: [37, 97], O: 101, withGelu: true, halves: ['weight'] }));
+test('half precision: linear with its activation and the gradients', () =>
+  checkLinear({ shape: [37, 97], O: 101, activation: 'gelu', halves: ['weight'] }));
 
 test.each([
   ...[1, 91, 255, 256, 257, 1021].map((size) => ['adamStep', size, adamStep] as const), // a workgroup takes 256
@@ -115,6 +136,9 @@ test('errors name the shapes and the cure', () => {
   const tensor = (...shape: number[]) => tf.zeros(shape);
   expect(() => linear(tensor(2, 3), { weight: tensor(4, 5) })).toThrow(
     'linear: expected x [..., 5] float32, got [2,3]',
+  );
+  expect(() => linear(tensor(2, 5), { weight: tensor(4, 5), activation: 'tanh' as 'relu' })).toThrow(
+    "linear: expected activation 'gelu' or 'relu', got 'tanh'",
   );
   expect(() => linear(tensor(2, 5), { weight: tensor(4, 5), bias: tensor(5) })).toThrow('linear: expected bias');
   const t = tensor(2);
