@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, test } from 'vitest';
 import { expectSame, integers, openedBackend, spread } from '../../test/both-backends.ts';
+import { asGpu } from '../../test/ops-testing.ts';
 
 const backend = openedBackend();
 
@@ -53,6 +54,54 @@ describe('transpose', () => {
   test.each(cases)('[%s] to [%s]', async (shape, order) => {
     await squared((x) => tf.transpose(x, order), shape);
     await expectSame(() => tf.transpose(integers(shape), order));
+  });
+});
+
+// on CPU adapters an invocation takes a whole last dimension, from 512 of them and four values or vectors on
+describe('long and many rows', () => {
+  const orders: [number[], number[]][] = [
+    [
+      [4, 37, 5, 20],
+      [2, 0, 1, 3],
+    ],
+    [
+      [4, 37, 5, 7],
+      [2, 0, 1, 3],
+    ],
+    [
+      [3, 601, 5],
+      [2, 1, 0],
+    ],
+    [
+      [16, 640],
+      [1, 0],
+    ],
+    [
+      [7, 73, 16],
+      [1, 0, 2],
+    ],
+    [
+      [8, 64, 16],
+      [1, 0, 2],
+    ],
+    [
+      [9, 57, 12],
+      [1, 0, 2],
+    ],
+  ];
+  test.each(orders)('transpose [%s] to [%s]', async (shape, order) => {
+    await squared((x) => tf.transpose(x, order), shape);
+    await expectSame(() => tf.transpose(integers(shape), order));
+    const asOnGpus = await asGpu(backend(), async () => tf.transpose(spread(shape), order).data());
+    expect(await tf.transpose(spread(shape), order).data()).toEqual(asOnGpus);
+  });
+
+  test('sums that broadcast, slices, tiles and reverses', async () => {
+    await expectSame(() => {
+      const a = tf.mul(tf.add(spread([600, 20]), spread([20], { seed: 2 })), spread([600, 1], { seed: 3 }));
+      const b = tf.slice(spread([600, 30]), [3, 4], [590, 21]);
+      return [a, b, tf.tile(spread([300, 1, 9]), [1, 3, 1]), tf.reverse(spread([600, 20]), 0)];
+    });
   });
 });
 
