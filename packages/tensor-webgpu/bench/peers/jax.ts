@@ -1,6 +1,6 @@
 import type { Jax, JaxArray, Values } from '../cases/case.ts';
 import { importPeer } from './install.ts';
-import type { Runner } from './runner.ts';
+import { expectFits, type Runner } from './runner.ts';
 
 interface JaxModule extends Jax {
   init(device: string): Promise<readonly string[]>;
@@ -13,13 +13,14 @@ interface JaxModule extends Jax {
 }
 
 /** jax-js on WebGPU. */
-export async function jaxJs(): Promise<Runner> {
+export async function jaxJs(mostBytes: number): Promise<Runner> {
   const jax = await importPeer<JaxModule>('@jax-js/jax');
   if (!(await jax.init('webgpu')).includes('webgpu')) throw new Error('it found no WebGPU adapter');
   jax.defaultDevice('webgpu');
   return {
     name: 'jax-js',
     async prepare(one, made, pass) {
+      expectFits(one, mostBytes);
       const array = ({ shape, data }: Values) => jax.numpy.array(data).reshape([...shape]);
       const inputs = made.inputs.map(array);
       const dy = array(made.dy);

@@ -2,7 +2,7 @@ import { createGraph, type GraphRecord } from '../../../vit/src/onnx/graph.ts';
 import { encodeModel, readParts } from '../../../vit/src/onnx/model-proto.ts';
 import type { Values } from '../cases/case.ts';
 import { importPeer } from './install.ts';
-import type { Prepared, Runner } from './runner.ts';
+import { expectFits, type Prepared, type Runner } from './runner.ts';
 
 interface OnnxTensor {
   readonly data: Float32Array;
@@ -17,12 +17,13 @@ interface OnnxRuntime {
 }
 
 /** onnxruntime-node; its times include the copies of inputs and outputs, which it always makes. */
-export async function onnxRuntime(provider: OnnxProvider): Promise<Runner> {
+export async function onnxRuntime(provider: OnnxProvider, mostBytes = Number.POSITIVE_INFINITY): Promise<Runner> {
   await openRuntime();
   return {
     name: onnxName(provider),
     async prepare(one, { inputs, dy }, pass) {
       if (pass === 'backward') throw new Error('it has no gradients');
+      expectFits(one, mostBytes);
       const graph = createGraph('case', {}, 'F32');
       graph.output('result', dy.shape, one.onnx(graph, inputs));
       return onnxSession(provider, graph.record, (name) => inputs[Number(name.slice(1))]!);

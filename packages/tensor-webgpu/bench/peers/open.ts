@@ -17,7 +17,14 @@ export async function openOurs(): Promise<WebgpuBackend> {
 /** Opens every peer; gives ours first, then those. Prints why one is left out. */
 export async function openRunners(backend: WebgpuBackend): Promise<readonly Runner[]> {
   const runners: Runner[] = [ours(backend)];
-  const peers = [tfjsWebgpu, tfjsWasm, () => onnxRuntime('cpu'), () => onnxRuntime('webgpu'), jaxJs];
+  const { maxBindingBytes: most } = backend.facts;
+  const peers = [
+    () => tfjsWebgpu(most),
+    tfjsWasm,
+    () => onnxRuntime('cpu'),
+    () => onnxRuntime('webgpu', most),
+    () => jaxJs(most),
+  ];
   for (const open of peers) {
     try {
       runners.push(await open());

@@ -2,7 +2,7 @@ import type { WebgpuBackend } from '@slimsam/tensor-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Values } from '../cases/case.ts';
 import { importPeer, peerFolder } from './install.ts';
-import type { Runner } from './runner.ts';
+import { expectFits, type Runner } from './runner.ts';
 
 /** Runs cases on a registered TensorFlow.js backend; all copies of tfjs-core share one engine. */
 function tfjsRunner(
@@ -14,8 +14,7 @@ function tfjsRunner(
   return {
     name,
     async prepare(one, made, pass) {
-      if (one.largest * 4 > mostBytes)
-        throw new Error(`stores a tensor of ${one.largest * 4} bytes, more than the ${mostBytes} that it can bind`);
+      expectFits(one, mostBytes);
       await tf.setBackend(backendName);
       const tensor = ({ shape, data }: Values) => tf.tensor(data, [...shape]);
       const inputs = made.inputs.map(tensor);
@@ -53,14 +52,14 @@ interface GoogleBackend extends tf.KernelBackend {
 export const ours = (backend: WebgpuBackend): Runner =>
   tfjsRunner('ours', 'slimsam-webgpu', { finish: () => backend.sync() });
 
-/** Google's WebGPU backend. Beyond the binding limit it logs an error and gives wrong numbers, so such cases are left out. */
-export async function tfjsWebgpu(): Promise<Runner> {
+/** Google's WebGPU backend. */
+export async function tfjsWebgpu(mostBytes: number): Promise<Runner> {
   await importPeer('@tensorflow/tfjs-backend-webgpu');
   await tf.setBackend('webgpu');
   await tf.ready();
   const backend = tf.backend() as GoogleBackend;
   return tfjsRunner('tfjs-backend-webgpu', 'webgpu', {
-    mostBytes: backend.device.limits.maxStorageBufferBindingSize,
+    mostBytes,
     finish: () => {
       if (backend.commandEncoder) {
         backend.endComputePassEncoder();
