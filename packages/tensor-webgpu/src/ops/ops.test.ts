@@ -75,9 +75,11 @@ test('an activation is in the kernel of the linear layer, but where gradients ar
   const apply = (x: tf.Tensor) => linear(x, { weight, bias, activation: 'gelu' });
   const kernelsOf = async (work: () => tf.Tensor) => {
     const { dispatches } = await profile(backend(), () => tf.tidy(work));
-    return dispatches.map(({ label }) => label).filter((label) => /matmul|gelu/.test(label));
+    return dispatches
+      .map(({ label }) => label.replace(/-(panel|tile)/, ''))
+      .filter((label) => /matmul|gelu/.test(label));
   };
-  expect(await kernelsOf(() => apply(x))).toEqual(['matmul-panel B^T']);
+  expect(await kernelsOf(() => apply(x))).toEqual(['matmul B^T']);
   expect(await kernelsOf(() => tf.grad(apply)(x))).toEqual([
     'matmul-panel B^T',
     'gelu',
