@@ -181,6 +181,21 @@ describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) =
   });
 });
 
+test('a large A^T, which panels turn first, has the columns that a smaller product has', async () => {
+  const [a, b] = [spread([1024, 1024]), spread([1024, 1024], { seed: 2 })];
+  const before = opened().memory().numBytesInGPU;
+  const whole = tf.tidy(() => tf.slice(tf.matMul(a, b, true), [0, 1000], [1024, 24]));
+  const part = tf.tidy(() => tf.matMul(a, tf.slice(b, [0, 1000], [1024, 24]), true));
+  const [expected, actual] = [await part.data<'float32'>(), await whole.data<'float32'>()];
+  const largest = expected.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+  expected.forEach((v, i) => {
+    if (!(Math.abs(v - actual[i]!) <= 1e-5 * largest)) expect.fail(`at ${i}: expected ${v}, got ${actual[i]}`);
+  });
+  tf.dispose([whole, part]);
+  expect(opened().memory().numBytesInGPU - before).toBeLessThanOrEqual(2 * 4 * 1024 * 1024); // a and b, uploaded by now
+  tf.dispose([a, b]);
+});
+
 test('nothing to add up gives zeros, or the bias', async () => {
   await expectSame(() => tf.matMul(tf.zeros([3, 0]), tf.zeros([0, 4])));
   await expectSame(() => tf.matMul(tf.zeros([2, 3, 0]), tf.zeros([1, 5, 0]), false, true));
