@@ -11,6 +11,7 @@ import { samBConfig as config, samB } from './cases/vit-block.ts';
 import { type Measured, median } from './measure.ts';
 import { type Peak, watchMemory } from './memory-watch.ts';
 import { onnxName, onnxSession } from './peers/onnxruntime.ts';
+import { expectFits } from './peers/runner.ts';
 
 export interface SamRow {
   readonly case: string;
@@ -58,6 +59,7 @@ export async function samEncode(
   const values = { shape: pixels.shape, data: (await pixels.data()) as Float32Array };
   for (const provider of ['cpu', 'webgpu'] as const) {
     try {
+      if (provider === 'webgpu') expectFits(config.heads * 4096 ** 2, backend.facts.maxBindingBytes); // a global block's scores
       const graph = createGraph('encoder', weights, 'F32');
       const embedding = addEncoder(graph, config, graph.input('image', pixels.shape), samB.depth);
       graph.output('embedding', [1, samB.promptWidth, 64, 64], embedding);

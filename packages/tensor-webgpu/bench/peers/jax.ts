@@ -20,7 +20,7 @@ export async function jaxJs(mostBytes: number): Promise<Runner> {
   return {
     name: 'jax-js',
     async prepare(one, made, pass) {
-      expectFits(one, mostBytes);
+      expectFits(one.largest, mostBytes);
       const array = ({ shape, data }: Values) => jax.numpy.array(data).reshape([...shape]);
       const inputs = made.inputs.map(array);
       const dy = array(made.dy);

@@ -23,7 +23,7 @@ export async function onnxRuntime(provider: OnnxProvider, mostBytes = Number.POS
     name: onnxName(provider),
     async prepare(one, { inputs, dy }, pass) {
       if (pass === 'backward') throw new Error('it has no gradients');
-      expectFits(one, mostBytes);
+      expectFits(one.largest, mostBytes);
       const graph = createGraph('case', {}, 'F32');
       graph.output('result', dy.shape, one.onnx(graph, inputs));
       return onnxSession(provider, graph.record, (name) => inputs[Number(name.slice(1))]!);

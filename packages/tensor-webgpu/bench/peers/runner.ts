@@ -15,9 +15,9 @@ export interface Runner {
   prepare(one: Case, made: ReturnType<Case['make']>, pass: Pass): Promise<Prepared>;
 }
 
-/** @throws when a composition of the case stores a tensor that the adapter cannot bind: the peers then log an error and go on with wrong numbers */
-export function expectFits(one: Case, mostBytes: number): void {
-  const bytes = one.largest * 4;
+/** @throws when the largest tensor of a composition is more than the adapter can bind: the peers then log an error and go on with wrong numbers */
+export function expectFits(largest: number, mostBytes: number): void {
+  const bytes = largest * 4;
   if (bytes > mostBytes)
     throw new Error(`stores a tensor of ${bytes} bytes, more than the ${mostBytes} that it can bind`);
 }

@@ -14,7 +14,7 @@ function tfjsRunner(
   return {
     name,
     async prepare(one, made, pass) {
-      expectFits(one, mostBytes);
+      expectFits(one.largest, mostBytes);
       await tf.setBackend(backendName);
       const tensor = ({ shape, data }: Values) => tf.tensor(data, [...shape]);
       const inputs = made.inputs.map(tensor);
