@@ -4,7 +4,8 @@ import { expectSame, integers, openedBackend, spread } from '../../test/both-bac
 import type { AdapterFacts } from '../device.ts';
 import { half, linear } from '../ops/index.ts';
 import { matmul } from './matmul.ts';
-import { partsOfK } from './matmul.wgsl.ts';
+import { type MatmulSpec, partsOfK } from './matmul.wgsl.ts';
+import { candidates, tuningOf } from './matmul-choice.ts';
 
 const opened = openedBackend();
 
@@ -85,6 +86,33 @@ async function expectProduct(product: Product): Promise<void> {
   expect(worst, JSON.stringify(product)).toBeLessThanOrEqual((2 ** -23 * Math.sqrt(K) + rounding) * largest);
 }
 
+const transposes: readonly (readonly [string, Transposes])[] = [
+  ['neither transposed', {}],
+  ['A transposed', { transposeA: true }],
+  ['B transposed', { transposeB: true }],
+  ['both transposed', { transposeA: true, transposeB: true }],
+];
+
+/** [M, K] x [K, N] by each program that can make it. */
+async function expectByAll(sizes: readonly [number, number, number], how: Omit<Product, 'a' | 'b'>): Promise<void> {
+  const [M, K, N] = sizes;
+  const { transposeA = false, transposeB = false, halves = '' } = how;
+  const spec: MatmulSpec = {
+    ...{ M, N, K, batch: 1, transposeA, transposeB, broadcastA: true, broadcastB: true, bias: false, parts: 1 },
+    half: { A: halves !== '', B: halves !== '', C: halves !== '' },
+  };
+  const winner = vi.spyOn(tuningOf(opened()).winners, 'get');
+  const names = candidates(opened(), spec).map(({ name }) => name);
+  expect(new Set(names).size).toBe(4);
+  for (const name of names) {
+    winner.mockReturnValue(name);
+    const stop = opened().record();
+    await expectProduct({ a: transposeA ? [K, M] : [M, K], b: transposeB ? [N, K] : [K, N], ...how });
+    expect((await stop()).some(({ label }) => label.startsWith(`matmul-${name}`))).toBe(true);
+  }
+  winner.mockRestore();
+}
+
 describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) => {
   if (which === 'portable') {
     const real = { facts: undefined as unknown as AdapterFacts };
@@ -131,12 +159,21 @@ describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) =
     }
   });
 
-  test.each<[string, Transposes]>([
-    ['neither transposed', {}],
-    ['A transposed', { transposeA: true }],
-    ['B transposed', { transposeB: true }],
-    ['both transposed', { transposeA: true, transposeB: true }],
-  ])('%s: sizes beside those of vectors and tiles', async (_name, how) => {
+  test.each(transposes)('%s: every program', async (_name, how) => {
+    // one less than tiles, one more, and whole vectors beyond them
+    for (const sizes of [
+      [63, 31, 31],
+      [129, 97, 65],
+      [132, 168, 132],
+    ] as const)
+      await expectByAll(sizes, how);
+  });
+  test.each(transposes)('half precision, %s: every program', async (_name, how) => {
+    await expectByAll([127, 17, 129], { ...how, halves: 'AB' });
+    await expectByAll([132, 36, 132], { ...how, halves: 'AB' });
+  });
+
+  test.each(transposes)('%s: sizes beside those of vectors and tiles', async (_name, how) => {
     for (const [M, K, N] of [
       [37, 53, 29],
       [130, 53, 67],

@@ -4,7 +4,8 @@ import { type Activation, finish } from './activation.ts';
 import { cast, casting } from './elementwise.ts';
 import { replacing, rounded } from './half.ts';
 import type { Kernel } from './index.ts';
-import { type MatmulSpec, panelMatmul, partsOfK, tileMatmul } from './matmul.wgsl.ts';
+import { type MatmulSpec, partsOfK } from './matmul.wgsl.ts';
+import { programFor, takesPanels } from './matmul-choice.ts';
 import { addParts } from './reduce.ts';
 import { broadcastStrides, stridedMap } from './strided-map.ts';
 
@@ -57,8 +58,7 @@ export function matmul(
   const fold = batchB === 1 && batchA === batch && !transposeA;
   const sizes = { N, K, ...(fold ? { M: batch * M, batch: 1 } : { M, batch }) };
   const parts = bias ? 1 : partsOfK(sizes);
-  const panels = backend.facts.isCpu && backend.facts.subgroupSize === 8;
-  const halfAtOnce = half && !panels && parts === 1; // else sums pass through the result
+  const halfAtOnce = half && !takesPanels(backend) && parts === 1; // else sums pass through the result
   const spec: MatmulSpec = {
     ...sizes,
     transposeA,
@@ -69,7 +69,7 @@ export function matmul(
     parts,
     half: { A: backend.isHalf(a), B: backend.isHalf(b), C: halfAtOnce },
   };
-  const program = panels ? panelMatmul(spec) : tileMatmul(spec);
+  const program = programFor(backend, spec);
   const inputs = bias ? [a, b, bias] : [a, b];
   const sums = backend.run(program, inputs, [{ shape: parts === 1 ? shape : [parts, ...shape], dtype: 'float32' }])[0]!;
   const total = parts === 1 ? sums : replacing(backend, sums, addParts);
