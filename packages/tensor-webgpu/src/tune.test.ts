@@ -7,15 +7,15 @@ import { linear } from './ops/index.ts';
 
 const opened = openedBackend();
 
-const shapes = ['[..64, 48] x [48, 40]', '[..64, 40] x [40, 24]^T + bias'];
+const shapes = ['[..256, 192] x [192, 160]', '[..256, 160] x [160, 96]^T + bias'];
 
 /** Two classes of matmuls, one of them twice. */
 function work(): Promise<Float32Array> {
   const made = tf.tidy(() => {
-    const product = tf.matMul(spread([50, 48]), spread([48, 40], { seed: 2 }));
-    const more = tf.matMul(spread([33, 48]), spread([48, 40], { seed: 3 }));
-    const x = tf.slice(tf.concat([product, more]), [0, 0], [60, 40]);
-    return linear(x, { weight: spread([24, 40], { seed: 4 }), bias: spread([24], { seed: 5 }) });
+    const product = tf.matMul(spread([250, 192]), spread([192, 160], { seed: 2 }));
+    const more = tf.matMul(spread([129, 192]), spread([192, 160], { seed: 3 }));
+    const x = tf.slice(tf.concat([product, more]), [0, 0], [200, 160]);
+    return linear(x, { weight: spread([96, 160], { seed: 4 }), bias: spread([96], { seed: 5 }) });
   });
   return made.data<'float32'>().finally(() => made.dispose());
 }
@@ -77,4 +77,15 @@ test('a signal or the end of the loop ends it, an error in the work is told', as
   const failing = all(tune(opened(), () => Promise.reject(new Error('in the work')), { cache: false }));
   await expect(failing).rejects.toThrow('in the work');
   expect(await opened().record()()).toEqual([]);
+});
+
+test.runIf(typeof document !== 'undefined')('in a page, times are kept in localStorage', async () => {
+  localStorage.removeItem('slimsam-tuned');
+  expect((await all(tune(opened(), work))).map(({ cached }) => cached)).toEqual([false, false]);
+  expect((await all(tune(opened(), work))).map(({ cached }) => cached)).toEqual([true, true]);
+  localStorage.setItem('slimsam-tuned', 'mine');
+  await expect(all(tune(opened(), work))).rejects.toThrow(
+    "tune: expected times that tune wrote in 'slimsam-tuned', got 'mine'; remove it or give another cache",
+  );
+  localStorage.removeItem('slimsam-tuned');
 });

@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { expectSame, integers, openedBackend, spread } from '../../test/both-backends.ts';
+import type { WebgpuBackend } from '../backend.ts';
 import type { AdapterFacts } from '../device.ts';
 import { half, linear } from '../ops/index.ts';
 import { matmul } from './matmul.ts';
-import { type MatmulSpec, partsOfK } from './matmul.wgsl.ts';
+import { partsOfK } from './matmul.wgsl.ts';
 import { candidates, tuningOf } from './matmul-choice.ts';
 
 const opened = openedBackend();
@@ -93,16 +94,21 @@ const transposes: readonly (readonly [string, Transposes])[] = [
   ['both transposed', { transposeA: true, transposeB: true }],
 ];
 
+/** What `candidates` is asked for [batch, M, K] x [batch, K, N]. */
+function specOf(
+  [batch, M, K, N]: readonly number[],
+  { transposeA = false, transposeB = false, halves }: Partial<Product>,
+) {
+  const sizes = { batch: batch!, M: M!, K: K!, N: N!, broadcastA: batch === 1, broadcastB: batch === 1 };
+  const isHalf = halves !== undefined;
+  return { ...sizes, transposeA, transposeB, bias: false, parts: 1, half: { A: isHalf, B: isHalf, C: isHalf } };
+}
+
 /** [M, K] x [K, N] by each program that can make it. */
-async function expectByAll(sizes: readonly [number, number, number], how: Omit<Product, 'a' | 'b'>): Promise<void> {
-  const [M, K, N] = sizes;
-  const { transposeA = false, transposeB = false, halves = '' } = how;
-  const spec: MatmulSpec = {
-    ...{ M, N, K, batch: 1, transposeA, transposeB, broadcastA: true, broadcastB: true, bias: false, parts: 1 },
-    half: { A: halves !== '', B: halves !== '', C: halves !== '' },
-  };
+async function expectByAll([M, K, N]: readonly [number, number, number], how: Omit<Product, 'a' | 'b'>): Promise<void> {
+  const { transposeA, transposeB } = how;
   const winner = vi.spyOn(tuningOf(opened()).winners, 'get');
-  const names = candidates(opened(), spec).map(({ name }) => name);
+  const names = candidates(opened(), specOf([1, M, K, N], how)).map(({ name }) => name);
   expect(new Set(names).size).toBe(4);
   for (const name of names) {
     winner.mockReturnValue(name);
@@ -216,6 +222,25 @@ describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) =
     expect(partsOfK({ M: 5, N: 7, K: 2051, batch: 3 })).toBeGreaterThan(1);
     await expectProduct({ a: [3, 5, 2051], b: [3, 2051, 7] });
   });
+});
+
+test('which program is taken untuned', () => {
+  const first = (isCpu: boolean, subgroupSize: number, sizes: readonly number[]) =>
+    candidates({ facts: { ...opened().facts, isCpu, subgroupSize } } as WebgpuBackend, specOf(sizes, {}))[0]!.name;
+  const gpu = (...sizes: number[]) => first(false, 32, sizes);
+  expect(gpu(1, 2048, 768, 2048)).toBe('tile 128 x 128');
+  expect(gpu(1, 2048, 768, 1920)).toBe('tile 128 x 64'); // 240 of 128 x 128
+  expect(gpu(1, 1024, 768, 1024)).toBe('tile 64 x 64');
+  expect(gpu(1, 1024, 768, 960)).toBe('tile 32 x 32');
+  expect(gpu(16, 512, 64, 512)).toBe('tile 128 x 128');
+  expect(gpu(300, 196, 64, 64)).toBe('tile 128 x 64');
+  expect(gpu(1, 7, 256, 65_536)).toBe('tile 32 x 32');
+  expect(first(true, 4, [1, 512, 512, 512])).toBe('tile 128 x 128'); // SwiftShader
+  const lavapipe = (...sizes: number[]) => first(true, 8, sizes);
+  expect(lavapipe(300, 196, 64, 196)).toBe('panel 64 x 128');
+  expect(lavapipe(1, 4096, 168, 168)).toBe('panel 96 x 64');
+  expect(lavapipe(1, 4096, 768, 3072)).toBe('panel 128 x 64');
+  expect(lavapipe(1, 4096, 256, 32)).toBe('panel 128 x 32');
 });
 
 test('nothing to add up gives zeros, or the bias', async () => {
