@@ -12,6 +12,8 @@ export { type Ceiling, chromeTrace, type KernelTimes, type Profile, profile, pro
 export type { Program } from './program.ts';
 export type { Leak } from './runtime/nursery.ts';
 export type { Clock, DispatchTime } from './runtime/recorder.ts';
+export { type TunedMatmul, type TuneOptions, tune } from './tune.ts';
+export type { Timings } from './tune-cache.ts';
 
 /** How to open the backend. */
 export interface WebgpuOptions {

@@ -1,10 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { expectSame, integers, openedBackend, spread } from '../../test/both-backends.ts';
+import type { WebgpuBackend } from '../backend.ts';
 import type { AdapterFacts } from '../device.ts';
 import { half, linear } from '../ops/index.ts';
 import { matmul } from './matmul.ts';
 import { partsOfK } from './matmul.wgsl.ts';
+import { candidates, tuningOf } from './matmul-choice.ts';
 
 const opened = openedBackend();
 
@@ -85,6 +87,38 @@ async function expectProduct(product: Product): Promise<void> {
   expect(worst, JSON.stringify(product)).toBeLessThanOrEqual((2 ** -23 * Math.sqrt(K) + rounding) * largest);
 }
 
+const transposes: readonly (readonly [string, Transposes])[] = [
+  ['neither transposed', {}],
+  ['A transposed', { transposeA: true }],
+  ['B transposed', { transposeB: true }],
+  ['both transposed', { transposeA: true, transposeB: true }],
+];
+
+/** What `candidates` is asked for [batch, M, K] x [batch, K, N]. */
+function specOf(
+  [batch, M, K, N]: readonly number[],
+  { transposeA = false, transposeB = false, halves }: Partial<Product>,
+) {
+  const sizes = { batch: batch!, M: M!, K: K!, N: N!, broadcastA: batch === 1, broadcastB: batch === 1 };
+  const isHalf = halves !== undefined;
+  return { ...sizes, transposeA, transposeB, bias: false, parts: 1, half: { A: isHalf, B: isHalf, C: isHalf } };
+}
+
+/** [M, K] x [K, N] by each program that can make it. */
+async function expectByAll([M, K, N]: readonly [number, number, number], how: Omit<Product, 'a' | 'b'>): Promise<void> {
+  const { transposeA, transposeB } = how;
+  const winner = vi.spyOn(tuningOf(opened()).winners, 'get');
+  const names = candidates(opened(), specOf([1, M, K, N], how)).map(({ name }) => name);
+  expect(new Set(names).size).toBe(4);
+  for (const name of names) {
+    winner.mockReturnValue(name);
+    const stop = opened().record();
+    await expectProduct({ a: transposeA ? [K, M] : [M, K], b: transposeB ? [N, K] : [K, N], ...how });
+    expect((await stop()).some(({ label }) => label.startsWith(`matmul-${name}`))).toBe(true);
+  }
+  winner.mockRestore();
+}
+
 describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) => {
   if (which === 'portable') {
     const real = { facts: undefined as unknown as AdapterFacts };
@@ -131,12 +165,21 @@ describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) =
     }
   });
 
-  test.each<[string, Transposes]>([
-    ['neither transposed', {}],
-    ['A transposed', { transposeA: true }],
-    ['B transposed', { transposeB: true }],
-    ['both transposed', { transposeA: true, transposeB: true }],
-  ])('%s: sizes beside those of vectors and tiles', async (_name, how) => {
+  test.each(transposes)('%s: every program', async (_name, how) => {
+    // one less than tiles, one more, and whole vectors beyond them
+    for (const sizes of [
+      [63, 31, 31],
+      [129, 97, 65],
+      [132, 168, 132],
+    ] as const)
+      await expectByAll(sizes, how);
+  });
+  test.each(transposes)('half precision, %s: every program', async (_name, how) => {
+    await expectByAll([127, 17, 129], { ...how, halves: 'AB' });
+    await expectByAll([132, 36, 132], { ...how, halves: 'AB' });
+  });
+
+  test.each(transposes)('%s: sizes beside those of vectors and tiles', async (_name, how) => {
     for (const [M, K, N] of [
       [37, 53, 29],
       [130, 53, 67],
@@ -194,6 +237,25 @@ test('a large A^T, which panels turn first, has the columns that a smaller produ
   tf.dispose([whole, part]);
   expect(opened().memory().numBytesInGPU - before).toBeLessThanOrEqual(2 * 4 * 1024 * 1024); // a and b, uploaded by now
   tf.dispose([a, b]);
+});
+
+test('which program is taken untuned', () => {
+  const first = (isCpu: boolean, subgroupSize: number, sizes: readonly number[]) =>
+    candidates({ facts: { ...opened().facts, isCpu, subgroupSize } } as WebgpuBackend, specOf(sizes, {}))[0]!.name;
+  const gpu = (...sizes: number[]) => first(false, 32, sizes);
+  expect(gpu(1, 2048, 768, 2048)).toBe('tile 128 x 128');
+  expect(gpu(1, 2048, 768, 1920)).toBe('tile 128 x 64'); // 240 of 128 x 128
+  expect(gpu(1, 1024, 768, 1024)).toBe('tile 64 x 64');
+  expect(gpu(1, 1024, 768, 960)).toBe('tile 32 x 32');
+  expect(gpu(16, 512, 64, 512)).toBe('tile 128 x 128');
+  expect(gpu(300, 196, 64, 64)).toBe('tile 128 x 64');
+  expect(gpu(1, 7, 256, 65_536)).toBe('tile 32 x 32');
+  expect(first(true, 4, [1, 512, 512, 512])).toBe('tile 128 x 128'); // SwiftShader
+  const lavapipe = (...sizes: number[]) => first(true, 8, sizes);
+  expect(lavapipe(300, 196, 64, 196)).toBe('panel 64 x 128');
+  expect(lavapipe(1, 4096, 168, 168)).toBe('panel 96 x 64');
+  expect(lavapipe(1, 4096, 768, 3072)).toBe('panel 128 x 64');
+  expect(lavapipe(1, 4096, 256, 32)).toBe('panel 128 x 32');
 });
 
 test('nothing to add up gives zeros, or the bias', async () => {

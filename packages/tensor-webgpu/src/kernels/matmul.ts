@@ -4,7 +4,8 @@ import { type Activation, finish } from './activation.ts';
 import { cast, casting } from './elementwise.ts';
 import { replacing, rounded } from './half.ts';
 import type { Kernel } from './index.ts';
-import { type MatmulSpec, panelMatmul, partsOfK, tileMatmul } from './matmul.wgsl.ts';
+import { type MatmulSpec, partsOfK } from './matmul.wgsl.ts';
+import { programFor, takesPanels } from './matmul-choice.ts';
 import { transpose } from './movement.ts';
 import { addParts } from './reduce.ts';
 import { broadcastStrides, stridedMap } from './strided-map.ts';
@@ -15,8 +16,8 @@ export interface MatmulOptions {
   readonly transposeB?: boolean;
   readonly bias?: tf.TensorInfo;
   readonly half?: boolean;
-  /** WGSL that defines `fn epilogue(v: vec4f) -> vec4f`, for the results before they are stored; with a bias, and K > 0. */
-  readonly epilogue?: string | undefined;
+  /** WGSL that defines `fn activation(v: vec4f) -> vec4f`, for the results before they are stored; with a bias, and K > 0. */
+  readonly activation?: string | undefined;
 }
 
 /**
@@ -30,7 +31,7 @@ export function matmul(
   b: tf.TensorInfo,
   options: MatmulOptions = {},
 ): tf.TensorInfo {
-  const { transposeA = false, transposeB = false, bias, half = false, epilogue } = options;
+  const { transposeA = false, transposeB = false, bias, half = false, activation } = options;
   const [M, K] = lastTwo(a.shape, transposeA);
   const [innerB, N] = lastTwo(b.shape, transposeB);
   if (K !== innerB) {
@@ -56,7 +57,7 @@ export function matmul(
     return repeated(backend, a, outer, (whole) => matmul(backend, whole, b, options));
   if (batchB !== 1 && batchB !== batch)
     return repeated(backend, b, outer, (whole) => matmul(backend, a, whole, options));
-  const panels = backend.facts.isCpu && backend.facts.subgroupSize === 8;
+  const panels = takesPanels(backend);
   if (panels && transposeA && a.shape.length === 2 && paysToTurn({ M, K, N }))
     return replacing(backend, transpose(backend, a, [1, 0]), (_, turned) =>
       matmul(backend, turned, b, { ...options, transposeA: false }),
@@ -73,11 +74,11 @@ export function matmul(
     broadcastA: batchA === 1,
     broadcastB: batchB === 1,
     bias: bias !== undefined,
-    epilogue,
+    activation,
     parts,
     half: { A: backend.isHalf(a), B: backend.isHalf(b), C: halfAtOnce },
   };
-  const program = panels ? panelMatmul(spec) : tileMatmul(spec);
+  const program = programFor(backend, spec);
   const inputs = bias ? [a, b, bias] : [a, b];
   const sums = backend.run(program, inputs, [{ shape: parts === 1 ? shape : [parts, ...shape], dtype: 'float32' }])[0]!;
   const total = parts === 1 ? sums : replacing(backend, sums, addParts);

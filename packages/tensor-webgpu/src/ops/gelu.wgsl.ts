@@ -18,9 +18,9 @@ fn integral(x: vec4f, bell: vec4f) -> vec4f {
   return select(far, 0.5 + 0.5 * sign(x) * near, a < vec4f(0.5));
 }`;
 
-/** `fn epilogue(v: vec4f) -> vec4f`, the GELU of a matmul's results. */
-export const geluEpilogue = `${functions}
-fn epilogue(v: vec4f) -> vec4f { return v * integral(v, exp(-0.5 * v * v)); }`;
+/** `fn activation(v: vec4f) -> vec4f`, the GELU of a matmul's results. */
+export const geluActivation = `${functions}
+fn activation(v: vec4f) -> vec4f { return v * integral(v, exp(-0.5 * v * v)); }`;
 
 function elementwise(
   label: string,

@@ -5,16 +5,16 @@ import type { Kernel } from '../kernels/index.ts';
 import { matmul } from '../kernels/matmul.ts';
 import { type AdamSpec, adam } from './adam-step.wgsl.ts';
 import { attentionKernels } from './attention.kernel.ts';
-import { geluEpilogue, geluForward, geluGradient } from './gelu.wgsl.ts';
+import { geluActivation, geluForward, geluGradient } from './gelu.wgsl.ts';
 import { layerNormKernels } from './layer-norm.kernel.ts';
 import type { LinearActivation } from './linear.ts';
 
 const sizeOf = ({ shape }: tf.TensorInfo): number => tf.util.sizeFromShape(shape);
 const like = ({ shape }: tf.TensorInfo) => ({ shape, dtype: 'float32' as const });
 
-const epilogues: Record<LinearActivation, string> = {
-  gelu: geluEpilogue,
-  relu: 'fn epilogue(v: vec4f) -> vec4f { return select(v, vec4f(), v < vec4f()); }', // NaN stays
+const activations: Record<LinearActivation, string> = {
+  gelu: geluActivation,
+  relu: 'fn activation(v: vec4f) -> vec4f { return select(v, vec4f(), v < vec4f()); }', // NaN stays
 };
 
 /** The fused kernels behind the ops; the backend registers them. */
@@ -52,9 +52,9 @@ export const opKernels: readonly Kernel[] = [
     kernelFunc: ({ inputs, attrs, backend }) => {
       const { x, weight, bias } = inputs as Record<'x' | 'weight' | 'bias', tf.TensorInfo>;
       const webgpu = backend as WebgpuBackend;
-      const activation = attrs?.activation as LinearActivation | undefined;
-      const epilogue = activation && epilogues[activation];
-      return matmul(webgpu, x, weight, { transposeB: true, bias, half: webgpu.isHalf(weight), epilogue });
+      const name = attrs?.activation as LinearActivation | undefined;
+      const activation = name && activations[name];
+      return matmul(webgpu, x, weight, { transposeB: true, bias, half: webgpu.isHalf(weight), activation });
     },
   },
   {
