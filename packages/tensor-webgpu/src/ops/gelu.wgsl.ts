@@ -19,7 +19,7 @@ fn integral(x: vec4f, bell: vec4f) -> vec4f {
 }`;
 
 /** `fn activation(v: vec4f) -> vec4f`, the GELU of a matmul's results. */
-export const geluActivation = `${functions}
+export const geluActivation: string = `${functions}
 fn activation(v: vec4f) -> vec4f { return v * integral(v, exp(-0.5 * v * v)); }`;
 
 function elementwise(
