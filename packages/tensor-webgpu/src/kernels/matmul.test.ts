@@ -150,22 +150,13 @@ describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) =
     await expectProduct({ a: [5, 12, 16], b: [5, 16, 20], halves });
     await expectProduct({ a: [5, 2, 12, 16], b: [2, 16, 20], halves }); // B repeated
   });
-  test.each<[string, Transposes]>([
-    ['A transposed', { transposeA: true }],
-    ['B transposed', { transposeB: true }],
-    ['both transposed', { transposeA: true, transposeB: true }],
-  ])('half precision: %s', async (_name, how) => {
-    for (const [M, K, N] of [
-      [37, 53, 29],
-      [36, 52, 68],
-    ] as const) {
-      const a = how.transposeA ? [K, M] : [M, K];
-      const b = how.transposeB ? [N, K] : [K, N];
-      await expectProduct({ a, b, ...how, halves: 'AB' });
-    }
+  test('half precision: both transposed', async () => {
+    await expectProduct({ a: [53, 37], b: [29, 53], transposeA: true, transposeB: true, halves: 'AB' });
+    await expectProduct({ a: [52, 36], b: [68, 52], transposeA: true, transposeB: true, halves: 'AB' });
   });
 
-  test.each(transposes)('%s: every program', async (_name, how) => {
+  // a program's way to bring A does not depend on B's: both layouts of each are in these, and in those in half precision
+  test.each([transposes[0]!, transposes[3]!])('%s: every program', async (_name, how) => {
     // one less than tiles, one more, and whole vectors beyond them
     for (const sizes of [
       [63, 31, 31],
@@ -174,7 +165,7 @@ describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) =
     ] as const)
       await expectByAll(sizes, how);
   });
-  test.each(transposes)('half precision, %s: every program', async (_name, how) => {
+  test.each([transposes[1]!, transposes[2]!])('half precision, %s: every program', async (_name, how) => {
     await expectByAll([127, 17, 129], { ...how, halves: 'AB' });
     await expectByAll([132, 36, 132], { ...how, halves: 'AB' });
   });

@@ -63,7 +63,7 @@ const layers = [
   [128, 64, 4],
 ] as const;
 const activations = (['gelu', 'relu'] as const).flatMap((activation) =>
-  layers.map(([rows, I, O]) => ({ activation, shape: [rows, I], O })),
+  layers.slice(activation === 'gelu' ? 0 : -2).map(([rows, I, O]) => ({ activation, shape: [rows, I], O })),
 );
 test.each(activations)('linear with its activation and the gradients: %j', (layer) => checkLinear(layer));
 test.each(activations)('linear with its activation and the gradients on GPUs: %j', (layer) =>
@@ -84,14 +84,13 @@ test('an activation is in the kernel of the linear layer, but where gradients ar
   tf.dispose([x, weight, bias]);
 });
 
-test.each([true, false].flatMap((halfX) => layers.map(([rows, I, O]) => ({ rows, I, O, halfX }))))(
-  'half precision: linear and its gradients: %j',
-  async ({ rows, I, O, halfX }) => {
-    const halves = halfX ? (['x', 'weight'] as const) : (['weight'] as const);
-    await checkLinear({ shape: [rows, I], O, halves });
-    await asGpu(backend(), () => checkLinear({ shape: [rows, I], O, halves }));
-  },
-);
+test.each(
+  [true, false].flatMap((halfX) => layers.slice(halfX ? 0 : -2).map(([rows, I, O]) => ({ rows, I, O, halfX }))),
+)('half precision: linear and its gradients: %j', async ({ rows, I, O, halfX }) => {
+  const halves = halfX ? (['x', 'weight'] as const) : (['weight'] as const);
+  await checkLinear({ shape: [rows, I], O, halves });
+  await asGpu(backend(), () => checkLinear({ shape: [rows, I], O, halves }));
+});
 
 test('half precision: linear with its activation and the gradients', () =>
   checkLinear({ shape: [37, 97], O: 101, activation: 'gelu', halves: ['weight'] }));
