@@ -15,9 +15,11 @@ export interface Runner {
   prepare(one: Case, made: ReturnType<Case['make']>, pass: Pass): Promise<Prepared>;
 }
 
-/** @throws when the largest tensor of a composition is more than the adapter can bind: the peers then log an error and go on with wrong numbers */
+/**
+ * @throws when the largest tensor of a composition is more than a peer takes. Beyond what the adapter binds, those on WebGPU log an error
+ * and go on with wrong numbers
+ */
 export function expectFits(largest: number, mostBytes: number): void {
   const bytes = largest * 4;
-  if (bytes > mostBytes)
-    throw new Error(`stores a tensor of ${bytes} bytes, more than the ${mostBytes} that it can bind`);
+  if (bytes > mostBytes) throw new Error(`stores a tensor of ${bytes} bytes, more than the ${mostBytes} that it takes`);
 }

@@ -76,5 +76,5 @@ export async function tfjsWasm(): Promise<Runner> {
   wasm.setWasmPaths(`${peerFolder('@tensorflow/tfjs-backend-wasm')}dist/`);
   await tf.setBackend('wasm');
   await tf.ready();
-  return tfjsRunner('tfjs-backend-wasm', 'wasm', { finish: async () => {} });
+  return tfjsRunner('tfjs-backend-wasm', 'wasm', { finish: async () => {}, mostBytes: 2 ** 29 }); // its 4 GiB hold eight of them
 }
