@@ -55,7 +55,7 @@ export async function samEncode(
     embedding.dispose();
   };
   const peak = await watchMemory(backend, own); // before the peers take memory of the same process
-  const runners: { name: string; run: () => Promise<void>; times: number[] }[] = [{ name, run: own, times: [] }];
+  const runners = [{ name, run: own, free: () => {}, times: [] as number[] }];
   const values = { shape: pixels.shape, data: (await pixels.data()) as Float32Array };
   for (const provider of ['cpu', 'webgpu'] as const) {
     try {
@@ -63,9 +63,9 @@ export async function samEncode(
       const graph = createGraph('encoder', weights, 'F32');
       const embedding = addEncoder(graph, config, graph.input('image', pixels.shape), samB.depth);
       graph.output('embedding', [1, samB.promptWidth, 64, 64], embedding);
-      const { run } = await onnxSession(provider, graph.record, () => values);
+      const { run, free } = await onnxSession(provider, graph.record, () => values);
       await run();
-      runners.push({ name: onnxName(provider), run, times: [] });
+      runners.push({ name: onnxName(provider), run, free, times: [] });
     } catch (error) {
       leftOut(onnxName(provider), (error as Error).message);
     }
@@ -76,6 +76,7 @@ export async function samEncode(
       await run();
       times.push(performance.now() - start);
     }
+  for (const { free } of runners) free();
   tf.dispose([pixels]);
   disposeWeights(weights);
   const [ours, ...peers] = runners.map(({ name, times }) => [name, measured(times, flops)] as const);
