@@ -14,7 +14,7 @@ import { reasons, rowText, writeJson } from './report.ts';
 import { type SamRow, samEncode, stageOneStep } from './sam.ts';
 
 const { filter, rounds, json } = benchOptions({ rounds: 3 });
-const backend = await openOurs();
+let backend = await openOurs();
 const adapter = backend.facts.name;
 console.log(`${adapter}; medians of ${rounds}; "x" is how many times as long a peer takes`);
 
@@ -40,6 +40,8 @@ for (const { name, run, aim } of models) {
   await keep(row, [rowText(row), `    ${memory}`, ...lines].join('\n'));
 }
 
+backend.dispose(); // its pool keeps as much as the models took
+backend = await openOurs();
 const runners = await openRunners(backend);
 const passes: readonly Pass[] = ['forward', 'backward'];
 for (const one of blockCases)
