@@ -99,8 +99,8 @@ function meanSquaredError(pairs: readonly (readonly [tf.Tensor, tf.Tensor])[]): 
 }
 
 /**
- * sum (x - y)^2 with its gradient by x; y is a teacher's, and constant. TensorFlow.js's composition would keep the squared differences,
- * as large as the tap, until the backward pass.
+ * sum (x - y)^2 with its gradient by x; y is a teacher's, and constant. The gradient of TensorFlow.js's composition would spread dy to
+ * two tensors as large as the tap first.
  */
 function squaredDistance(x: tf.Tensor, y: tf.Tensor): tf.Scalar {
   const distance = tf.customGrad((x, save) => {

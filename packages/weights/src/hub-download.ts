@@ -73,7 +73,8 @@ async function fill(repository: Repository, partial: string, wanted: Wanted, opt
       await rm(partial);
       throw new Error(`${info.algorithm} ${hash}, not ${info.hash}`);
     } catch (error) {
-      const refused = error instanceof repository.library.HubApiError && !isUnreachable(repository, error);
+      const { library } = repository;
+      const refused = error instanceof library.HubApiError && !isUnreachable(repository, error);
       const reason = refused ? new Final(hubError(repository, error, { what: `'${name}'` }).message) : error;
       await retryOrThrow(reason, { failures, name, signal: options.signal });
     }
