@@ -4,6 +4,7 @@
  *     npm run bench:block [-- --filter encode --rounds 3 --json block.json]
  */
 
+import { useWebgpu } from '@slimsam/tensor-webgpu';
 import type { Pass } from './cases/case.ts';
 import { blockCases } from './cases/vit-block.ts';
 import { measure, type Row } from './measure.ts';
@@ -41,7 +42,7 @@ for (const { name, run, aim } of models) {
 }
 
 backend.dispose(); // its pool keeps as much as the models took
-backend = await openOurs();
+backend = await useWebgpu();
 const runners = await openRunners(backend);
 const passes: readonly Pass[] = ['forward', 'backward'];
 for (const one of blockCases)

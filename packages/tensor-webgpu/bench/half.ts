@@ -5,7 +5,7 @@
  */
 
 import { useWebgpu } from '@slimsam/tensor-webgpu';
-import { encodeImage, halfPrecision, initSam } from '@slimsam/vit';
+import { encodeImage, halfPrecision } from '@slimsam/vit';
 import { disposeWeights, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { block } from '../../vit/src/encoder.ts';
@@ -14,6 +14,7 @@ import { median } from './measure.ts';
 import { watchMemory } from './memory-watch.ts';
 import { benchOptions } from './options.ts';
 import { writeJson } from './report.ts';
+import { randomWeights } from './sam.ts';
 
 const { filter, rounds, json } = benchOptions({ rounds: 7 });
 const backend = await useWebgpu();
@@ -40,16 +41,6 @@ const cases = [
   },
 ];
 
-/** The encoder's weights (of a block: only its own), which alone are used here. */
-function weightsOf({ name, globalBlocks, depth }: (typeof cases)[number]): Weights {
-  const prefix = name.includes('block') ? 'image_encoder.blocks.' : 'image_encoder.';
-  const all = initSam({ ...samBConfig, globalBlocks }, { ...samB, depth }, { seed: 3 });
-  const used = Object.entries(all).filter(([key]) => key.startsWith(prefix));
-  const kept = Object.fromEntries(used);
-  for (const [key, weight] of Object.entries(all)) if (!(key in kept)) weight.dispose();
-  return kept;
-}
-
 interface Side {
   readonly weights: Weights;
   readonly weightBytes: number;
@@ -63,7 +54,7 @@ const rows: object[] = [];
 for (const one of cases) {
   if (!filter.test(one.name)) continue;
   const x = tf.randomNormal(one.input, 0, 1, 'float32', 5);
-  const floats = weightsOf(one);
+  const floats = randomWeights(one.name.includes('block') ? 'image_encoder.blocks.' : 'image_encoder.', one);
   const sides: Side[] = [];
   for (const weights of [floats, halfPrecision(floats)]) {
     const weightBytes = Object.values(weights).reduce((sum, w) => sum + w.size * (backend.isHalf(w) ? 2 : 4), 0);

@@ -24,14 +24,19 @@ export interface SamRow {
   readonly peak: Peak;
 }
 
-const encoderOnly = (name: string) => name.startsWith('image_encoder.');
 const image = () => tf.randomNormal([1, 3, config.imageSize, config.imageSize], 0, 1, 'float32', 5) as tf.Tensor4D;
 
-/** SAM-B's encoder with random weights; the rest of the model is not needed here. */
-function encoderWeights(): Weights {
-  const all = initSam(config, samB, { seed: 3 });
-  disposeWeights(Object.fromEntries(Object.entries(all).filter(([name]) => !encoderOnly(name))));
-  return Object.fromEntries(Object.entries(all).filter(([name]) => encoderOnly(name)));
+/** Random weights of SAM-B, or of another depth, whose names begin so; the rest of the model is freed. */
+export function randomWeights(prefix: string, { depth, globalBlocks }: Shape = { ...samB, ...config }): Weights {
+  const all = Object.entries(initSam({ ...config, globalBlocks }, { ...samB, depth }, { seed: 3 }));
+  const [kept, rest] = [true, false].map((wanted) => all.filter(([name]) => name.startsWith(prefix) === wanted));
+  disposeWeights(Object.fromEntries(rest!));
+  return Object.fromEntries(kept!);
+}
+
+interface Shape {
+  readonly depth: number;
+  readonly globalBlocks: readonly number[];
 }
 
 const flopsOf = (weights: Weights): number => 2 * countMacs(weights, encoderCosts(weights, config)).macsWithAttention;
@@ -46,7 +51,7 @@ export async function samEncode(
   backend: WebgpuBackend,
   { name, rounds, leftOut }: { name: string; rounds: number; leftOut: (name: string, reason: string) => void },
 ): Promise<SamRow> {
-  const weights = encoderWeights();
+  const weights = randomWeights('image_encoder.');
   const pixels = image();
   const flops = flopsOf(weights);
   const own = async () => {
@@ -96,7 +101,7 @@ export async function stageOneStep(
   backend: WebgpuBackend,
   { name, rounds }: { name: string; rounds: number },
 ): Promise<SamRow> {
-  const teacher = encoderWeights();
+  const teacher = randomWeights('image_encoder.');
   const axes = encoderAxes(teacher, config);
   const scores = await importance({ criterion: 'magnitude', weights: teacher, axes, dimensions: ['embed'] });
   const keep = select({ importance: scores, ratio: 0.5, ranking: 'local', normalise: 'mean' });

@@ -1,18 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { half, type LinearActivation, linear } from '../src/ops/index.ts';
+import { erf } from './erf.ts';
 import { expectOp, halfTolerance, inHalf, type Values, values } from './ops-testing.ts';
-
-/** erf in float64, by its series: 60 terms suffice below 6. */
-export function erf(x: number): number {
-  if (Math.abs(x) > 6) return Math.sign(x);
-  let term = x;
-  let sum = x;
-  for (let n = 1; n < 120; n++) {
-    term *= (-x * x) / n;
-    sum += term / (2 * n + 1);
-  }
-  return (2 / Math.sqrt(Math.PI)) * sum;
-}
 
 /** The normal distribution's integral and density. */
 export const integral = (v: number): number => 0.5 * (1 + erf(v * Math.SQRT1_2));

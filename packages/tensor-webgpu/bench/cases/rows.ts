@@ -1,7 +1,8 @@
 import { gelu, layerNorm } from '@slimsam/tensor-webgpu/ops';
 import * as tf from '@tensorflow/tfjs-core';
 import { gelu as onnxGelu } from '../../../vit/src/onnx/layers.ts';
-import { type Case, Errors, erf, graphInputs, places, values, worstOf } from './case.ts';
+import { erf } from '../../test/erf.ts';
+import { type Case, Errors, graphInputs, places, values, worstOf } from './case.ts';
 
 function softmax(name: string, shape: readonly [number, number, number]): Case {
   const C = shape[2];

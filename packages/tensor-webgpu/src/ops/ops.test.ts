@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { checkLinear, density, erf, integral } from '../../test/linear-float64.ts';
+import { erf } from '../../test/erf.ts';
+import { checkLinear, density, integral } from '../../test/linear-float64.ts';
 import { asGpu, backendWithOps, expectNear, expectOp, halfTolerance, inHalf, values } from '../../test/ops-testing.ts';
 import { profile } from '../profile.ts';
 import { adamStep, adamStepReference, gelu, geluReference, half, linear, linearReference } from './index.ts';
