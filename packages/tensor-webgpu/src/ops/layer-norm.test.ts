@@ -85,8 +85,12 @@ const maps = [
   [65, 5, 1, 1],
   [2, 1, 31, 33],
 ] as const;
-test.each(maps)('over the channels of maps, as LayerNorm2d: [%i, %i, %i, %i]', async (B, C, H, W) => {
-  const inputs = { x: values([B, C, H, W], 1, 3), scale: values([C], 2), offset: values([C], 3) };
+async function checkMaps(
+  [B, C, H, W]: readonly [number, number, number, number],
+  { op = layerNorm, inHalves = false } = {},
+): Promise<void> {
+  const x4d = values([B, C, H, W], 1, 3);
+  const inputs = { x: inHalves ? inHalf(x4d) : x4d, scale: values([C], 2), offset: values([C], 3) };
   const dy = values([B, C, H, W], 4);
   const rows = (data: Float64Array, to: 'channels last' | 'channels first') => {
     const moved = new Float64Array(data.length);
@@ -101,15 +105,18 @@ test.each(maps)('over the channels of maps, as LayerNorm2d: [%i, %i, %i, %i]', a
   const last = (data: Float64Array) => rows(data, 'channels last');
   const { output, x, ...rest } = oracle(last(inputs.x.data), inputs.scale.data, inputs.offset.data, last(dy.data));
   const expected = { output: rows(output, 'channels first'), x: rows(x, 'channels first'), ...rest };
-  const checkOp = (op: typeof layerNorm) => {
-    const run = ({ x, scale, offset }: Record<string, tf.Tensor>) =>
-      tf.tidy(() => op(x!, { scale: scale!, offset: offset!, axis: 1 }));
-    return expectOp(run, { inputs, dy, expected, tolerance });
-  };
-  await checkOp(layerNorm);
-  await checkOp(layerNormReference);
-  await asGpu(backend(), () => checkOp(layerNorm));
+  const run = ({ x, scale, offset }: Record<string, tf.Tensor>) =>
+    tf.tidy(() => op(inHalves ? half(x!) : x!, { scale: scale!, offset: offset!, axis: 1 }));
+  await expectOp(run, { inputs, dy, expected, tolerance, outputTolerance: inHalves ? halfTolerance : tolerance });
+}
+test.each(maps)('over the channels of maps, as LayerNorm2d: [%i, %i, %i, %i]', async (...shape) => {
+  await checkMaps(shape);
+  await checkMaps(shape, { op: layerNormReference });
+  await asGpu(backend(), () => checkMaps(shape));
 });
+test.each(maps)('half precision: over the channels of maps: [%i, %i, %i, %i]', (...shape) =>
+  checkMaps(shape, { inHalves: true }),
+);
 
 test('the reference agrees with the oracle', () => check([5, 14], { op: layerNormReference }));
 
