@@ -8,7 +8,7 @@ import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { encodeImage, halfPrecision } from '@slimsam/vit';
 import { disposeWeights, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { block } from '../../vit/src/encoder.ts';
+import { block } from '../../vit/src/sam/encoder.ts';
 import { samB, samBConfig } from './cases/vit-block.ts';
 import { median } from './measure.ts';
 import { watchMemory } from './memory-watch.ts';

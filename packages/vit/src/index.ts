@@ -1,16 +1,18 @@
-export { encoderAxes, encoderCosts } from './axes.ts';
 export { type LoadedSam, type LoadSamOptions, loadSam, type Sam } from './checkpoint/load-sam.ts';
 export type { SamPart } from './checkpoint/names.ts';
 export { type SaveSamOptions, saveSam } from './checkpoint/save-sam.ts';
-export { parseSamConfig, type SamConfig } from './config.ts';
-export { bottleneckTaps, embeddingTaps, encodeImage, type ImageFeatures } from './encoder.ts';
 export { labelMap } from './everything/label-map.ts';
 export type { EverythingOptions, EverythingProgress } from './everything/options.ts';
 export { type EncodeMask, type EverythingMask, segmentEverything } from './everything/segment-everything.ts';
 export { halfPrecision } from './half-precision.ts';
-export { decodeImage, type ImageSource, type ReadImageFolderOptions, type RgbImage, readImageFolder } from './image.ts';
-export { initSam, type SamSizes } from './init.ts';
-export { decodeMasks, type MaskInputs, type Masks } from './mask-decoder.ts';
+export {
+  decodeImage,
+  type ImageSource,
+  type ReadImageFolderOptions,
+  type RgbImage,
+  readImageFolder,
+} from './images/image.ts';
+export { type Preprocessed, preprocess } from './images/preprocess.ts';
 export { vitAxes, vitCosts } from './plain/axes.ts';
 export { parseVitConfig, type VitConfig } from './plain/config.ts';
 export { type VitFeatures, vitFeatures, vitHead, vitTaps } from './plain/features.ts';
@@ -33,7 +35,11 @@ export {
   serializeEmbedding,
 } from './predictor/image-embedding.ts';
 export type { ImagePrompts } from './predictor/image-prompts.ts';
-export { type Preprocessed, preprocess } from './preprocess.ts';
-export { type SamPreset, samPresets } from './presets.ts';
-export { encodePrompts, type PromptFeatures, type Prompts } from './prompt-encoder.ts';
-export { resizeSam } from './resize-sam.ts';
+export { encoderAxes, encoderCosts } from './sam/axes.ts';
+export { parseSamConfig, type SamConfig } from './sam/config.ts';
+export { bottleneckTaps, embeddingTaps, encodeImage, type ImageFeatures } from './sam/encoder.ts';
+export { initSam, type SamSizes } from './sam/init.ts';
+export { decodeMasks, type MaskInputs, type Masks } from './sam/mask-decoder.ts';
+export { type SamPreset, samPresets } from './sam/presets.ts';
+export { encodePrompts, type PromptFeatures, type Prompts } from './sam/prompt-encoder.ts';
+export { resizeSam } from './sam/resize-sam.ts';

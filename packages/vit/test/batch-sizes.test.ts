@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { batchSizes } from '../src/batch-sizes.ts';
 import { decodePoints } from '../src/everything/decode-points.ts';
 import { settingsOf } from '../src/everything/options.ts';
 import { createPredictor, type ImageEmbedding, type ImagePrompts } from '../src/index.ts';
+import { batchSizes } from '../src/masks/batch-sizes.ts';
 import { type Fixture, imageOf, loose, peakBytes, readTiny, tinyConfig, withWebgpu } from './support.ts';
 
 withWebgpu();

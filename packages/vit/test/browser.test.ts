@@ -38,7 +38,7 @@ it.each(['@slimsam/vit', '@slimsam/weights'])(
     const real = modules.filter((path) => !path.startsWith('(disabled):')); // those are empty
     expect(real.filter((path) => /node_modules\/(sharp|@img|@huggingface|webgpu)\//.test(path))).toEqual([]);
     expect(real.filter((path) => path.startsWith('node:') || builtinModules.includes(path))).toEqual([]);
-    expect(real.some((path) => path.endsWith('weights/src/http-source.ts'))).toBe(true);
+    expect(real.some((path) => path.endsWith('weights/src/sources/http-source.ts'))).toBe(true);
   },
 );
 

@@ -10,7 +10,7 @@ import {
   type RgbImage,
   segmentEverything,
 } from '../src/index.ts';
-import { upsampleMasks } from '../src/upsample-masks.ts';
+import { upsampleMasks } from '../src/masks/upsample-masks.ts';
 import { expectSame, type Fixture, imageOf, loose, readTiny, tinyConfig, withWebgpu } from './support.ts';
 
 /** everything.json: segment-anything's options and the masks that they gave. */

@@ -1,8 +1,8 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { samShapes } from '../src/checkpoint/sam-shapes.ts';
-import { widthsOf } from '../src/init.ts';
-import type { SamPreset } from '../src/presets.ts';
+import { widthsOf } from '../src/sam/init.ts';
+import type { SamPreset } from '../src/sam/presets.ts';
 
 type Shape = readonly number[];
 

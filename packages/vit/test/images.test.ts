@@ -5,8 +5,8 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import sharp, { type Sharp } from 'sharp';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { resizeBilinear, resizeLongestSide } from '../src/images/resize.ts';
 import { preprocess, type RgbImage, readImageFolder } from '../src/index.ts';
-import { resizeBilinear, resizeLongestSide } from '../src/resize.ts';
 import { type Fixture, readTiny, relativeError, tinyConfig } from './support.ts';
 
 let tiny: Fixture;

@@ -3,8 +3,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import * as ort from 'onnxruntime-node';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { decodeMasks, encodeImage, encodePrompts, type Sam } from '../src/index.ts';
+import { upsampleMasks } from '../src/masks/upsample-masks.ts';
 import { exportOnnx } from '../src/onnx/index.ts';
-import { upsampleMasks } from '../src/upsample-masks.ts';
 import { floats, halved, inputOf, largestDifference, runModel, withFolder } from './onnx-support.ts';
 import { type Fixture, readSlimsamObject, readTiny, tensorOf, tinyConfig } from './support.ts';
 

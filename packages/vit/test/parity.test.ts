@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { decodeMasks, encodeImage, encodePrompts } from '../src/index.ts';
-import { positionGrid } from '../src/prompt-encoder.ts';
-import { upsampleMasks } from '../src/upsample-masks.ts';
+import { upsampleMasks } from '../src/masks/upsample-masks.ts';
+import { positionGrid } from '../src/sam/prompt-encoder.ts';
 import {
   type Fixture,
   readSlimsamObject,

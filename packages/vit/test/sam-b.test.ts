@@ -5,8 +5,8 @@ import { disposeWeights, readSafetensors, type Weights } from '@slimsam/weights'
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { measureLoads } from '../bench/measure-loads.ts';
+import { resizeLongestSide } from '../src/images/resize.ts';
 import { createPredictor, decodeImage, loadSam, type RgbImage, samPresets, saveSam } from '../src/index.ts';
-import { resizeLongestSide } from '../src/resize.ts';
 import { formulaValues, formulaWeights, shapesOf } from './formula.ts';
 import { type Fixture, fixturePath, relativeError, withWebgpu } from './support.ts';
 

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
 import { createPredictor } from '../src/index.ts';
-import { upsampleMasks } from '../src/upsample-masks.ts';
+import { upsampleMasks } from '../src/masks/upsample-masks.ts';
 import { imageOf, readTiny, tinyConfig, withWebgpu } from './support.ts';
 
 withWebgpu();

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { openBytes, systemError } from './byte-source.ts';
-import { encodeTensor, layOut, parseSafetensors, type RawTensor, type Safetensors } from './safetensors.ts';
+import { encodeTensor, layOut, parseSafetensors, type RawTensor, type Safetensors } from './formats/safetensors.ts';
+import { openBytes, systemError } from './sources/byte-source.ts';
 import { disposeWeights, type Weights } from './weights.ts';
 
 /** What `loadWeights` and `parseWeights` check. */

@@ -1,8 +1,8 @@
-import { type ByteSource, type FileSource, type OpenOptions, openBytes } from './byte-source.ts';
-import type { HubSource } from './hub-source.ts';
-import { openPytorch } from './pytorch.ts';
-import { decode, type RawTensor } from './safetensors.ts';
-import { parseHeader } from './safetensors-header.ts';
+import { openPytorch } from './formats/pytorch.ts';
+import { decode, type RawTensor } from './formats/safetensors.ts';
+import { parseHeader } from './formats/safetensors-header.ts';
+import { type ByteSource, type FileSource, type OpenOptions, openBytes } from './sources/byte-source.ts';
+import type { HubSource } from './sources/hub-source.ts';
 import { locate, openFolder } from './tensor-folder.ts';
 
 /** What can be opened: a file, a folder, or a model of the Hugging Face Hub, whose bare id 'owner/name' is taken where no such path exists. */

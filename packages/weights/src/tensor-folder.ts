@@ -1,7 +1,7 @@
-import { addressOf, type FileSource, type OpenOptions, readIfThere } from './byte-source.ts';
-import { openHub } from './hub.ts';
-import { type HubSource, isHubId } from './hub-source.ts';
-import { MissingFile } from './missing-file.ts';
+import { addressOf, type FileSource, type OpenOptions, readIfThere } from './sources/byte-source.ts';
+import { openHub } from './sources/hub.ts';
+import { type HubSource, isHubId } from './sources/hub-source.ts';
+import { MissingFile } from './sources/missing-file.ts';
 import type { TensorFile } from './tensor-file.ts';
 
 /** A folder on a disk, on a web server or on the Hub. */

@@ -1,9 +1,9 @@
 import type { SamConfig } from '@slimsam/vit';
 import { scope } from '@slimsam/weights';
-import { block } from '../../../vit/src/encoder.ts';
 import { addBlock } from '../../../vit/src/onnx/encoder-graph.ts';
 import type { Graph } from '../../../vit/src/onnx/graph.ts';
 import { reshape } from '../../../vit/src/onnx/layers.ts';
+import { block } from '../../../vit/src/sam/encoder.ts';
 import { type Case, values } from './case.ts';
 import { type Block, blockOutput } from './vit-block-float64.ts';
 import { jaxBlock } from './vit-block-jax.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { SamConfig } from '../config.ts';
+import type { SamConfig } from '../sam/config.ts';
 import type { SamWidths } from './sam-shapes.ts';
 
 const samModelConfig = z.object({

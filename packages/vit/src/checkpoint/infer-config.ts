@@ -1,5 +1,5 @@
 import type { Attribute } from '@slimsam/weights';
-import { parseSamConfig, type SamConfig } from '../config.ts';
+import { parseSamConfig, type SamConfig } from '../sam/config.ts';
 import { most, type SamWidths } from './sam-shapes.ts';
 
 /** A config, and for each block the head width whose ^-1/2 scales its attention scores in the file's own model. */

@@ -8,7 +8,7 @@ import {
   type Weights,
 } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { parseSamConfig, type SamConfig } from '../config.ts';
+import { parseSamConfig, type SamConfig } from '../sam/config.ts';
 import { readHuggingFaceConfig } from './hugging-face-config.ts';
 import { inferConfig } from './infer-config.ts';
 import { huggingFaceCopy, type Naming, ofPart, partName, recogniseNames, type SamPart } from './names.ts';

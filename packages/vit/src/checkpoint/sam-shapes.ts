@@ -1,4 +1,4 @@
-import type { Named } from '../encoder.ts';
+import type { Named } from '../sam/encoder.ts';
 
 type Shape = readonly number[];
 

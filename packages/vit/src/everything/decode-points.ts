@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import { gridSize, type SamConfig } from '../config.ts';
-import { decodeMasks } from '../mask-decoder.ts';
-import { encodePrompts } from '../prompt-encoder.ts';
-import { stabilityAreas, stabilityScore } from '../stability-score.ts';
-import { upsampleMasks } from '../upsample-masks.ts';
+import { stabilityAreas, stabilityScore } from '../masks/stability-score.ts';
+import { upsampleMasks } from '../masks/upsample-masks.ts';
+import { gridSize, type SamConfig } from '../sam/config.ts';
+import { decodeMasks } from '../sam/mask-decoder.ts';
+import { encodePrompts } from '../sam/prompt-encoder.ts';
 import { type Box, maskBox } from './boxes.ts';
 import type { Candidate } from './candidates.ts';
 import type { EverythingSettings } from './options.ts';

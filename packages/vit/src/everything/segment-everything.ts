@@ -1,11 +1,11 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { batchSizes } from '../batch-sizes.ts';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import type { SamConfig } from '../config.ts';
-import { encodeImage } from '../encoder.ts';
-import { checkImage, type RgbImage } from '../image.ts';
-import { preprocess } from '../preprocess.ts';
+import { checkImage, type RgbImage } from '../images/image.ts';
+import { preprocess } from '../images/preprocess.ts';
+import { batchSizes } from '../masks/batch-sizes.ts';
+import type { SamConfig } from '../sam/config.ts';
+import { encodeImage } from '../sam/encoder.ts';
 import { boxToXywh, isCutOff } from './boxes.ts';
 import { type Candidate, distinct, withoutSmallRegions } from './candidates.ts';
 import { type Crop, cutImage, layCrops } from './crops.ts';

@@ -1,6 +1,6 @@
 import type { Weights } from '@slimsam/weights';
 import { readWidths, samShapes } from '../checkpoint/sam-shapes.ts';
-import { gridSize, type SamConfig } from '../config.ts';
+import { gridSize, type SamConfig } from '../sam/config.ts';
 
 /** @throws unless the weights are those of a whole SAM, of shapes that fit each other and the config; up to five problems are named */
 export function checkWeights(weights: Weights, config: SamConfig): void {

@@ -1,6 +1,6 @@
 import type { Weights } from '@slimsam/weights';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import { parseSamConfig, type SamConfig } from '../config.ts';
+import { parseSamConfig, type SamConfig } from '../sam/config.ts';
 import { checkWeights } from './check-weights.ts';
 import type { Float, GraphRecord } from './graph.ts';
 import { encodeModel, readParts } from './model-proto.ts';

@@ -1,4 +1,4 @@
-import { gridSize, type SamConfig } from '../config.ts';
+import { gridSize, type SamConfig } from '../sam/config.ts';
 import type { Graph } from './graph.ts';
 import { channelNorm, convolution, gelu } from './layers.ts';
 

@@ -1,6 +1,6 @@
 import type { Weights } from '@slimsam/weights';
-import { gridSize, type SamConfig } from '../config.ts';
-import { encoderDepth } from '../encoder.ts';
+import { gridSize, type SamConfig } from '../sam/config.ts';
+import { encoderDepth } from '../sam/encoder.ts';
 import { addDecoder, type DecoderOutputs } from './decoder-graph.ts';
 import { addEncoder } from './encoder-graph.ts';
 import { createGraph, type Float, type Graph, type GraphRecord } from './graph.ts';

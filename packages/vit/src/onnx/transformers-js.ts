@@ -1,8 +1,8 @@
 import type { Weights } from '@slimsam/weights';
 import { huggingFaceConfigs } from '../checkpoint/hugging-face-config.ts';
 import { readWidths } from '../checkpoint/sam-shapes.ts';
-import { gridSize, type SamConfig } from '../config.ts';
-import { encoderDepth } from '../encoder.ts';
+import { gridSize, type SamConfig } from '../sam/config.ts';
+import { encoderDepth } from '../sam/encoder.ts';
 import { addDecoder } from './decoder-graph.ts';
 import { addEncoder } from './encoder-graph.ts';
 import { createGraph, type Float, type Graph, type GraphRecord } from './graph.ts';

@@ -1,5 +1,5 @@
 import { type Axes, type Axis, type Costs, linear } from '@slimsam/weights';
-import type { Named } from '../encoder.ts';
+import type { Named } from '../sam/encoder.ts';
 import type { VitConfig } from './config.ts';
 import { patchGrid, vitDepth } from './features.ts';
 

@@ -1,8 +1,8 @@
 import { attention, gelu, linear } from '@slimsam/tensor-webgpu/ops';
 import { type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Named } from '../encoder.ts';
 import { dense, norm } from '../layers.ts';
+import type { Named } from '../sam/encoder.ts';
 import type { VitConfig } from './config.ts';
 import { type Grid, resizePositions } from './positions.ts';
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { RgbImage } from '../image.ts';
-import { resizeBilinear } from '../resize.ts';
+import type { RgbImage } from '../images/image.ts';
+import { resizeBilinear } from '../images/resize.ts';
 import type { VitConfig } from './config.ts';
 
 /**

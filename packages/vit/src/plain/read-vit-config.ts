@@ -1,6 +1,6 @@
 import type { TensorFile } from '@slimsam/weights';
 import { z } from 'zod';
-import type { Named } from '../encoder.ts';
+import type { Named } from '../sam/encoder.ts';
 import { parseVitConfig, type VitConfig } from './config.ts';
 import { vitDepth } from './features.ts';
 import type { Spelling } from './names.ts';

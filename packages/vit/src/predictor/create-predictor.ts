@@ -1,10 +1,10 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import type { SamConfig } from '../config.ts';
-import { encodeImage } from '../encoder.ts';
-import type { RgbImage } from '../image.ts';
-import { preprocess } from '../preprocess.ts';
+import type { RgbImage } from '../images/image.ts';
+import { preprocess } from '../images/preprocess.ts';
+import type { SamConfig } from '../sam/config.ts';
+import { encodeImage } from '../sam/encoder.ts';
 import { decodePrompts, type ImageRequest } from './decode-prompts.ts';
 import { checkEmbedding, type ImageEmbedding } from './image-embedding.ts';
 import { type ImagePrompts, listPrompts } from './image-prompts.ts';

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { batchSizes } from '../batch-sizes.ts';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import { decodeMasks } from '../mask-decoder.ts';
-import { encodePrompts, type Prompts } from '../prompt-encoder.ts';
+import { batchSizes } from '../masks/batch-sizes.ts';
+import { decodeMasks } from '../sam/mask-decoder.ts';
+import { encodePrompts, type Prompts } from '../sam/prompt-encoder.ts';
 import type { ImageEmbedding } from './image-embedding.ts';
 import type { Prompt } from './image-prompts.ts';
 

@@ -8,8 +8,8 @@ import {
 } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import { gridSize } from '../config.ts';
-import { fitLongestSide } from '../resize.ts';
+import { fitLongestSide } from '../images/resize.ts';
+import { gridSize } from '../sam/config.ts';
 
 /** An encoded image, for any number of prompts. Its `embedding` is the caller's to dispose of. */
 export interface ImageEmbedding {

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { gridSize, type SamConfig } from '../config.ts';
+import { gridSize, type SamConfig } from '../sam/config.ts';
 import type { ImageEmbedding } from './image-embedding.ts';
 
 /**

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { batchSizes } from '../batch-sizes.ts';
-import type { SamConfig } from '../config.ts';
-import { stabilityAreas, stabilityScore } from '../stability-score.ts';
-import { upsampleMasks } from '../upsample-masks.ts';
+import { batchSizes } from '../masks/batch-sizes.ts';
+import { stabilityAreas, stabilityScore } from '../masks/stability-score.ts';
+import { upsampleMasks } from '../masks/upsample-masks.ts';
+import type { SamConfig } from '../sam/config.ts';
 import type { DecodeOptions } from './decode-prompts.ts';
 import type { ImageEmbedding } from './image-embedding.ts';
 

@@ -1,8 +1,8 @@
 import { attention, linear } from '@slimsam/tensor-webgpu/ops';
 import { type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { convolution3x3, dense, norm, pointwise } from '../layers.ts';
 import type { SamConfig } from './config.ts';
-import { convolution3x3, dense, norm, pointwise } from './layers.ts';
 
 /** What the encoder gives back. */
 export interface ImageFeatures {

@@ -1,6 +1,6 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { type SamWidths, samShapes } from './checkpoint/sam-shapes.ts';
+import { type SamWidths, samShapes } from '../checkpoint/sam-shapes.ts';
 import { gridSize, type SamConfig } from './config.ts';
 
 /** Widths of a new SAM, by the names of segment-anything's arguments. */

@@ -1,8 +1,8 @@
 import { gelu } from '@slimsam/tensor-webgpu/ops';
 import { type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { norm, patchConvolution, pointwise } from '../layers.ts';
 import { gridSize, type SamConfig } from './config.ts';
-import { norm, patchConvolution, pointwise } from './layers.ts';
 
 /** Prompts in pixels of the resized image. N prompts at once; every one has the same number of points. */
 export interface Prompts {

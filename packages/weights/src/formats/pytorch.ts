@@ -1,8 +1,8 @@
-import type { ByteSource } from './byte-source.ts';
+import type { ByteSource } from '../sources/byte-source.ts';
+import type { Attribute, TensorFile } from '../tensor-file.ts';
 import { describe, isGlobal, isInstance, readPickle } from './pickle.ts';
 import { decode, type RawTensor } from './safetensors.ts';
 import { elementBytes } from './safetensors-header.ts';
-import type { Attribute, TensorFile } from './tensor-file.ts';
 import { readZipDirectory, type ZipEntry, zipDataStart } from './zip.ts';
 
 /** Storage classes by the dtype of what they hold. */

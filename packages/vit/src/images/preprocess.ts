@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { SamConfig } from './config.ts';
+import type { SamConfig } from '../sam/config.ts';
 import { checkImage, type RgbImage } from './image.ts';
 import { resizeLongestSide } from './resize.ts';
 

@@ -1,4 +1,4 @@
-import type { ByteSource } from './byte-source.ts';
+import type { ByteSource } from '../sources/byte-source.ts';
 
 /** A stored file of a zip. */
 export interface ZipEntry {

@@ -1,8 +1,8 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Sam } from './checkpoint/load-sam.ts';
+import type { Sam } from '../checkpoint/load-sam.ts';
+import { cubic, resamplingTaps, type Taps, triangle } from '../images/interpolation.ts';
 import { gridSize, parseSamConfig } from './config.ts';
-import { cubic, resamplingTaps, type Taps, triangle } from './interpolation.ts';
 
 /**
  * A SAM for square images of another side, pruned or not. Smaller ones are faster and see less.

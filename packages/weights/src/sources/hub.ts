@@ -1,10 +1,10 @@
+import { writeFileAtomic } from '../files.ts';
+import type { Folder } from '../tensor-folder.ts';
 import { inNode, type OpenOptions } from './byte-source.ts';
-import { writeFileAtomic } from './files.ts';
 import { download } from './hub-download.ts';
 import { type HubFile, hubError, isUnreachable, openRepository, type Repository } from './hub-repository.ts';
 import { type HubSource, isHubId } from './hub-source.ts';
 import { MissingFile } from './missing-file.ts';
-import type { Folder } from './tensor-folder.ts';
 
 /**
  * Opens a model of the Hub as a folder whose files are downloaded when they are first asked for, into the cache that the Hub's own

@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
+import { serializeSafetensors } from '../formats/safetensors.ts';
+import { openTensors } from '../tensor-file.ts';
 import type { Progress } from './byte-source.ts';
-import { serializeSafetensors } from './safetensors.ts';
-import { openTensors } from './tensor-file.ts';
 
 const big = Float32Array.from({ length: 300_000 }, (_, i) => i % 1000);
 const small = Float32Array.of(1, 2, 3);

@@ -1,4 +1,4 @@
-import type { SamConfig } from './config.ts';
+import type { SamConfig } from '../sam/config.ts';
 
 /** What decoding works on. */
 export interface DecodingSizes {

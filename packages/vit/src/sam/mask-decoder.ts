@@ -1,8 +1,8 @@
 import { attention, gelu } from '@slimsam/tensor-webgpu/ops';
 import { type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { dense, norm, upscale2x } from '../layers.ts';
 import type { SamConfig } from './config.ts';
-import { dense, norm, upscale2x } from './layers.ts';
 import { positionGrid } from './prompt-encoder.ts';
 
 /** What the decoder reads. */
