@@ -1,5 +1,5 @@
-/** The import star of packages/: weights in the middle, see CONTRIBUTING.md. */
-const packages = ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval'];
+/** The import star of packages/: weights in the middle, slimsam above all; see CONTRIBUTING.md. */
+const packages = ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval', 'slimsam'];
 const allowed = {
   weights: [],
   'tensor-webgpu': [],
@@ -7,6 +7,7 @@ const allowed = {
   prune: ['weights'],
   distill: ['weights'],
   eval: ['weights'],
+  slimsam: ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval'],
 };
 
 export default {
@@ -22,6 +23,13 @@ export default {
       severity: 'error',
       from: { path: '^packages/vit/src', pathNot: '[.]test[.]ts$' },
       to: { path: '^packages/tensor-webgpu/', pathNot: '^packages/tensor-webgpu/(src|dist)/ops/' },
+    },
+    {
+      name: 'slimsam-core-without-node',
+      comment: 'What src/index.ts reaches runs in browsers too.',
+      severity: 'error',
+      from: { path: '^packages/slimsam/src/index[.]ts$' },
+      to: { path: '^packages/slimsam/src/(node[.]ts|cli/|run/|report/)', reachable: true },
     },
     {
       name: 'no-circular',

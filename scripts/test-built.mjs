@@ -63,11 +63,11 @@ async function install(project) {
   const packed = new Map();
   for (const name of names) {
     const manifest = JSON.parse(readFileSync(path.join(root, 'packages', name, 'package.json'), 'utf8'));
-    const tarball = path.join(project, `slimsam-${name}-${manifest.version}.tgz`);
+    const tarball = path.join(project, `${manifest.name.replace(/^@(.*)\//, '$1-')}-${manifest.version}.tgz`);
     const files = [];
     for (const file of tarFiles(gunzipSync(readFileSync(tarball)))) {
       const relative = file.name.replace(/^package\//, '');
-      const target = path.join(modules, '@slimsam', name, relative);
+      const target = path.join(modules, manifest.name, relative);
       mkdirSync(path.dirname(target), { recursive: true });
       writeFileSync(target, file.bytes);
       files.push(relative);
