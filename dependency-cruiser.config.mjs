@@ -1,5 +1,5 @@
 /** The import star of packages/: weights in the middle, slimsam above all; see CONTRIBUTING.md. */
-const packages = ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval', 'slimsam'];
+const packages = ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval', 'scenes', 'slimsam'];
 const allowed = {
   weights: [],
   'tensor-webgpu': [],
@@ -7,7 +7,8 @@ const allowed = {
   prune: ['weights'],
   distill: ['weights'],
   eval: ['weights'],
-  slimsam: ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval'],
+  scenes: ['weights', 'eval'],
+  slimsam: ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval', 'scenes'],
 };
 
 export default {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { generateScene, maskIou } from '@slimsam/eval';
+import { maskIou } from '@slimsam/eval';
+import { generateScene } from '@slimsam/scenes';
 import { createPredictor, parseSamConfig } from '@slimsam/vit';
 import { loadWeights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';

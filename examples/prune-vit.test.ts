@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { generateScenes } from '@slimsam/eval';
+import { generateScenes } from '@slimsam/scenes';
 import { initVit, loadVit, parseVitConfig, saveVit, vitFeatures } from '@slimsam/vit';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';

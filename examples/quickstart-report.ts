@@ -1,4 +1,5 @@
-import { decodeRle, maskIou, type ReportOverlay, readSa1b, writeReport } from '@slimsam/eval';
+import { decodeRle, maskIou, readSa1b } from '@slimsam/eval';
+import { type ReportOverlay, writeReport } from '@slimsam/eval/report';
 import { decodeImage, type SamConfig } from '@slimsam/vit';
 import type { Weights } from '@slimsam/weights';
 import Table from 'cli-table3';

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { generateScenes } from '@slimsam/eval';
+import { generateScenes } from '@slimsam/scenes';
 import { loadSam } from '@slimsam/vit';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';

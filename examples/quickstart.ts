@@ -1,7 +1,7 @@
 /** Compresses the small SAM in examples/teacher on a folder of JPEG files, evaluates it and writes a report. */
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { generateScenes } from '@slimsam/eval';
+import { generateScenes } from '@slimsam/scenes';
 import { parseSamConfig, saveSam } from '@slimsam/vit';
 import { disposeWeights, loadWeights, writeFileAtomic } from '@slimsam/weights';
 import pc from 'picocolors';

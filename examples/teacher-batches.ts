@@ -1,4 +1,4 @@
-import { generateScene } from '@slimsam/eval';
+import { generateScene } from '@slimsam/scenes';
 import type { SamConfig } from '@slimsam/vit';
 import * as tf from '@tensorflow/tfjs-core';
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';

@@ -1,5 +1,6 @@
 import { type FocalOptions, type LossParts, maskLoss } from '@slimsam/distill';
-import { generateScene, maskIou } from '@slimsam/eval';
+import { maskIou } from '@slimsam/eval';
+import { generateScene } from '@slimsam/scenes';
 import { createPredictor, decodeMasks, encodeImage, encodePrompts, type SamConfig } from '@slimsam/vit';
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { adam, loadTraining, saveTraining, train, warmupCosine } from '@slimsam/distill';
-import { writeReport } from '@slimsam/eval';
+import { writeReport } from '@slimsam/eval/report';
 import { adamStep } from '@slimsam/tensor-webgpu/ops';
 import { initSam } from '@slimsam/vit';
 import { saveWeights, writeFileAtomic } from '@slimsam/weights';

@@ -25,7 +25,7 @@ import { tarFiles } from './setup/swiftshader.mjs';
 const names = readdirSync(path.join(root, 'packages'));
 /** What a tarball may hold. */
 const publicFile =
-  /^(package[.]json|(README|KERNELS)[.]md|LICENSE|(dist|generated)\/.+(?<![.](test|spec))[.](js|d[.]ts)|fonts\/[^/]+[.](ttf|txt))$/;
+  /^(package[.]json|(README|KERNELS)[.]md|LICENSE|(dist|generated)\/.+(?<![.](test|spec))[.](js|d[.]ts))$/;
 
 /**
  * @param {string} program a name in node_modules/.bin, or a path

@@ -1,5 +1,5 @@
 import sharp from 'sharp';
-import type { RgbImage } from '../scenes/scene.ts';
+import type { RgbImage } from '../image.ts';
 import { fontFamily, titleFamily } from './raster.ts';
 import { colours, type ReportOverlay } from './report.ts';
 import { escapeMarkup } from './text.ts';

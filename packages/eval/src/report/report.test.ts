@@ -1,9 +1,9 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { generateScene } from '@slimsam/scenes';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { generateScene } from '../scenes/scene.ts';
 import { rasterise } from './raster.ts';
 import type { ReportOverlay, ReportPlot } from './report.ts';
 import { formatNumbers, slug } from './text.ts';

@@ -1,4 +1,4 @@
-import type { RgbImage } from '../scenes/scene.ts';
+import type { RgbImage } from '../image.ts';
 
 /** A table of results. */
 export interface ReportTable {

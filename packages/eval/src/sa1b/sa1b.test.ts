@@ -1,10 +1,10 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { generateScenes } from '@slimsam/scenes';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { decodeRle } from '../masks/rle.ts';
-import { generateScenes } from './generate-scenes.ts';
 import { readSa1b, type Sa1bImage } from './read-sa1b.ts';
 
 let work = '';

@@ -1,10 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { compressRle, encodeRle, type Sa1bFile } from '@slimsam/eval';
 import { writeFileAtomic } from '@slimsam/weights';
 import sharp from 'sharp';
-import { compressRle, encodeRle } from '../masks/rle.ts';
-import { generateScene, type Scene } from '../scenes/scene.ts';
-import type { Sa1bFile } from './sa1b-format.ts';
+import { generateScene, type Scene } from './scene.ts';
 
 export interface ScenesOptions {
   /** Made where missing; files of the same names are replaced. */

@@ -1,0 +1,3 @@
+export type { RgbImage } from '../image.ts';
+export type { Report, ReportOverlay, ReportPlot, ReportTable } from './report.ts';
+export { writeReport } from './write-report.ts';
