@@ -79,8 +79,40 @@ describe('loadSam', () => {
     expect(problems).toEqual([]);
     tf.dispose(weights);
     expect(tf.memory().numTensors).toBe(before);
-    const without = await loadSam(fixturePath('sam-tiny/model.safetensors'));
-    expect(without.config).toEqual({ ...tinyConfig, decoderHeads: 8 });
+  });
+
+  it("warns when nothing tells the decoder's heads and it has not SAM's width", async () => {
+    const warn = vi.spyOn(console, 'warn').mockReturnValue(undefined);
+    try {
+      const { config } = await loadSam(changed({}));
+      expect(config).toEqual({ ...tinyConfig, decoderHeads: 8 });
+      expect(warn.mock.calls).toEqual([[expect.stringContaining('Give config: { decoderHeads }')]]);
+      await loadSam(changed({}), decoderHeads);
+      await loadSam(changed({}), { part: 'encoder' });
+      expect(warn).toHaveBeenCalledTimes(1);
+    } finally {
+      warn.mockRestore();
+    }
+  });
+
+  it('takes our config.json beside a file, and a folder with it and any one file of weights', async () => {
+    const given = { ...tinyConfig, pixelMean: [1, 2, 3] };
+    await writeFile(join(folder, 'teacher.safetensors'), serializeSafetensors(tensors));
+    await writeFile(join(folder, 'config.json'), JSON.stringify(given));
+    for (const source of [join(folder, 'teacher.safetensors'), folder]) {
+      const { weights, config } = await loadSam(source);
+      expect(config).toEqual(given);
+      await expectTiny(weights);
+    }
+    const inside = { sam_config: JSON.stringify({ ...given, pixelStd: [4, 5, 6] }) };
+    await writeFile(join(folder, 'teacher.safetensors'), serializeSafetensors(tensors, inside));
+    expect((await loadSam(folder)).config).toEqual({ ...given, pixelStd: [4, 5, 6] }); // what is inside comes first
+
+    await writeFile(join(folder, 'teacher.safetensors'), serializeSafetensors(tensors));
+    await writeFile(join(folder, 'config.json'), '{"editor": "another program\'s"}');
+    expect((await loadSam(join(folder, 'teacher.safetensors'), decoderHeads)).config).toEqual(tinyConfig);
+    await writeFile(join(folder, 'other.pth'), '');
+    await expect(loadSam(folder)).rejects.toThrow(/expected one file of weights in .*, got other.pth, teacher.safeten/);
   });
 
   it("reads Meta's .pth, also below a trainer's prefix", async () => {

@@ -3,7 +3,7 @@ import { decode, type RawTensor } from './formats/safetensors.ts';
 import { parseHeader } from './formats/safetensors-header.ts';
 import { type ByteSource, type FileSource, type OpenOptions, openBytes } from './sources/byte-source.ts';
 import type { HubSource } from './sources/hub-source.ts';
-import { locate, openFolder } from './tensor-folder.ts';
+import { locate, openFolder, readJson } from './tensor-folder.ts';
 
 /** What can be opened: a file, a folder, or a model of the Hugging Face Hub, whose bare id 'owner/name' is taken where no such path exists. */
 export type Source = FileSource | HubSource;
@@ -25,7 +25,7 @@ export interface TensorFile {
   readonly attributes: Readonly<Record<string, Attribute>>;
   /** Reads one tensor's values. */
   read(name: string): Promise<RawTensor>;
-  /** A JSON file beside it, like 'config.json'; undefined where there is none, or where not a folder was opened. */
+  /** A JSON file beside it, like 'config.json'; undefined where there is none, and of bytes and single files of a web server. */
   json(name: string): Promise<unknown>;
   close(): Promise<void>;
 }
@@ -36,16 +36,19 @@ export interface OpenTensorsOptions extends OpenOptions {
 }
 
 /**
- * Opens a safetensors file, a PyTorch one (a zip as `torch.save` writes it), both recognised by their first bytes, or a Hugging Face
- * folder (an address that ends with '/'): model.safetensors or the parts of model.safetensors.index.json. Values are read tensor by
- * tensor; of a pickle only tensors and plain fields are taken and nothing in it is ever called.
+ * Opens a safetensors file, a PyTorch one (a zip as `torch.save` writes it), both recognised by their first bytes, or a folder (an
+ * address that ends with '/'): model.safetensors, on a disk also another name if it is the only file of weights, or the parts of
+ * model.safetensors.index.json. Values are read tensor by tensor; of a pickle only tensors and plain fields are taken and nothing in it is ever called.
  *
  * @throws when the file cannot be read, is truncated or of another format, or a pickle names anything outside of the list
  */
 export async function openTensors(source: Source, options: OpenTensorsOptions = {}): Promise<TensorFile> {
   const open = (file: FileSource) => openFile(file, options);
-  const { folder, file } = await locate(source, options);
-  return folder ? openFolder(folder, open, options) : open(file);
+  const place = await locate(source, options);
+  if (place.folder) return openFolder(place.folder, open, options);
+  const { file, beside } = place;
+  const opened = await open(file);
+  return beside ? { ...opened, json: (name) => readJson(beside, name, options) } : opened;
 }
 
 async function openFile(source: FileSource, options: OpenTensorsOptions): Promise<TensorFile> {

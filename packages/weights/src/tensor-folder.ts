@@ -10,9 +10,11 @@ export interface Folder {
   name(file: string): string;
   /** Path or address of a file. @throws MissingFile where it is known that there is none */
   find(file: string): Promise<string>;
+  /** Names of its files, where they can be listed. */
+  list?(): Promise<string[]>;
 }
 
-type Place = { folder: Folder; file?: undefined } | { folder?: undefined; file: FileSource };
+type Place = { folder: Folder; file?: undefined } | { folder?: undefined; file: FileSource; beside?: Folder };
 
 /** Tells folders (an address that ends with '/', a path, a model of the Hub) from files; a file of the Hub is downloaded. */
 export async function locate(source: FileSource | HubSource, options: OpenOptions): Promise<Place> {
@@ -26,13 +28,16 @@ export async function locate(source: FileSource | HubSource, options: OpenOption
     if (!address.pathname.endsWith('/')) return { file: address };
     return { folder: plainFolder((file) => new URL(file, address).href) };
   }
-  const { stat } = await import('node:fs/promises');
-  const { join } = await import('node:path');
+  const { readdir, stat } = await import('node:fs/promises');
+  const { dirname, join } = await import('node:path');
   const { fileURLToPath } = await import('node:url');
   const path = source instanceof URL ? fileURLToPath(source) : source;
   const found = await stat(path).catch(() => undefined);
   if (!found && isHubId(path)) return { folder: await openHub({ hub: path }, options) };
-  return found?.isDirectory() ? { folder: plainFolder((file) => join(path, file)) } : { file: path };
+  if (found?.isDirectory()) {
+    return { folder: { ...plainFolder((file) => join(path, file)), list: () => readdir(path) } };
+  }
+  return { file: path, beside: plainFolder((file) => join(dirname(path), file)) };
 }
 
 function plainFolder(name: (file: string) => string): Folder {
@@ -40,7 +45,7 @@ function plainFolder(name: (file: string) => string): Folder {
 }
 
 /** A JSON file of a folder, undefined when there is none. @throws when it is not JSON */
-async function readJson(folder: Folder, file: string, { signal }: OpenOptions): Promise<unknown> {
+export async function readJson(folder: Folder, file: string, { signal }: OpenOptions): Promise<unknown> {
   const place = await findIfThere(folder, file);
   const bytes = place === undefined ? undefined : await readIfThere(place, signal && { signal });
   if (!bytes) return undefined;
@@ -64,8 +69,22 @@ async function findIfThere(folder: Folder, file: string): Promise<string | undef
 
 const indexFile = 'model.safetensors.index.json';
 
+const weightsFile = /\.(safetensors|pth|pt|bin|ckpt)$/i;
+
+/** model.safetensors, or the only file of weights that a listed folder has. @throws when there are several others */
+async function soleFile(folder: Folder): Promise<string> {
+  const usual = 'model.safetensors';
+  const found = ((await folder.list?.()) ?? []).filter((name) => weightsFile.test(name) && !name.startsWith('.'));
+  if (found.length === 0 || found.includes(usual)) return usual;
+  if (found.length === 1) return found[0]!;
+  throw new Error(
+    `openTensors: expected one file of weights in ${folder.name('')}, got ${found.sort().join(', ')}; give the path of one of them`,
+  );
+}
+
 /**
- * Opens model.safetensors of a Hugging Face folder, or the parts that model.safetensors.index.json lists, as one file.
+ * Opens model.safetensors of a folder (another name where it is the only file of weights), or the parts that
+ * model.safetensors.index.json lists, as one file.
  *
  * @param open opens one of the files
  */
@@ -76,7 +95,7 @@ export async function openFolder(
 ): Promise<TensorFile> {
   const index = await readJson(folder, indexFile, options);
   const file =
-    index === undefined ? await open(await folder.find('model.safetensors')) : await openParts(index, folder, open);
+    index === undefined ? await open(await folder.find(await soleFile(folder))) : await openParts(index, folder, open);
   return { ...file, json: (beside) => readJson(folder, beside, options) };
 }
 

@@ -6,6 +6,8 @@ import { most, type SamWidths } from './sam-shapes.ts';
 export interface InferredConfig {
   config: SamConfig;
   scaleWidths: readonly number[];
+  /** Whether the file tells the decoder's heads, or is as wide as the SAMs that Meta released, which have 8. */
+  decoderHeadsTold: boolean;
 }
 
 /**
@@ -30,6 +32,7 @@ export function inferConfig(
     const scale = field(`image_encoder.blocks.${i}.attn.scale`);
     return given.headWidth ?? (scale ? Math.round(scale ** -2) : head);
   });
+  const told = given.decoderHeads ?? field('mask_decoder.transformer.num_heads');
   const inferred = {
     imageSize: grid * patchSize,
     patchSize,
@@ -37,7 +40,7 @@ export function inferConfig(
     headWidth: Math.max(...scaleWidths),
     windowSize: windows.length > 0 ? most(windows) : grid,
     globalBlocks: blocks.flatMap(({ side }, i) => (side === grid ? [i] : [])),
-    decoderHeads: field('mask_decoder.transformer.num_heads') ?? 8,
+    decoderHeads: told ?? 8,
   };
   const config = { ...inferred, ...given };
   const unknown = Object.entries(config).find(([, value]) => Number.isNaN(value) || value === Number.NEGATIVE_INFINITY);
@@ -46,5 +49,5 @@ export function inferConfig(
       `loadSam: expected weights that tell ${unknown[0]}, got none; give it as config: { ${unknown[0]} }`,
     );
   }
-  return { config: parseSamConfig(config), scaleWidths };
+  return { config: parseSamConfig(config), scaleWidths, decoderHeadsTold: told !== undefined || widths.prompt === 256 };
 }

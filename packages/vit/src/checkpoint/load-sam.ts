@@ -52,6 +52,9 @@ interface Found {
  * Tensors are read one by one, so no more than one of them is held beside the weights; a zip or safetensors file of a web server
  * without range requests is held whole.
  *
+ * What shapes cannot tell is taken from the file's metadata (`saveSam` writes it), a whole module's fields, or a config.json in the
+ * folder or beside the file.
+ *
  * Where a pruned model's blocks scale their attention by other head widths than the config's, q takes the factor
  * sqrt(config.headWidth / width) and the relative positions, which meet the unscaled q, its inverse. A block's width is that of its
  * own heads, as in SAM and SlimSAM; files of `saveSam` say it, for weights that `prune` cut and `saveWeights` wrote give
@@ -74,7 +77,11 @@ export async function loadSam(source: Source, options: LoadSamOptions = {}): Pro
     const { fitting, problems } = compare(new Map(ofPart(found, options.part)), expected);
     if (problems.length > 0 && options.strict !== false) throw misfit(problems, file.name);
     const given = { ...(await knownConfig(file, naming)), ...options.config };
-    const { config, scaleWidths } = inferConfig(widths, given, fieldsOf(file, naming));
+    const { config, scaleWidths, decoderHeadsTold } = inferConfig(widths, given, fieldsOf(file, naming));
+    if (!decoderHeadsTold && options.part !== 'encoder')
+      console.warn(
+        `loadSam: nothing tells how many attention heads the mask decoder in ${file.name} has, and it is ${widths.prompt} wide, not 256 as SAM's; 8 are taken. Give config: { decoderHeads }, or a config.json beside it`,
+      );
 
     const shape = (name: string) => found.get(name)!.shape;
     await readInOrder(file, new Map(fitting.map((name) => [name, found.get(name)!.parts])), (name, parts) => {
@@ -128,12 +135,18 @@ function fieldsOf(file: TensorFile, { place }: Naming): Map<string, string | num
   return new Map(entries);
 }
 
-/** What the checkpoint says of its config in so many words. */
-async function knownConfig(file: TensorFile, { place }: Naming): Promise<Partial<SamConfig>> {
-  const json = await file.json('config.json');
-  if (json !== undefined) return readHuggingFaceConfig(json, await file.json('preprocessor_config.json'), file.name);
+/**
+ * What the checkpoint says of its config in so many words: its own metadata, else config.json in its folder or beside it (ours, as
+ * `saveSam` would write it, or Hugging Face's). Another program's config.json is passed over.
+ */
+async function knownConfig(file: TensorFile, { names, place }: Naming): Promise<Partial<SamConfig>> {
   const { sam_config: own } = file.metadata;
   if (own !== undefined) return ownConfig(own, file.name);
+  const json = await file.json('config.json');
+  const has = (field: string) => typeof json === 'object' && json !== null && field in json;
+  if (has('patchSize')) return parseSamConfig(json);
+  if (json !== undefined && (names === 'hugging-face' || has('vision_config')))
+    return readHuggingFaceConfig(json, await file.json('preprocessor_config.json'), file.name);
   const known: Record<string, number[]> = {};
   for (const name of Object.keys(file.tensors)) {
     const field = { pixel_mean: 'pixelMean', pixel_std: 'pixelStd' }[place(name)?.weight ?? ''];

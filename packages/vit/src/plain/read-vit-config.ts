@@ -88,7 +88,7 @@ function published(spelling: Spelling, shapes: Named): Partial<VitConfig> {
 
 async function fromJson(file: TensorFile, spelling: Spelling): Promise<Partial<VitConfig>> {
   const json = await file.json('config.json');
-  if (json === undefined || spelling === 'meta') return {}; // Meta's models have none
+  if (spelling === 'meta' || !isOf(spelling, json)) return {}; // Meta's models have none
   if (spelling === 'timm') {
     const { architecture, pretrained_cfg: own } = check(timm, json, file.name);
     return {
@@ -115,6 +115,16 @@ async function fromJson(file: TensorFile, spelling: Spelling): Promise<Partial<V
     ...(mean && { pixelMean: toBytes(mean) }),
     ...(std && { pixelStd: toBytes(std) }),
   };
+}
+
+/** Whether it is the config of such a model, and not another program's config.json that stands beside the file. */
+function isOf(spelling: Spelling, json: unknown): boolean {
+  if (typeof json !== 'object' || json === null) return json !== undefined;
+  const fields =
+    spelling === 'timm'
+      ? ['architecture', 'pretrained_cfg']
+      : ['num_attention_heads', 'vision_config', 'hidden_act', 'model_type'];
+  return Object.keys(json).length === 0 || fields.some((field) => field in json);
 }
 
 /** Rows of q of a block. */
