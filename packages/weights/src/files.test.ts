@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import * as fs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -75,6 +76,49 @@ test('a failed write is one clear error, leaves the old file and no temporary on
   await fs.mkdir(join(folder, 'sub'));
   await expect(writeFileAtomic(join(folder, 'sub'), 'new')).rejects.toThrow('a folder (EISDIR)');
   expect((await fs.readdir(folder)).sort()).toEqual(['kept.txt', 'sub']);
+});
+
+test('what could not be read back is not written', async () => {
+  const path = join(folder, 'w.safetensors');
+  const weights = { a: tf.scalar(1) };
+  await saveWeights(path, weights);
+  const wrong = (options: unknown) => saveWeights(path, weights, options as Parameters<typeof saveWeights>[2]);
+  await expect(wrong({ dtype: 'F64' })).rejects.toThrow("saveWeights: expected dtype 'F32' or 'F16'");
+  await expect(wrong({ metadata: { epoch: 3 } })).rejects.toThrow('__metadata__ as an object of strings');
+  await expect(wrong({ metadata: ['x'] })).rejects.toThrow('__metadata__ as an object of strings');
+  await expect(saveWeights(path, { __metadata__: tf.scalar(1) })).rejects.toThrow("another name than '__metadata__'");
+  expect(Object.keys((await loadWeights(path)).weights)).toEqual(['a']);
+  expect(await fs.readdir(folder)).toEqual(['w.safetensors']);
+});
+
+test('a tensor named like a property of every object is kept', async () => {
+  const path = join(folder, 'w.safetensors');
+  await saveWeights(path, Object.fromEntries([['__proto__', tf.scalar(1)]]));
+  expect(Object.keys((await loadWeights(path)).weights)).toEqual(['__proto__']);
+});
+
+test('temporary files of killed writes are removed by the next write into the folder; those of living ones stay', async () => {
+  const work = join(folder, 'run');
+  await fs.mkdir(work);
+  const script = `
+    import { writeFileAtomic } from ${JSON.stringify(new URL('./files.ts', import.meta.url).href)};
+    async function* never() { yield new Uint8Array(10); process.send('writing'); await new Promise(() => setInterval(() => {}, 1000)); }
+    await writeFileAtomic(${JSON.stringify(join(work, 'a.bin'))}, never());`;
+  const child = spawn(
+    process.execPath,
+    ['--conditions=@slimsam/source', '--import', 'tsx', '--input-type=module', '-e', script],
+    { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+  );
+  await new Promise((resolve) => child.once('message', resolve));
+  const [left] = await fs.readdir(work);
+  expect(left).toMatch(/^\.a\.bin\..*\.tmp$/);
+  await fs.writeFile(join(work, left!.replace(`-${child.pid}-`, `-${process.pid}-`)), 'of a process that is alive');
+  child.kill('SIGKILL');
+  await new Promise((resolve) => child.once('exit', resolve));
+  await writeFileAtomic(join(work, 'b.bin'), 'b');
+  expect((await fs.readdir(work)).sort()).toEqual(
+    [left!.replace(`-${child.pid}-`, `-${process.pid}-`), 'b.bin'].sort(),
+  );
 });
 
 test('a missing weight is named with its nearest neighbours', () => {

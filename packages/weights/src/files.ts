@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { encodeTensor, layOut, parseSafetensors, type RawTensor, type Safetensors } from './formats/safetensors.ts';
+import { parseHeader } from './formats/safetensors-header.ts';
 import { openBytes, systemError } from './sources/byte-source.ts';
-import { disposeWeights, type Weights } from './weights.ts';
+import { removeStale, temporaryName } from './temporary-files.ts';
+import type { Weights } from './weights.ts';
 
 /** What `loadWeights` and `parseWeights` check. */
 export interface ExpectedShapes {
@@ -33,34 +35,39 @@ export async function loadWeights(path: string, options: ExpectedShapes = {}): P
 export function parseWeights(bytes: Uint8Array, source: string, options: ExpectedShapes = {}): LoadedWeights {
   const { tensors, metadata } = parseSafetensors(bytes, source);
   checkShapes(tensors, options.expected ?? {}, source);
-  const weights: Record<string, tf.Tensor> = {};
+  const made: [string, tf.Tensor][] = [];
   try {
-    for (const [name, raw] of Object.entries(tensors)) weights[name] = toTensor(raw);
+    for (const [name, raw] of Object.entries(tensors)) made.push([name, toTensor(raw)]);
   } catch (error) {
-    disposeWeights(weights);
+    for (const [, tensor] of made) tensor.dispose();
     throw error;
   }
-  return { weights, metadata };
+  return { weights: Object.fromEntries(made), metadata }; // own properties, whatever their names
 }
 
 /**
  * Writes weights to a safetensors file tensor by tensor, all or nothing: see `writeFileAtomic`.
  *
  * @param options.dtype of the floats, by default F32
- * @throws when the file cannot be written; an old file of that name is then still there
+ * @param options.metadata texts by name
+ * @throws when dtype or metadata are of another type, or the file cannot be written; an old file of that name is then still there
  */
 export async function saveWeights(
   path: string,
   weights: Weights,
   options: { metadata?: Record<string, string>; dtype?: 'F32' | 'F16' } = {},
 ): Promise<void> {
+  const { dtype = 'F32' } = options;
+  if (dtype !== 'F32' && dtype !== 'F16')
+    throw new Error(`saveWeights: expected dtype 'F32' or 'F16' for '${path}', got '${String(dtype)}'`);
   const infos = Object.fromEntries(
     Object.entries(weights).map(([name, tensor]) => [
       name,
-      { dtype: dtypeOf(name, tensor, options.dtype ?? 'F32'), shape: tensor.shape },
+      { dtype: dtypeOf(name, tensor, dtype), shape: tensor.shape },
     ]),
   );
-  const { header, order } = layOut(infos, options.metadata ?? {});
+  const { header, order, size } = layOut(infos, options.metadata ?? {});
+  parseHeader(header, path, header.length + size); // what could not be read back is not written
   await writeFileAtomic(path, chunks());
 
   async function* chunks(): AsyncGenerator<Uint8Array> {
@@ -71,7 +78,8 @@ export async function saveWeights(
 }
 
 /**
- * Writes a file, all or nothing: into a temporary file of the same folder, flushed to the disk, then renamed.
+ * Writes a file, all or nothing: into a temporary file of the same folder, flushed to the disk, then renamed. What killed processes
+ * left of such temporary files is removed from the folder first.
  *
  * @throws when the folder is missing, the disk is full and so on; the temporary file is removed and an old file stays
  */
@@ -80,9 +88,9 @@ export async function writeFileAtomic(
   content: Uint8Array | string | AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const { open, rename, rm } = await import('node:fs/promises');
-  const { basename, dirname, join } = await import('node:path');
-  const unique = Math.random().toString(36).slice(2);
-  const temporary = join(dirname(path), `.${basename(path)}.${unique}.tmp`);
+  const { dirname } = await import('node:path');
+  await removeStale(dirname(path));
+  const temporary = await temporaryName(path);
   try {
     const file = await open(temporary, 'wx');
     try {

@@ -1,15 +1,12 @@
 import { openPytorch } from './formats/pytorch.ts';
 import { decode, type RawTensor } from './formats/safetensors.ts';
-import { parseHeader } from './formats/safetensors-header.ts';
+import { longestHeader, parseHeader } from './formats/safetensors-header.ts';
 import { type ByteSource, type FileSource, type OpenOptions, openBytes } from './sources/byte-source.ts';
 import type { HubSource } from './sources/hub-source.ts';
 import { locate, openFolder, readJson } from './tensor-folder.ts';
 
 /** What can be opened: a file, a folder, or a model of the Hugging Face Hub, whose bare id 'owner/name' is taken where no such path exists. */
 export type Source = FileSource | HubSource;
-
-/** Bytes; the limit of the safetensors library. */
-const longestHeader = 100_000_000;
 
 /** A plain field of a pickled module. */
 export type Attribute = string | number | boolean;
@@ -23,6 +20,8 @@ export interface TensorFile {
   readonly metadata: Readonly<Record<string, string>>;
   /** Fields of a whole PyTorch module by dotted names, like 'image_encoder.blocks.0.attn.num_heads'. */
   readonly attributes: Readonly<Record<string, Attribute>>;
+  /** Objects of unknown classes in a PyTorch file that were left alone, as 'name: class'; nothing of them was called. */
+  readonly opaque: readonly string[];
   /** Reads one tensor's values. */
   read(name: string): Promise<RawTensor>;
   /** A JSON file beside it, like 'config.json'; undefined where there is none, and of bytes and single files of a web server. */
@@ -80,6 +79,7 @@ async function openSafetensors(source: ByteSource): Promise<TensorFile> {
     tensors: Object.fromEntries(entries.map(({ name, dtype, shape }) => [name, { dtype, shape }])),
     metadata,
     attributes: {},
+    opaque: [],
     async read(name) {
       const place = places.get(name);
       if (!place) throw new Error(`openTensors: expected tensor '${name}' in ${source.name}, got none`);

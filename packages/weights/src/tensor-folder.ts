@@ -126,6 +126,7 @@ async function openParts(
       tensors: Object.fromEntries(tensors),
       metadata: {},
       attributes: {},
+      opaque: [...files.values()].flatMap((file) => file.opaque),
       read: (tensor) => files.get(places.get(tensor) ?? '')!.read(tensor),
       json: async () => undefined,
       close,

@@ -12,6 +12,8 @@ export interface HubModel {
 
 export interface HubServer {
   url: string;
+  /** What is served; it may be changed. */
+  models: Record<string, HubModel>;
   /** Every request: method, path, and the range of a download. */
   requests: string[];
   /** Downloads from now on that break, and after how many bytes. */
@@ -72,6 +74,7 @@ export async function serveHub(models: Record<string, HubModel>): Promise<HubSer
 
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    models,
     requests,
     cuts,
     async stop() {

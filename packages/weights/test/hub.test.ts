@@ -73,6 +73,15 @@ async function openAndRead(source: Parameters<typeof openTensors>[0], options = 
 const blobs = () => readdir(join(cache, 'hub/models--owner--model/blobs')).then((names) => names.sort());
 
 describe('a model of the Hub', () => {
+  it('writes nowhere but into its folder, whatever the server says', async () => {
+    for (const commit of ['../../../../escape', '..', 'a'.repeat(39), '']) {
+      server.models['owner/model']!.commits[commit] = { 'model.safetensors': model };
+      server.models['owner/model']!.branches.main = commit;
+      await expect(openTensors('owner/model')).rejects.toThrow(/expected a commit of 40 hexadecimal digits from http/);
+    }
+    expect(await readdir(cache)).toEqual([]);
+  });
+
   it('is downloaded once, and opened from the cache with the server off', async () => {
     const file = await openTensors('owner/model');
     expect(await firstOf(file)).toBe(0);

@@ -1,3 +1,5 @@
+import { crc32 } from 'node:zlib';
+
 /** Bytes of a part of a pickle. */
 interface Raw {
   opcodes: number[];
@@ -73,16 +75,17 @@ export function torchFile(pickle: Uint8Array, storages: Readonly<Record<string, 
 /** Stands for a number that is in a ZIP64 record. */
 const wide = 0xffffffff;
 
-/** A zip of stored files, with checksums of zero; with `wide` all sizes and offsets stand in ZIP64 records. */
+/** A zip of stored files with their checksums (0 where `crc` is false: left out); with `wide` all sizes and offsets stand in ZIP64 records. */
 export function zipOf(
   files: Readonly<Record<string, Uint8Array>>,
-  options: { method?: number; wide?: boolean } = {},
+  options: { method?: number; wide?: boolean; crc?: boolean; flags?: number } = {},
 ): Uint8Array {
   const parts: Uint8Array[] = [];
   const directory: Uint8Array[] = [];
   let at = 0;
   for (const [name, bytes] of Object.entries(files)) {
-    const fields = [20, 0, options.method ?? 0, 0, 0, 0, 0];
+    const crc = options.crc === false ? 0 : crc32(bytes);
+    const fields = [20, options.flags ?? 0, options.method ?? 0, 0, 0, crc & 0xffff, crc >>> 16];
     const sizes = [bytes.length, bytes.length];
     const local = record('PK\x03\x04', fields, sizes, [letters(name).length, 0]);
     const extra = options.wide ? record('', [1, 24], [bytes.length, 0, bytes.length, 0, at, 0]) : new Uint8Array(0);

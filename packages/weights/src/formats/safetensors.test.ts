@@ -41,6 +41,11 @@ const refused: [string, Uint8Array, string | RegExp][] = [
   ['a fraction as shape', file({ a: f32(0, 4, [0.5, 2]) }, 4), "shape of 'a' as whole numbers"],
   ['a missing shape', file({ a: { dtype: 'F32', data_offsets: [0, 4] } }, 4), "shape of 'a' as whole numbers"],
   ['metadata that is not text', file({ __metadata__: { epoch: 3 } }, 0), '__metadata__ as an object of strings'],
+  ['a list as header', file(`[${'[],'.repeat(3)}1]`, 0), "a JSON object as header in x, got '[[],[],[],1]'"],
+  ['lists in place of tensors', file(`{"a":[${'[],'.repeat(10_000)}1]}`, 0), 'an object for tensor'],
+  ['deep nesting', file(`{"a":${'{"b":'.repeat(100_000)}1${'}'.repeat(100_000)}}`, 0), 'values at most 3 deep'],
+  ['many fields', file({ a: Object.fromEntries(Array.from({ length: 20 }, (_, i) => [i, 1])) }, 0), 'at most 16 names'],
+  ['control characters', file({ a: { dtype: 'F\u001b[2J', shape: [], data_offsets: [0, 4] } }, 4), 'got "F\\u001b[2J"'],
   [
     'a name twice',
     file(`{"a":${JSON.stringify(f32(0, 4))},"\\u0061" :${JSON.stringify(f32(4, 8))}}`, 8),
@@ -57,6 +62,30 @@ test('refuses a good file cut at any byte', () => {
   for (let length = 0; length < bytes.length; length++) {
     expect(() => parseSafetensors(bytes.subarray(0, length), 'x')).toThrow('parseSafetensors: expected ');
   }
+});
+
+test('a header of 30 MB that means nothing is refused at once, and a long text in it is read', () => {
+  const start = performance.now();
+  expect(() => parseSafetensors(file('[],'.repeat(10_000_000), 0), 'x')).toThrow('a JSON object as header');
+  expect(() => parseSafetensors(file(`{"a":{"b":[${'[],'.repeat(10_000_000)}1]}}`, 0), 'x')).toThrow('at most 3 deep');
+  expect(performance.now() - start).toBeLessThan(2000);
+  const notes = '[0.25, "x"],'.repeat(1_000_000);
+  const bytes = serializeSafetensors({ a: { dtype: 'U8', shape: [1], data: Uint8Array.of(7) } }, { notes });
+  expect(parseSafetensors(bytes, 'x').metadata.notes).toBe(notes);
+});
+
+test('names from Object.prototype are names like others', () => {
+  const one = (value: number): RawTensor => ({ dtype: 'U8', shape: [1], data: Uint8Array.of(value) });
+  const tensors = Object.fromEntries([
+    ['__proto__', one(1)],
+    ['constructor', one(2)],
+    ['toString', one(3)],
+  ]);
+  const metadata = Object.fromEntries([['__proto__', 'a']]);
+  const read = parseSafetensors(serializeSafetensors(tensors, metadata), 'x');
+  expect(Object.keys(read.tensors).sort()).toEqual(['__proto__', 'constructor', 'toString']);
+  expect(Object.keys(read.metadata)).toEqual(['__proto__']);
+  expect(Object.hasOwn(Object.prototype, 'isAdmin')).toBe(false);
 });
 
 test('reads back what it wrote: every dtype, an empty tensor, a scalar, metadata', () => {

@@ -16,6 +16,8 @@ export interface OpenOptions {
   onProgress?: (progress: Progress) => void;
   /** Stops the loading. */
   signal?: AbortSignal;
+  /** Milliseconds without a byte from a server after which a request is given up and tried again. Default 30,000. */
+  timeout?: number;
 }
 
 /** A file whose bytes are read in pieces. */

@@ -1,3 +1,4 @@
+import { isAlive } from '../temporary-files.ts';
 import type { OpenOptions } from './byte-source.ts';
 import { type HubFile, hubError, isUnreachable, type Repository } from './hub-repository.ts';
 import { Final, retryOrThrow } from './retry.ts';
@@ -52,14 +53,6 @@ async function claimPartial(blob: string): Promise<string> {
     if (claimed) break;
   }
   return own;
-}
-
-function isAlive(process_: number): boolean {
-  try {
-    return process.kill(process_, 0); // sends nothing
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 async function fill(repository: Repository, partial: string, wanted: Wanted, options: OpenOptions): Promise<void> {

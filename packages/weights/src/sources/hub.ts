@@ -1,4 +1,5 @@
 import { writeFileAtomic } from '../files.ts';
+import { printable } from '../formats/printable.ts';
 import type { Folder } from '../tensor-folder.ts';
 import { inNode, type OpenOptions } from './byte-source.ts';
 import { download } from './hub-download.ts';
@@ -51,12 +52,16 @@ function isInside(name: string): boolean {
 
 /** The commit that a revision is at. */
 async function commitOf(repository: Repository, revision: string, { signal }: OpenOptions): Promise<string> {
-  if (/^[0-9a-f]{40}$/.test(revision)) return revision;
+  if (isCommit(revision)) return revision;
   const { library, request, folder } = repository;
   const { readFile } = await import('node:fs/promises');
   const { join } = await import('node:path');
   const ref = join(folder, 'refs', revision);
-  const known = await readFile(ref, 'utf8').catch(() => undefined);
+  const noted = await readFile(ref, 'utf8').then(
+    (text) => text.trim(),
+    () => '',
+  );
+  const known = isCommit(noted) ? noted : undefined;
   let commit: string;
   try {
     const name = request.repo;
@@ -65,8 +70,16 @@ async function commitOf(repository: Repository, revision: string, { signal }: Op
     if (known && isUnreachable(repository, error) && !signal?.aborted) return known;
     throw hubError(repository, error, { what: `model '${request.repo}' at revision '${revision}'`, signal });
   }
+  if (!isCommit(commit)) {
+    const message = `openTensors: expected a commit of 40 hexadecimal digits from ${request.hubUrl}, got '${String(commit)}'`;
+    throw new Error(printable(message)); // it becomes a path
+  }
   if (commit !== known) await writeWithFolder(ref, commit);
   return commit;
+}
+
+function isCommit(text: unknown): text is string {
+  return typeof text === 'string' && /^[0-9a-f]{40}$/.test(text);
 }
 
 async function fileInfo(
@@ -79,7 +92,8 @@ async function fileInfo(
     const [info] = await library.pathsInfo({ ...request, paths: [file], revision: commit });
     if (info?.type !== 'file') return undefined;
     const hash = info.lfs?.oid ?? info.oid ?? '';
-    if (!/^[0-9a-f]+$/.test(hash)) throw new Error(`the hash '${hash}'`);
+    if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(hash)) throw new Error(printable(`the hash '${hash}'`)); // it becomes a path
+    if (!Number.isSafeInteger(info.size) || info.size < 0) throw new Error(`a size of ${info.size}`);
     return { size: info.size, hash, algorithm: info.lfs ? 'sha256' : 'sha1' };
   } catch (error) {
     throw hubError(repository, error, { what: `'${file}' of model '${request.repo}' at commit ${commit}`, signal });

@@ -1,3 +1,4 @@
+import { printable } from '../formats/printable.ts';
 import { MissingFile } from './missing-file.ts';
 
 /** Failures in a row that are one too many. */
@@ -16,7 +17,8 @@ export async function retryOrThrow(
     const { message, cause } = error as Error;
     if (message.startsWith('openBytes')) throw error;
     const got = cause instanceof Error && cause.message ? cause.message : message;
-    throw new Error(`openBytes: expected the file at ${name}, got '${got}' ${attempts} times; try again later`, {
+    const text = `openBytes: expected the file at ${name}, got '${got}' ${attempts} times; try again later`;
+    throw new Error(printable(text), {
       cause: error,
     });
   }

@@ -1,0 +1,15 @@
+/** Letters of a file's own text that an error shows. */
+const longest = 2000;
+
+/**
+ * Text from a file made safe to print: control characters, which could move a terminal's cursor or break a line, become \xNN, and what
+ * is longer than 2000 letters is cut.
+ */
+export function printable(text: string): string {
+  const cut = text.length > longest ? `${text.slice(0, longest)}…` : text;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return cut.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (letter) => {
+    const code = letter.codePointAt(0)!;
+    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
+  });
+}
