@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -250,5 +251,41 @@ describe('decodeImage refuses', () => {
 
   it('an image of 0 pixels', async () => {
     await expect(decodeImage(pngHeader(0, 10))).rejects.toThrow('decodeImage: expected an image');
+  });
+});
+
+describe('decodeImage reads raster images alone, from regular files', () => {
+  it('SVG is not rendered, whatever the name: it could read files beside it', async () => {
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>`;
+    for (const text of [svg, `<?xml version="1.0"?>${svg}`, `\ufeff${svg}`, `\n\n  ${svg}`, '%PDF-1.4']) {
+      const path = join(folder, 'drawing.jpg');
+      await writeFile(path, text);
+      await expect(decodeImage(path)).rejects.toThrow(/no JPEG, PNG, WebP, GIF, TIFF, .* by its content/);
+    }
+  });
+
+  it.each(['jpeg', 'png', 'webp', 'gif', 'tiff', 'avif'] as const)('%s is known by its content', async (format) => {
+    const path = join(folder, 'image.dat');
+    await writeFile(path, await rgb().toFormat(format).toBuffer());
+    expect(await decodeImage(path)).toMatchObject(size);
+  });
+
+  it('a FIFO and a folder are errors at once', async () => {
+    const fifo = join(folder, 'fifo.jpg');
+    execFileSync('mkfifo', [fifo]);
+    await expect(decodeImage(fifo)).rejects.toThrow(`got 'a FIFO, not a regular file' for '${fifo}'`);
+    await expect(decodeImage(folder)).rejects.toThrow('a folder, not a regular file');
+    await expect(decodeImage('/dev/zero')).rejects.toThrow('a device, not a regular file');
+  });
+
+  it('an image within a file', async () => {
+    const png = await rgb().png().toBuffer();
+    const path = join(folder, 'two.bin');
+    await writeFile(path, Buffer.concat([Buffer.alloc(100, 7), png, Buffer.alloc(50, 9)]));
+    const part = { path, offset: 100, length: png.length, size: png.length + 150 };
+    expect(await decodeImage(part)).toEqual(image);
+    await expect(decodeImage({ ...part, size: 7 })).rejects.toThrow(`a file of ${png.length + 150} bytes, not of 7`);
+    await expect(decodeImage({ ...part, length: 1e6 })).rejects.toThrow('does not hold bytes 100 to 1000100');
+    await expect(decodeImage({ path, offset: -1 })).rejects.toThrow('does not hold bytes -1');
   });
 });

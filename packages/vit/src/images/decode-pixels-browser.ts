@@ -1,8 +1,11 @@
 import type { ImageSource, RgbImage } from './image.ts';
+import { checkRasterFormat } from './raster-format.ts';
 
 /** Decodes with the browser's own decoders: see `decodeImage`. A string is an address. */
 export async function decodePixels(source: ImageSource): Promise<RgbImage> {
-  const bitmap = await createImageBitmap(await toBlob(source), {
+  const blob = await toBlob(source);
+  checkRasterFormat(new Uint8Array(await blob.slice(0, 16).arrayBuffer()));
+  const bitmap = await createImageBitmap(blob, {
     imageOrientation: 'from-image',
     colorSpaceConversion: 'none',
     premultiplyAlpha: 'none',
@@ -21,6 +24,8 @@ export async function decodePixels(source: ImageSource): Promise<RgbImage> {
 async function toBlob(source: ImageSource): Promise<Blob> {
   if (source instanceof Blob) return source;
   if (source instanceof Uint8Array) return new Blob([new Uint8Array(source)]); // a copy that is not shared memory
+  if (typeof source !== 'string' && !(source instanceof URL))
+    throw new Error('a part of a file, which only Node reads');
   const response = await fetch(source);
   if (!response.ok) throw new Error(`status ${response.status}`);
   return response.blob();

@@ -1,5 +1,6 @@
 import type { Sharp } from 'sharp';
 import type { ImageSource, RgbImage } from './image.ts';
+import { checkRasterFormat } from './raster-format.ts';
 
 /** 268 million, which is sharp's own limit too: a decoded image takes 800 MB then. */
 const mostPixels = 16_383 ** 2;
@@ -7,10 +8,9 @@ const mostPixels = 16_383 ** 2;
 /** Decodes with sharp: see `decodeImage`. A string is a file's path. */
 export async function decodePixels(source: ImageSource): Promise<RgbImage> {
   const { default: sharp } = await import('sharp');
-  const { fileURLToPath } = await import('node:url');
-  const file = source instanceof URL ? fileURLToPath(source) : source;
-  const input = file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : file;
-  const image = sharp(input, { failOn: 'truncated', ignoreIcc: true, limitInputPixels: false }).autoOrient();
+  const bytes = await bytesOf(source);
+  checkRasterFormat(bytes);
+  const image = sharp(bytes, { failOn: 'truncated', ignoreIcc: true, limitInputPixels: false }).autoOrient();
   const { width, height, space } = await image.metadata();
   if (width * height > mostPixels) {
     throw new Error(`${width} x ${height} pixels, more than ${mostPixels} in all; shrink or cut it`);
@@ -19,6 +19,13 @@ export async function decodePixels(source: ImageSource): Promise<RgbImage> {
     return fromCmyk(await read(image.pipelineColourspace('cmyk').toColourspace('cmyk')));
   }
   return read(image.removeAlpha().toColourspace('srgb'));
+}
+
+async function bytesOf(source: ImageSource): Promise<Uint8Array> {
+  if (source instanceof Uint8Array) return source;
+  if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
+  const { readFilePart } = await import('./read-file-part.ts');
+  return readFilePart(typeof source === 'string' || source instanceof URL ? { path: source } : source);
 }
 
 async function read(image: Sharp): Promise<RgbImage> {

@@ -27,8 +27,19 @@ export interface ReadImageFolderOptions {
 
 const extensions = ['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.gif', '.avif'];
 
-/** A file's path in Node (an address in browsers), the URL of either, or the file's bytes. */
-export type ImageSource = string | URL | Uint8Array | Blob;
+/** A file, or an image within one, as a tar holds it. */
+export interface FilePart {
+  readonly path: string | URL;
+  /** Bytes; 0 unless given. */
+  readonly offset?: number;
+  /** Bytes; up to the file's end unless given. */
+  readonly length?: number;
+  /** Bytes of the whole file; when given, a file of another size is refused. */
+  readonly size?: number;
+}
+
+/** A file's path in Node (an address in browsers), the URL of either, the file's bytes, or, in Node, a part of a file. */
+export type ImageSource = string | URL | Uint8Array | Blob | FilePart;
 
 /**
  * Decodes an image to 8-bit RGB, turned upright by its EXIF orientation; of an animation, the first frame. Values are what Pillow's
@@ -38,6 +49,9 @@ export type ImageSource = string | URL | Uint8Array | Blob;
  * Node decodes with sharp, at most 268 million pixels (16383 x 16383) in any shape. Browsers decode with createImageBitmap and read the
  * pixels from an OffscreenCanvas, whose largest size is the browser's; there, colours are rounded where alpha is less than 1, and
  * black where it is 0.
+ *
+ * The file's content decides on its format, whatever its name: JPEG, PNG, WebP, GIF, TIFF or AVIF, and in browsers only those of them that
+ * they read. SVG is refused. In Node only regular files are read: a FIFO is an error, not an endless wait.
  *
  * @throws when the image is missing, truncated, too large or no image, naming it
  */
@@ -54,7 +68,10 @@ export async function decodeImage(source: ImageSource): Promise<RgbImage> {
 
 function nameOf(source: ImageSource): string {
   if (source instanceof Uint8Array) return `${source.length} bytes`;
-  return source instanceof Blob ? `a Blob of ${source.size} bytes` : `'${source}'`;
+  if (source instanceof Blob) return `a Blob of ${source.size} bytes`;
+  if (typeof source === 'string' || source instanceof URL) return `'${source}'`;
+  const { path, offset = 0, length = 'all' } = source;
+  return `'${path}' (${length} bytes from ${offset} on)`;
 }
 
 /**
