@@ -1,3 +1,4 @@
+export type { EncodeOptions } from './blocks.ts';
 export { type LoadedSam, type LoadSamOptions, loadSam, type Sam } from './checkpoint/load-sam.ts';
 export type { SamPart } from './checkpoint/names.ts';
 export { type SaveSamOptions, saveSam } from './checkpoint/save-sam.ts';

@@ -18,6 +18,7 @@ export {
   serializeSafetensors,
 } from './formats/safetensors.ts';
 export { type ValueAndGradients, valueAndGradients } from './gradients.ts';
+export { recomputed } from './recomputed.ts';
 export type { FileSource, OpenOptions, Progress } from './sources/byte-source.ts';
 export type { HubSource } from './sources/hub-source.ts';
 export { type Attribute, type OpenTensorsOptions, openTensors, type Source, type TensorFile } from './tensor-file.ts';

@@ -1,6 +1,7 @@
 import { attention, gelu, linear } from '@slimsam/tensor-webgpu/ops';
 import { type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { type Blocks, type EncodeOptions, runBlocks, type Tap } from '../blocks.ts';
 import { dense, norm } from '../layers.ts';
 import type { Named } from '../sam/encoder.ts';
 import type { VitConfig } from './config.ts';
@@ -35,7 +36,7 @@ export function vitFeatures(
   weights: Weights,
   config: VitConfig,
   image: tf.Tensor4D,
-  options: { readonly taps?: readonly string[] } = {},
+  options: EncodeOptions = {},
 ): VitFeatures {
   const wanted = new Set(options.taps);
   const depth = vitDepth(weights);
@@ -46,13 +47,9 @@ export function vitFeatures(
   const grid = patchGrid(weights, image.shape);
   for (let i = 0; i < depth; i++) checkHeads(weights, config, i);
   return tf.tidy(() => {
-    const taps: Record<string, tf.Tensor> = {};
-    const tap = (name: string, x: tf.Tensor) => {
-      if (wanted.has(name)) taps[name] = x;
-    };
-    let x = embed(weights, config, image, grid);
-    tap('patch_embed', x);
-    for (let i = 0; i < depth; i++) x = block(weights, config, x, { index: i, tap });
+    const stream = embed(weights, config, image, grid);
+    const run: Blocks['run'] = (weights, x, how) => block(weights, config, x, how);
+    const { x, taps } = runBlocks({ weights, depth, prefix: (i) => `blocks.${i}.`, run }, stream, options);
     const tokens = norm(scope(weights, ''), 'norm', x, config.epsilon) as tf.Tensor3D;
     const [B, T, C] = tokens.shape;
     const [h, w] = grid;
@@ -61,7 +58,7 @@ export function vitFeatures(
       tokens,
       classToken: tf.reshape(tf.slice(tokens, [0, 0, 0], [B, 1, C]), [B, C]) as tf.Tensor2D,
       embedding: tf.transpose(patches, [0, 3, 1, 2]) as tf.Tensor4D,
-      taps,
+      taps: { ...(wanted.has('patch_embed') && { patch_embed: stream }), ...taps },
     };
   });
 }
@@ -155,8 +152,6 @@ function embed(weights: Weights, config: VitConfig, image: tf.Tensor4D, [h, w]: 
   const x = tf.concat([repeated(placed), ...(registers ? [repeated(registers)] : []), patches], 1);
   return 'norm_pre.weight' in weights ? norm(weight, 'norm_pre', x, config.epsilon) : x;
 }
-
-type Tap = (name: string, x: tf.Tensor) => void;
 
 function block(
   weights: Weights,

@@ -1,6 +1,7 @@
 import { attention, linear } from '@slimsam/tensor-webgpu/ops';
 import { type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { type Blocks, type EncodeOptions, runBlocks, type Tap } from '../blocks.ts';
 import { convolution3x3, dense, norm, pointwise } from '../layers.ts';
 import type { SamConfig } from './config.ts';
 
@@ -14,9 +15,6 @@ export interface ImageFeatures {
 
 /** Weights, or only their shapes. */
 export type Named = Readonly<Record<string, { readonly shape: readonly number[] }>>;
-
-/** Keeps an intermediate when it was asked for. */
-type Tap = (name: string, x: tf.Tensor) => void;
 
 /**
  * SAM's image encoder (segment-anything, modeling/image_encoder.py): a ViT with window and global attention, decomposed relative
@@ -33,7 +31,7 @@ export function encodeImage(
   weights: Weights,
   config: SamConfig,
   image: tf.Tensor4D,
-  options: { readonly taps?: readonly string[] } = {},
+  options: EncodeOptions = {},
 ): ImageFeatures {
   const S = config.imageSize;
   if (image.shape[1] !== 3 || image.shape[2] !== S || image.shape[3] !== S) {
@@ -46,24 +44,16 @@ export function encodeImage(
     if (!known.includes(name)) throw new Error(`encodeImage: expected taps among ${known.join(', ')}, got '${name}'`);
   }
   return tf.tidy(() => {
-    const taps: Record<string, tf.Tensor> = {};
     const weight = scope(weights, 'image_encoder');
-    let x = tf.add(patchEmbedding(weight, image), weight('pos_embed')); // [B, h, w, C]
-    if (wanted.has('patch_embed')) taps.patch_embed = x;
-    for (let i = 0; i < depth; i++) {
-      const entered = x;
-      // what a block no longer needs is freed after it: a process that encodes with SAM-B takes 2.0 GiB rather than 5.9
-      const after = tf.tidy(() => {
-        const tapped: Record<string, tf.Tensor> = {};
-        const tap: Tap = (name, value) => {
-          if (wanted.has(name)) tapped[name] = value;
-        };
-        return { x: block(scope(weights, `image_encoder.blocks.${i}`), config, entered, { index: i, tap }), tapped };
-      });
-      x = after.x;
-      Object.assign(taps, after.tapped);
-    }
-    return { embedding: neck(weight, x), taps };
+    const stream = tf.add(patchEmbedding(weight, image), weight('pos_embed')); // [B, h, w, C]
+    const prefix = (i: number) => `image_encoder.blocks.${i}.`;
+    const run: Blocks['run'] = (weights, x, how) =>
+      block(scope(weights, `image_encoder.blocks.${how.index}`), config, x, how);
+    const { x, taps } = runBlocks({ weights, depth, prefix, run }, stream, options);
+    return {
+      embedding: neck(weight, x),
+      taps: { ...(wanted.has('patch_embed') && { patch_embed: stream }), ...taps },
+    };
   });
 }
 
