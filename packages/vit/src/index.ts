@@ -39,6 +39,7 @@ export type { ImagePrompts } from './predictor/image-prompts.ts';
 export { encoderAxes, encoderCosts } from './sam/axes.ts';
 export { parseSamConfig, type SamConfig } from './sam/config.ts';
 export { bottleneckTaps, embeddingTaps, encodeImage, type ImageFeatures } from './sam/encoder.ts';
+export { type SamFromVitOptions, samFromVit } from './sam/from-vit.ts';
 export { initSam, type SamSizes } from './sam/init.ts';
 export { decodeMasks, type MaskInputs, type Masks } from './sam/mask-decoder.ts';
 export { type SamPreset, samPresets } from './sam/presets.ts';

@@ -13,6 +13,8 @@ export interface Family {
   epsilon: number;
   activation: 'gelu' | 'quick-gelu' | 'swiglu';
   antialias: boolean;
+  /** Leaves out the class token and the registers. */
+  patchesOnly?: boolean;
   names: Names;
 }
 
@@ -80,7 +82,7 @@ export function linear(tensors: Tensors, name: string, x: Matrix): Matrix {
 
 function embed(
   tensors: Tensors,
-  { patch: p, grid, antialias, names }: Family,
+  { patch: p, grid, antialias, names, patchesOnly }: Family,
   { values, height, width }: { values: ArrayLike<number>; height: number; width: number },
 ): Matrix {
   const kernel = tensors[`${names.patches}.weight`]!;
@@ -107,6 +109,7 @@ function embed(
       );
     }
   }
+  if (patchesOnly) return tokens;
   const classToken = vector(tensors, names.classToken).map((value, c) => value + (own === 1 ? table[c]! : 0));
   const registers = names.registers ? vector(tensors, names.registers) : [];
   const rows = Array.from({ length: registers.length / C }, (_, r) => registers.slice(r * C, (r + 1) * C));

@@ -21,10 +21,10 @@ it('runs the snippets of the README, one after another', async () => {
   } finally {
     await rm(folder, { recursive: true });
   }
-  const [predicted, everything, prompted, halved, exported, plain] = outputs.map((output) =>
+  const [predicted, everything, prompted, halved, exported, plain, onVit] = outputs.map((output) =>
     output.replaceAll(/\s+/g, ' '),
   );
-  expect(outputs).toHaveLength(6);
+  expect(outputs).toHaveLength(7);
   expect(predicted).toContain('3 masks of 4800 pixels');
   expect(everything).toMatch(/[1-9]\d* masks on [1-9]\d* pixels; [1-9]\d* runs/);
   expect(prompted).toContain('4800 logits; stable [');
@@ -33,4 +33,5 @@ it('runs the snippets of the README, one after another', async () => {
   expect(exported).toContain('vision_encoder_fp16.onnx');
   expect(plain).toContain('[ 1, 21, 16 ] [ 1, 16 ] [ 1, 16, 4, 4 ] [ 1, 21, 16 ] [ 1, 10 ]');
   expect(plain).toContain('2 attentions');
+  expect(onVit).toContain('2 blocks, all global');
 });

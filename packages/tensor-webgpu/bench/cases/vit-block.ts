@@ -102,6 +102,7 @@ function vitBlock(name: string, isGlobal: boolean): Case {
     onnx(graph, [x, ...weights]) {
       const bound: Graph = {
         ...graph,
+        has: (weight) => weight.slice('block.'.length) in shapes,
         shapeOf: (weight) => shapes[weight.slice('block.'.length)]!,
         weight(weight) {
           const { shape, data } = weights[names.indexOf(weight.slice('block.'.length))]!;

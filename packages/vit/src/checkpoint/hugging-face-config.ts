@@ -2,11 +2,13 @@ import { z } from 'zod';
 import type { SamConfig } from '../sam/config.ts';
 import type { SamWidths } from './sam-shapes.ts';
 
+const samEpsilon = 1e-6;
 const samModelConfig = z.object({
   vision_config: z.object({
     num_attention_heads: z.int().positive().default(12),
     window_size: z.int().positive().default(14),
     global_attn_indexes: z.array(z.int().nonnegative()).default([2, 5, 8, 11]),
+    layer_norm_eps: z.number().positive().default(samEpsilon),
   }),
   mask_decoder_config: z.object({ num_attention_heads: z.int().positive().default(8) }).prefault({}),
 });
@@ -26,6 +28,7 @@ export function readHuggingFaceConfig(json: unknown, processor: unknown, source:
     windowSize: model.vision_config.window_size,
     globalBlocks: model.vision_config.global_attn_indexes,
     decoderHeads: model.mask_decoder_config.num_attention_heads,
+    ...(model.vision_config.layer_norm_eps !== samEpsilon && { epsilon: model.vision_config.layer_norm_eps }),
     ...(mean && { pixelMean: toBytes(mean) }),
     ...(std && { pixelStd: toBytes(std) }),
   };
@@ -53,12 +56,12 @@ export function huggingFaceConfigs(
         image_size: imageSize,
         patch_size: patchSize,
         hidden_act: 'gelu',
-        layer_norm_eps: 1e-6,
+        layer_norm_eps: config.epsilon ?? samEpsilon,
         qkv_bias: true,
         mlp_ratio: mlp / embed,
         mlp_dim: mlp,
         use_abs_pos: true,
-        use_rel_pos: true,
+        use_rel_pos: !Number.isNaN(blocks[0]!.side),
         window_size: config.windowSize,
         global_attn_indexes: config.globalBlocks,
         num_pos_feats: prompt / 2,

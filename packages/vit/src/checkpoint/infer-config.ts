@@ -12,8 +12,8 @@ export interface InferredConfig {
 
 /**
  * Finds a config: what is given, else the fields of a whole module ('image_encoder.num_heads'), else the shapes. What none of them
- * tell has SAM's own value: 8 decoder heads. Each block scales its scores by the width of its own heads, as SAM and SlimSAM do,
- * unless `headWidth` is given or the module says otherwise; the widest of them becomes the config's `headWidth`.
+ * tell has SAM's own value: 8 decoder heads; without relative positions heads and global blocks must be given.
+ * Each block scales its scores by the width of its own heads, as SAM and SlimSAM do, unless `headWidth` is given or the module says otherwise; the widest of them becomes the config's `headWidth`.
  *
  * @throws when the weights that a field is read from are missing, naming the field
  */
@@ -27,19 +27,24 @@ export function inferConfig(
     const value = fields.get(name);
     return typeof value === 'number' ? value : undefined;
   };
+  const relative = blocks.some(({ side }) => !Number.isNaN(side));
   const windows = blocks.map(({ side }) => side).filter((side) => side !== grid);
-  const scaleWidths = blocks.map(({ head }, i) => {
+  const heads =
+    given.heads ??
+    field('image_encoder.blocks.0.attn.num_heads') ??
+    most(blocks.map(({ inner, head }) => inner / head));
+  const scaleWidths = blocks.map(({ head, inner }, i) => {
     const scale = field(`image_encoder.blocks.${i}.attn.scale`);
-    return given.headWidth ?? (scale ? Math.round(scale ** -2) : head);
+    return given.headWidth ?? (scale ? Math.round(scale ** -2) : relative ? head : inner / heads);
   });
   const told = given.decoderHeads ?? field('mask_decoder.transformer.num_heads');
   const inferred = {
     imageSize: grid * patchSize,
     patchSize,
-    heads: field('image_encoder.blocks.0.attn.num_heads') ?? most(blocks.map(({ inner, head }) => inner / head)),
+    heads,
     headWidth: Math.max(...scaleWidths),
-    windowSize: windows.length > 0 ? most(windows) : grid,
-    globalBlocks: blocks.flatMap(({ side }, i) => (side === grid ? [i] : [])),
+    windowSize: relative && windows.length > 0 ? most(windows) : grid,
+    globalBlocks: relative ? blocks.flatMap(({ side }, i) => (side === grid ? [i] : [])) : Number.NaN,
     decoderHeads: told ?? 8,
   };
   const config = { ...inferred, ...given };

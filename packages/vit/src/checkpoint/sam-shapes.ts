@@ -6,14 +6,17 @@ type Shape = readonly number[];
 interface BlockWidths {
   /** Rows of q, of k and of v: heads x head. */
   inner: number;
-  /** Channels of a head. */
+  /** Channels of a head, told by the relative positions. */
   head: number;
   mlp: number;
-  /** Side of the window, patches. */
+  /** Side of the window, patches, told by the relative positions. */
   side: number;
 }
 
-/** Everything that the shapes of a SAM's weights tell. NaN where the weights that would are missing. */
+/**
+ * Everything that the shapes of a SAM's weights tell. NaN where the weights that would are missing. A SAM without relative positions
+ * has no `head` and `side` in any block.
+ */
 export interface SamWidths {
   embed: number;
   patchSize: number;
@@ -100,6 +103,7 @@ function encoderShapes({ embed: C, patchSize: p, grid: g, blocks, prompt: P }: S
     [`${encoder}.patch_embed.proj.bias`]: [C],
     [`${encoder}.pos_embed`]: [1, g, g, C],
   };
+  const relative = blocks.some(({ side }) => !Number.isNaN(side));
   blocks.forEach(({ inner, head, mlp, side }, i) => {
     const block = `${encoder}.blocks.${i}`;
     Object.assign(
@@ -108,7 +112,10 @@ function encoderShapes({ embed: C, patchSize: p, grid: g, blocks, prompt: P }: S
       norm(`${block}.norm2`, C),
       linear(`${block}.attn.qkv`, [3 * inner, C]),
       linear(`${block}.attn.proj`, [C, inner]),
-      { [`${block}.attn.rel_pos_h`]: [2 * side - 1, head], [`${block}.attn.rel_pos_w`]: [2 * side - 1, head] },
+      relative && {
+        [`${block}.attn.rel_pos_h`]: [2 * side - 1, head],
+        [`${block}.attn.rel_pos_w`]: [2 * side - 1, head],
+      },
       linear(`${block}.mlp.lin1`, [mlp, C]),
       linear(`${block}.mlp.lin2`, [C, mlp]),
     );

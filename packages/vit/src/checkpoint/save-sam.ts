@@ -65,10 +65,11 @@ function splitQkv(weights: Weights): Renamed {
 async function saveFolder(path: string, sam: Sam, dtype: 'F32' | 'F16'): Promise<void> {
   const widths = readWidths(sam.weights);
   checkUniform(widths, sam.config.heads);
+  const ownHead = widths.embed / sam.config.heads;
   const { mkdir } = await import('node:fs/promises');
   const { join } = await import('node:path');
   await mkdir(path, { recursive: true });
-  const { made, weights } = huggingFaceWeights(sam.weights, Math.sqrt(widths.blocks[0]!.head / sam.config.headWidth));
+  const { made, weights } = huggingFaceWeights(sam.weights, Math.sqrt(ownHead / sam.config.headWidth));
   try {
     await saveWeights(join(path, 'model.safetensors'), weights, { dtype, metadata: { format: 'pt' } });
   } finally {
@@ -80,7 +81,9 @@ async function saveFolder(path: string, sam: Sam, dtype: 'F32' | 'F16'): Promise
 }
 
 function checkUniform({ blocks, embed }: SamWidths, heads: number): void {
-  const words = blocks.map(({ inner, head, mlp }) => `${inner} / ${heads * head} / ${mlp}`);
+  const words = blocks.map(
+    ({ inner, head, mlp }) => `${inner} / ${Number.isNaN(head) ? inner : heads * head} / ${mlp}`,
+  );
   const wanted = `${embed} / ${embed} / ${blocks[0]?.mlp}`;
   if (blocks.length > 0 && words.every((word) => word === wanted)) return;
   throw new Error(

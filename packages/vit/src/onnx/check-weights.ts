@@ -18,6 +18,10 @@ export function checkWeights(weights: Weights, config: SamConfig): void {
     fits('patches of', config.patchSize, widths.patchSize);
     fits('a grid of', gridSize(config), widths.grid);
     widths.blocks.forEach(({ inner, head, side }, i) => {
+      if (Number.isNaN(side)) {
+        if (inner % config.heads !== 0) problems.push(`q of block ${i} of a multiple of ${config.heads}, got ${inner}`);
+        return;
+      }
       fits(
         `relative positions of block ${i} for windows of`,
         config.globalBlocks.includes(i) ? gridSize(config) : config.windowSize,

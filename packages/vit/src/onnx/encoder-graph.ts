@@ -32,13 +32,13 @@ export function addBlock(
   { name, side, width }: { name: string; side: number; width: number },
 ): string {
   const g = gridSize(config);
-  const normed = layerNorm(graph, `${name}.norm1`, x);
+  const normed = layerNorm(graph, `${name}.norm1`, x, config.epsilon);
   const whole = side === g;
   const windows = whole ? normed : partition(graph, `${name}.partition`, normed, { g, side, width });
   const attended = addAttention(graph, config, windows, { name: `${name}.attn`, side });
   const back = whole ? attended : unpartition(graph, `${name}.unpartition`, attended, { g, side, width });
   const afterAttention = graph.node('Add', `${name}.attn.add`, [x, back]);
-  const lin1 = linear(graph, `${name}.mlp.lin1`, layerNorm(graph, `${name}.norm2`, afterAttention));
+  const lin1 = linear(graph, `${name}.mlp.lin1`, layerNorm(graph, `${name}.norm2`, afterAttention, config.epsilon));
   const lin2 = linear(graph, `${name}.mlp.lin2`, gelu(graph, `${name}.mlp.act`, lin1));
   return graph.node('Add', `${name}.mlp.add`, [afterAttention, lin2]);
 }
@@ -75,7 +75,7 @@ function unpartition(graph: Graph, name: string, x: string, { g, side, width }: 
 }
 
 /**
- * Multi-head attention with decomposed relative positions: [windows * N, C] -> the same, N = side^2. As further channels of queries and keys
+ * Multi-head attention, with decomposed relative positions where there are any: [windows * N, C] -> the same, N = side^2. As further channels of queries and keys
  * the positions would save two sums over all scores; SAM-B then took 1.1 to 1.3 times the processor time in onnxruntime-node.
  */
 function addAttention(
@@ -86,7 +86,7 @@ function addAttention(
 ): string {
   const H = config.heads;
   const N = s * s;
-  const D = graph.shapeOf(`${name}.rel_pos_h`)[1]!;
+  const D = graph.shapeOf(`${name}.qkv.weight`)[0]! / 3 / H;
   const qkv = linear(graph, `${name}.qkv`, x);
   const [q, k, v] = graph.split(`${name}.split`, qkv, [`${name}.q`, `${name}.k`, `${name}.v`]) as [
     string,
@@ -101,11 +101,8 @@ function addAttention(
 
   const scaled = graph.node('Mul', `${name}.q.scaled`, [query, graph.scalar(config.headWidth ** -0.5)]);
   const products = graph.node('MatMul', `${name}.scores`, [scaled, key]);
-  const byPlace = reshape(graph, `${name}.scores.grid`, products, [-1, s, s, s, s]); // [windows * H, y, x, ky, kx]
-  const { height, width } = addRelativePositions(graph, query, { name, side: s, D });
-  const withHeight = graph.node('Add', `${name}.scores.rel_pos_h`, [byPlace, height]);
-  const withBoth = graph.node('Add', `${name}.scores.rel_pos_w`, [withHeight, width]);
-  const scores = reshape(graph, `${name}.scores.flat`, withBoth, [-1, H, N, N]);
+  const relative = graph.has(`${name}.rel_pos_h`);
+  const scores = relative ? addRelativePositions(graph, { query, products }, { name, side: s, D, H }) : products;
   const shares = graph.node('Softmax', `${name}.softmax`, [scores], { axis: -1 });
   const mixed = graph.node('MatMul', `${name}.mix`, [shares, value]);
   const merged = reshape(graph, `${name}.merge`, transpose(graph, `${name}.mix.tokens`, mixed, [0, 2, 1, 3]), [
@@ -115,12 +112,12 @@ function addAttention(
   return linear(graph, `${name}.proj`, merged);
 }
 
-/** q . R along both axes: the unscaled query [windows, H, N, D] -> [windows * H, y, x, ky, 1] and [windows * H, y, x, 1, kx]. */
+/** Adds q . R along both axes to the products [windows, H, N, N]; the query [windows, H, N, D] is not scaled. */
 function addRelativePositions(
   graph: Graph,
-  query: string,
-  { name, side: s, D }: { name: string; side: number; D: number },
-): { height: string; width: string } {
+  { query, products }: { query: string; products: string },
+  { name, side: s, D, H }: { name: string; side: number; D: number; H: number },
+): string {
   const places = Int32Array.from({ length: s * s }, (_, i) => Math.floor(i / s) - (i % s) + s - 1);
   const rows = graph.constant(`relative positions of ${s}`, 'I64', [s, s], places); // [p, k]
   const table = (axis: 'h' | 'w') => {
@@ -135,10 +132,12 @@ function addRelativePositions(
   const height = graph.node('MatMul', `${name}.rel_pos_h.dot`, [grid, table('h')]); // [windows * H, y, x, k]
   const width = graph.node('MatMul', `${name}.rel_pos_w.dot`, [byColumn, table('w')]); // [windows * H, x, y, k]
   const upright = transpose(graph, `${name}.rel_pos_w.rows`, width, [0, 2, 1, 3]);
-  return {
-    height: graph.node('Unsqueeze', `${name}.rel_pos_h.bias`, [height, graph.integers(4)]),
-    width: graph.node('Unsqueeze', `${name}.rel_pos_w.bias`, [upright, graph.integers(3)]),
-  };
+  const byPlace = reshape(graph, `${name}.scores.grid`, products, [-1, s, s, s, s]); // [windows * H, y, x, ky, kx]
+  const tall = graph.node('Unsqueeze', `${name}.rel_pos_h.bias`, [height, graph.integers(4)]);
+  const wide = graph.node('Unsqueeze', `${name}.rel_pos_w.bias`, [upright, graph.integers(3)]);
+  const withHeight = graph.node('Add', `${name}.scores.rel_pos_h`, [byPlace, tall]);
+  const withBoth = graph.node('Add', `${name}.scores.rel_pos_w`, [withHeight, wide]);
+  return reshape(graph, `${name}.scores.flat`, withBoth, [-1, H, s * s, s * s]);
 }
 
 /** 1 x 1 and 3 x 3 convolutions, each with a channel norm: [B, C, h, w] -> [B, 256, h, w]. */

@@ -58,6 +58,8 @@ export interface Graph {
   split(name: string, value: string, parts: readonly string[]): string[];
   /** A weight by its checkpoint name, in the graph's float type unless another is given. */
   weight(name: string, type?: Float): string;
+  /** Whether there is a weight of that checkpoint name. */
+  has(name: string): boolean;
   /** The shape of a weight. */
   shapeOf(name: string): readonly number[];
   /** A vector of whole numbers. */
@@ -119,6 +121,7 @@ export function createGraph(name: string, weights: Weights, float: Float): Graph
       ...add({ op: 'Split', name, inputs: [value], outputs: parts, attributes: { axis: -1 } }),
     ],
     weight: (name, type = float) => initializer(name, type, lookUp(name).shape, () => lookUp(name).data<'float32'>()),
+    has: (name) => Object.hasOwn(weights, name),
     shapeOf: (name) => lookUp(name).shape,
     integers: (...values) => graph.constant(`int64 [${values.join(', ')}]`, 'I64', [values.length], values),
     scalar: (value, type = float) => graph.constant(`${type === 'F32' ? 'float' : 'half'} ${value}`, type, [], [value]),

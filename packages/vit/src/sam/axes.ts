@@ -1,6 +1,6 @@
 import { type Axes, type Costs, linear } from '@slimsam/weights';
 import { gridSize, type SamConfig } from './config.ts';
-import { encoderDepth, type Named } from './encoder.ts';
+import { encoderDepth, hasRelativePositions, type Named } from './encoder.ts';
 
 /**
  * The axes of every encoder weight. Dimensions: `embed`, the width of the residual stream; in block i `blocks.i.head`, the channels
@@ -14,17 +14,18 @@ export function encoderAxes(weights: Named, config: SamConfig): Axes {
     [`${encoder}.pos_embed`]: [null, null, null, 'embed'],
     [`${encoder}.neck.0.weight`]: [null, 'embed', null, null],
   };
+  const relative = hasRelativePositions(weights);
   for (let i = 0; i < encoderDepth(weights); i++) {
     const block = `${encoder}.blocks.${i}`;
     const head = `blocks.${i}.head`;
     const mlp = `blocks.${i}.mlp`;
+    const table = [null, head];
     Object.assign(axes, {
       ...linear(`${block}.attn.qkv`, [3, config.heads, head], 'embed'),
       ...linear(`${block}.attn.proj`, 'embed', [config.heads, head]),
       ...linear(`${block}.mlp.lin1`, mlp, 'embed'),
       ...linear(`${block}.mlp.lin2`, 'embed', mlp),
-      [`${block}.attn.rel_pos_h`]: [null, head],
-      [`${block}.attn.rel_pos_w`]: [null, head],
+      ...(relative && { [`${block}.attn.rel_pos_h`]: table, [`${block}.attn.rel_pos_w`]: table }),
       [`${block}.norm1.weight`]: ['embed'],
       [`${block}.norm1.bias`]: ['embed'],
       [`${block}.norm2.weight`]: ['embed'],

@@ -19,6 +19,8 @@ export interface SamConfig {
   /** Mean and standard deviation of R, G, B, in [0, 255]. */
   readonly pixelMean: readonly [number, number, number];
   readonly pixelStd: readonly [number, number, number];
+  /** Added to the variance by the layer norms of the encoder's blocks; SAM's 1e-6 unless given. */
+  readonly epsilon?: number | undefined;
 }
 
 const count = z.int().positive();
@@ -33,6 +35,7 @@ const samConfig = z.strictObject({
   decoderHeads: count,
   pixelMean: rgb.default([123.675, 116.28, 103.53]),
   pixelStd: rgb.default([58.395, 57.12, 57.375]),
+  epsilon: z.number().positive().optional(),
 });
 
 /**

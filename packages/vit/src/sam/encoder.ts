@@ -18,7 +18,7 @@ export type Named = Readonly<Record<string, { readonly shape: readonly number[] 
 
 /**
  * SAM's image encoder (segment-anything, modeling/image_encoder.py): a ViT with window and global attention, decomposed relative
- * positions and a convolutional neck.
+ * positions and a convolutional neck. Weights without any `rel_pos_h` and `rel_pos_w` have no relative positions (`samFromVit`).
  *
  * Taps: `patch_embed` (the residual stream that enters block 0, with the position embedding) [B, h, w, C]; for block i
  * `blocks.i.attn.qkv` [B * windows, N, 3 * heads * head], padded windows included, `blocks.i.attn` (the stream after attention) and
@@ -45,10 +45,11 @@ export function encodeImage(
   }
   return tf.tidy(() => {
     const weight = scope(weights, 'image_encoder');
+    const relative = hasRelativePositions(weights);
     const stream = tf.add(patchEmbedding(weight, image), weight('pos_embed')); // [B, h, w, C]
     const prefix = (i: number) => `image_encoder.blocks.${i}.`;
     const run: Blocks['run'] = (weights, x, how) =>
-      block(scope(weights, `image_encoder.blocks.${how.index}`), config, x, how);
+      block(scope(weights, `image_encoder.blocks.${how.index}`), config, x, { ...how, relative });
     const { x, taps } = runBlocks({ weights, depth, prefix, run }, stream, options);
     return {
       embedding: neck(weight, x),
@@ -75,6 +76,11 @@ export function encoderDepth(weights: Named): number {
   let depth = 0;
   while (`image_encoder.blocks.${depth}.norm1.weight` in weights) depth++;
   return depth;
+}
+
+/** Whether any block of an encoder has relative positions: then all must. */
+export function hasRelativePositions(weights: Named): boolean {
+  return Object.keys(weights).some((name) => /^image_encoder\.blocks\.\d+\.attn\.rel_pos_[hw]$/.test(name));
 }
 
 /** Names of all taps of an encoder. */
@@ -110,15 +116,16 @@ export function block(
   weight: Scope,
   config: SamConfig,
   x: tf.Tensor,
-  { index, tap }: { index: number; tap: Tap },
+  { index, tap, relative = true }: { index: number; tap: Tap; relative?: boolean },
 ): tf.Tensor {
   const [B, h, w, C] = x.shape as [number, number, number, number];
   const size = config.globalBlocks.includes(index) ? h : config.windowSize;
-  const windows = partition(norm(weight, 'norm1', x), size);
-  const attended = windowAttention(weight, config, windows, (qkv) => tap(`blocks.${index}.attn.qkv`, qkv));
+  const windows = partition(norm(weight, 'norm1', x, config.epsilon), size);
+  const tapQkv = (qkv: tf.Tensor) => tap(`blocks.${index}.attn.qkv`, qkv);
+  const attended = windowAttention(weight, config, windows, { relative, tapQkv });
   const afterAttention = tf.add(x, unpartition(attended, [B, h, w, C]));
   tap(`blocks.${index}.attn`, afterAttention);
-  const hidden = dense(weight, 'mlp.lin1', norm(weight, 'norm2', afterAttention), 'gelu');
+  const hidden = dense(weight, 'mlp.lin1', norm(weight, 'norm2', afterAttention, config.epsilon), 'gelu');
   tap(`blocks.${index}.mlp.hidden`, hidden);
   const out = tf.add(afterAttention, dense(weight, 'mlp.lin2', hidden));
   tap(`blocks.${index}`, out);
@@ -154,8 +161,13 @@ function unpartition(windows: tf.Tensor, shape: [number, number, number, number]
   return h % size === 0 && w % size === 0 ? joined : tf.slice(joined, [0, 0, 0, 0], [B, h, w, C]);
 }
 
-/** Multi-head attention with decomposed relative positions: x [G, s, s, C] -> [G, s, s, C]. */
-function windowAttention(weight: Scope, config: SamConfig, x: tf.Tensor, tapQkv: (qkv: tf.Tensor) => void): tf.Tensor {
+/** Multi-head attention, with decomposed relative positions where there are any: x [G, s, s, C] -> [G, s, s, C]. */
+function windowAttention(
+  weight: Scope,
+  config: SamConfig,
+  x: tf.Tensor,
+  { relative, tapQkv }: { relative: boolean; tapQkv: (qkv: tf.Tensor) => void },
+): tf.Tensor {
   const [G, s, , C] = x.shape as [number, number, number, number];
   const H = config.heads;
   const N = s * s;
@@ -173,10 +185,12 @@ function windowAttention(weight: Scope, config: SamConfig, x: tf.Tensor, tapQkv:
     key,
     value,
     scale: config.headWidth ** -0.5,
-    bias: {
-      height: relativePositions(query, weight('attn.rel_pos_h'), { side: s, axis: 'height' }),
-      width: relativePositions(query, weight('attn.rel_pos_w'), { side: s, axis: 'width' }),
-    },
+    ...(relative && {
+      bias: {
+        height: relativePositions(query, weight('attn.rel_pos_h'), { side: s, axis: 'height' }),
+        width: relativePositions(query, weight('attn.rel_pos_w'), { side: s, axis: 'width' }),
+      },
+    }),
   });
   const merged = tf.reshape(tf.transpose(tf.reshape(out, [G, H, N, D]), [0, 2, 1, 3]), [G, N, H * D]);
   return tf.reshape(dense(weight, 'attn.proj', merged), [G, s, s, C]);

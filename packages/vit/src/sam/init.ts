@@ -24,9 +24,14 @@ export interface SamSizes {
  * its own place from the first step: after 300 steps of `examples/train-teacher.ts` the mIoU is 0.36, without it 0.00.
  */
 export function initSam(config: SamConfig, sizes: SamSizes, options: { readonly seed: number }): Weights {
+  return initWeights(samShapes(widthsOf(config, sizes)), options.seed);
+}
+
+/** Random weights of these shapes, as `initSam` draws them. */
+export function initWeights(shapes: Readonly<Record<string, readonly number[]>>, from: number): Weights {
   const weights: Record<string, tf.Tensor> = {};
-  let seed = options.seed * 100_003 + 1;
-  for (const [name, shape] of Object.entries(samShapes(widthsOf(config, sizes)))) {
+  let seed = from * 100_003 + 1;
+  for (const [name, shape] of Object.entries(shapes)) {
     if (isKeyOfQuery(name)) seed--; // draws what the query drew
     const deviation = deviationOf(name, shape);
     weights[name] =
