@@ -1,2 +1,30 @@
-export { slimSam } from './recipe/makers.ts';
-export type { AlignStep, PruneStep, Recipe } from './recipe/recipe.ts';
+export { type CompressOptions, compress } from './compress/compress.ts';
+export type {
+  CheckpointEvent,
+  Compressed,
+  CompressEvent,
+  DoneEvent,
+  PhaseEvent,
+  PrunedEvent,
+  ScoredEvent,
+  SkippedEvent,
+  StepEvent,
+  ValidationEvent,
+  ValidationResult,
+} from './compress/events.ts';
+export type { PhotographSource } from './compress/photograph-source.ts';
+export type { RunFacts, RunStore, StepResult } from './compress/run-store.ts';
+export { isSam, type Model, type Network, type NetworkTaps, networkOf } from './models/network.ts';
+export type { Alpha } from './recipe/alpha.ts';
+export { iterative, oneShot, paperRounding, type RecipeOptions, scratch, slimSam } from './recipe/makers.ts';
+export type {
+  AligningLoss,
+  AlignStep,
+  CustomStep,
+  InitialiseStep,
+  PruneStep,
+  Recipe,
+  RecipeStep,
+  Structure,
+} from './recipe/recipe.ts';
+export type { Scoring, ScoringLoss } from './recipe/scoring.ts';

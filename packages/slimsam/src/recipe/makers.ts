@@ -1,28 +1,116 @@
-import { checkRatio, type Recipe } from './recipe.ts';
+import type { Alpha } from './alpha.ts';
+import { type AlignStep, checkRatio, type PruneStep, type Recipe, type RecipeStep } from './recipe.ts';
+import type { Scoring } from './scoring.ts';
+
+/** What the makers take besides ratios; the paper's values unless given. */
+export interface RecipeOptions extends Scoring {
+  /** Of each aligning step; 20 unless given. */
+  readonly epochs?: number;
+  /** 1e-4 unless given. */
+  readonly learningRate?: number;
+  /** Steps in which the learning rate rises; 0 unless given. */
+  readonly warmup?: number;
+  /** Epochs of a stage with intermediates in the loss (N of the falling alpha of stage 2); half of them unless given. The paper's code: 11 of 20. */
+  readonly intermediateEpochs?: { readonly bottleneck?: number; readonly embedding?: number };
+}
+
+/** The multiples with which the paper's code gets its widths (168 and 696 for SAM-B at 0.77), where every block is cut alike. */
+export const paperRounding: Pick<Scoring, 'ranking' | 'multiples'> = {
+  ranking: 'local',
+  multiples: { embedding: 12, head: 1, mlp: 12 },
+};
 
 /**
  * The alternate slimming of the paper (SlimSAM section 3.3): the embedding is pruned and the bottleneck aligned, then the bottleneck is
  * pruned and the embedding aligned.
  *
  * @param options.ratio the share of channels to remove in each half of the structure
- * @param options.epochs of each stage; 20 unless given, as in the paper
- * @param options.learningRate 1e-4 unless given, as in the paper
  * @throws when the ratio is not in [0, 1)
  */
-export function slimSam(options: {
-  readonly ratio: number;
-  readonly epochs?: number;
-  readonly learningRate?: number;
-}): Recipe {
-  const { epochs = 20, learningRate = 1e-4 } = options;
-  const ratio = checkRatio(options.ratio, 'slimSam');
+export function slimSam(options: RecipeOptions & { readonly ratio: number }): Recipe {
+  checkRatio(options.ratio, 'slimSam');
+  return { name: 'slimsam', steps: alternate(options, { ratio: options.ratio, suffix: '' }) };
+}
+
+/**
+ * Both halves pruned at once, then only the image embedding aligned, in as many epochs as `slimSam` takes.
+ *
+ * @throws when the ratio is not in [0, 1)
+ */
+export function oneShot(options: RecipeOptions & { readonly ratio: number }): Recipe {
+  const { epochs = 20 } = options;
+  const ratio = checkRatio(options.ratio, 'oneShot');
   return {
-    name: 'slimsam',
+    name: 'one-shot',
     steps: [
-      { kind: 'prune', name: 'prune the embedding', structure: 'embedding', ratio },
-      { kind: 'align', name: 'align the bottleneck', structure: 'bottleneck', epochs, learningRate },
-      { kind: 'prune', name: 'prune the bottleneck', structure: 'bottleneck', ratio },
-      { kind: 'align', name: 'align the embedding', structure: 'embedding', epochs, learningRate },
+      pruneStep('prune', 'both', ratio, options),
+      alignStep('align', 'output', { ...options, epochs: 2 * epochs }, undefined),
     ],
+  };
+}
+
+/**
+ * Alternate slimming in several rounds, each to a higher ratio (of the original's widths). `epochs` are those of each half in all
+ * rounds together, so that it costs what `slimSam` costs.
+ *
+ * @throws when the ratios do not rise within [0, 1), or there are fewer epochs than rounds
+ */
+export function iterative(ratios: readonly number[], options: RecipeOptions = {}): Recipe {
+  const { epochs = 20 } = options;
+  ratios.forEach((ratio, i) => {
+    checkRatio(ratio, 'iterative');
+    if (i > 0 && ratio <= ratios[i - 1]!)
+      throw new Error(`iterative: expected rising ratios, got ${ratios[i - 1]} before ${ratio}`);
+  });
+  if (ratios.length === 0) throw new Error('iterative: expected ratios, got none');
+  if (epochs < ratios.length)
+    throw new Error(`iterative: expected an epoch for each of ${ratios.length} rounds, got ${epochs}`);
+  const steps = ratios.flatMap((ratio, i) => {
+    const share = Math.round((epochs * (i + 1)) / ratios.length) - Math.round((epochs * i) / ratios.length);
+    return alternate({ ...options, epochs: share }, { ratio, suffix: ` to ${ratio}` });
+  });
+  return { name: 'iterative', steps };
+}
+
+/**
+ * The baseline without a teacher's weights: the slim shapes with random weights, aligned as `oneShot` is.
+ *
+ * @throws when the ratio is not in [0, 1)
+ */
+export function scratch(options: RecipeOptions & { readonly ratio: number }): Recipe {
+  const [prune, align] = oneShot({ ...options, criterion: 'random', ranking: 'local' }).steps;
+  return { name: 'scratch', steps: [prune!, { kind: 'initialise', name: 'initialise' }, align!] };
+}
+
+function alternate(options: RecipeOptions, { ratio, suffix }: { ratio: number; suffix: string }): RecipeStep[] {
+  const { epochs = 20, intermediateEpochs = {} } = options;
+  const bottleneck: Alpha = { schedule: 'constant', value: 0.5, until: intermediateEpochs.bottleneck ?? epochs / 2 };
+  const until = intermediateEpochs.embedding ?? Math.max(2, Math.round(epochs / 2)); // with N = 1 there would be no intermediates at all
+  return [
+    pruneStep(`prune the embedding${suffix}`, 'embedding', ratio, options),
+    { ...alignStep(`align the bottleneck${suffix}`, 'bottleneck', options, bottleneck), patience: 3 },
+    pruneStep(`prune the bottleneck${suffix}`, 'bottleneck', ratio, options),
+    { ...alignStep(`align the embedding${suffix}`, 'embedding', options, { schedule: 'falling', until }), patience: 4 },
+  ];
+}
+
+function pruneStep(name: string, structure: PruneStep['structure'], ratio: number, options: Scoring): PruneStep {
+  const { criterion, loss, accumulate, sigma, sample, ranking, normalise, multiples } = options;
+  const scoring = { criterion, loss, accumulate, sigma, sample, ranking, normalise, multiples };
+  const given = Object.fromEntries(Object.entries(scoring).filter(([, value]) => value !== undefined));
+  return { kind: 'prune', name, structure, ratio, ...given };
+}
+
+function alignStep(
+  name: string,
+  loss: 'bottleneck' | 'embedding' | 'output',
+  options: RecipeOptions,
+  alpha: Alpha | undefined,
+): AlignStep {
+  const { epochs = 20, learningRate = 1e-4, warmup } = options;
+  return {
+    ...{ kind: 'align', name, loss, epochs, learningRate },
+    ...(alpha && { alpha }),
+    ...(warmup !== undefined && { warmup }),
   };
 }

@@ -1,32 +1,102 @@
+import type { Features, LossParts } from '@slimsam/distill';
+import type { Weights } from '@slimsam/weights';
+import type { CompressEvent } from '../compress/events.ts';
+import type { Network, NetworkTaps } from '../models/network.ts';
+import type { Alpha } from './alpha.ts';
+import type { Scoring } from './scoring.ts';
+
+/** The two halves of a ViT that SlimSAM takes apart: the width of the residual stream, and the widths of heads and MLPs. */
+export type Structure = 'embedding' | 'bottleneck';
+
 /** A step that removes channels. */
-export interface PruneStep {
+export interface PruneStep extends Scoring {
   readonly kind: 'prune';
   /** Names the step in events and files; unique in its recipe. */
   readonly name: string;
-  /** The width of the residual stream, or the widths inside of the blocks. */
-  readonly structure: 'embedding' | 'bottleneck';
-  /** The share of channels to remove, in [0, 1). */
+  readonly structure: Structure | 'both';
+  /** The share of the *original* model's channels that are gone after this step, in [0, 1). */
   readonly ratio: number;
 }
 
-/** A step that distils: what is still as wide as the teacher's is aligned with it. */
+/** A step that distils. The image embedding is aligned with the original's, intermediates with those of the model before the last pruning. */
 export interface AlignStep {
   readonly kind: 'align';
   readonly name: string;
-  /** What is aligned beside the image embedding. */
-  readonly structure: 'embedding' | 'bottleneck';
+  /** 'bottleneck': q, k, v and hidden layers (stage 1). 'embedding': the residual stream (stage 2). 'output': the image embedding alone. */
+  readonly loss: 'bottleneck' | 'embedding' | 'output' | AligningLoss;
+  /** The weight of the intermediates by epoch; of no meaning for 'output'. */
+  readonly alpha?: Alpha;
   readonly epochs: number;
   readonly learningRate: number;
+  /** Steps in which the learning rate rises from 0; 0 unless given. */
+  readonly warmup?: number;
+  /** The learning rate halves when this many epochs in a row, and one more, were not better; never unless given. */
+  readonly patience?: number;
+}
+
+/** Starts again from random weights in the pruned shapes: the baseline 'scratch'. */
+export interface InitialiseStep {
+  readonly kind: 'initialise';
+  readonly name: string;
+}
+
+/** A step of the user's own. */
+export interface CustomStep {
+  readonly kind: 'custom';
+  readonly name: string;
+  /** Gives the new weights, which are the caller's to dispose; the given ones stay as they are. Runs again when a run was killed within it. */
+  readonly run: (state: {
+    readonly network: Network;
+    readonly weights: Weights;
+    readonly original: Weights;
+    readonly seed: number;
+    readonly signal: AbortSignal | undefined;
+  }) => AsyncGenerator<CompressEvent, Weights, undefined>;
+}
+
+export type RecipeStep = PruneStep | AlignStep | InitialiseStep | CustomStep;
+
+/** A loss of the user's own for an aligning step. */
+export interface AligningLoss {
+  /** Part of the run's identity. */
+  readonly name: string;
+  /** The intermediates that the loss looks at in this epoch; none unless given. */
+  readonly taps?: (taps: NetworkTaps, a: number) => readonly string[];
+  /** A pure function of features; `previous` is the model before the last pruning. */
+  readonly loss: (inputs: {
+    readonly student: Features;
+    readonly original: Features;
+    readonly previous: Features;
+    readonly taps: NetworkTaps;
+    readonly a: number;
+  }) => LossParts;
 }
 
 /** What compresses a model: data, in the order in which it is done. */
 export interface Recipe {
   readonly name: string;
-  readonly steps: readonly (PruneStep | AlignStep)[];
+  readonly steps: readonly RecipeStep[];
 }
 
 /** The share of channels to remove. @throws when it is not in [0, 1) */
 export function checkRatio(ratio: number, caller: string): number {
   if (ratio >= 0 && ratio < 1) return ratio;
   throw new Error(`${caller}: expected a ratio in [0, 1), got ${ratio}; 0.5 removes half of the channels`);
+}
+
+/** @throws when a recipe has no steps, names twice, ratios outside of [0, 1) or epochs that are not 1, 2, … */
+export function checkRecipe({ name, steps }: Recipe): void {
+  const caller = `recipe '${name}'`;
+  if (steps.length === 0) throw new Error(`${caller}: expected steps, got none`);
+  const names = new Set<string>();
+  for (const step of steps) {
+    if (names.has(step.name)) throw new Error(`${caller}: expected a name for each step, got '${step.name}' twice`);
+    names.add(step.name);
+    if (step.kind === 'prune') checkRatio(step.ratio, `${caller}, '${step.name}'`);
+    if (step.kind !== 'align') continue;
+    if (!Number.isInteger(step.epochs) || step.epochs < 1)
+      throw new Error(`${caller}, '${step.name}': expected epochs to be 1, 2, …, got ${step.epochs}`);
+    if (!(step.learningRate > 0))
+      throw new Error(`${caller}, '${step.name}': expected a learning rate above 0, got ${step.learningRate}`);
+  }
 }

@@ -15,6 +15,7 @@ export function vitAxes(weights: Named, config: VitConfig): Axes {
   const layerNorm = (name: string): Axes => ({ [`${name}.weight`]: ['embed'], [`${name}.bias`]: ['embed'] });
   const rows = (name: string) => weights[`${name}.weight`]?.shape[0];
   const columns = (name: string) => weights[`${name}.weight`]?.shape[1] ?? Number.NaN;
+  const read = (axis: Axis) => ('projection.weight' in weights ? null : axis); // its features keep their width
   const axes: Record<string, readonly Axis[]> = {
     'patch_embed.proj.weight': ['embed', null, null, null],
     'patch_embed.proj.bias': ['embed'],
@@ -24,8 +25,9 @@ export function vitAxes(weights: Named, config: VitConfig): Axes {
     mask_token: [...(weights.mask_token?.shape.slice(1).map(() => null) ?? []), 'embed'],
     ...layerNorm('norm_pre'),
     ...layerNorm('norm'),
-    ...linear('head', null, doubled('embed', columns('head') === 2 * columns('blocks.0.mlp.fc1'))),
-    ...linear('pooler.dense', null, 'embed'),
+    ...linear('projection', null, 'embed'),
+    ...linear('head', null, read(doubled('embed', columns('head') === 2 * columns('blocks.0.mlp.fc1')))),
+    ...linear('pooler.dense', null, read('embed')),
   };
   for (let i = 0; i < vitDepth(weights); i++) {
     const block = `blocks.${i}`;
@@ -67,6 +69,7 @@ export function vitCosts(
   return {
     applications: {
       'patch_embed.proj.weight': h * w,
+      ...('projection.weight' in weights && { 'projection.weight': tokens }),
       ...Object.fromEntries(
         blocks.flatMap((block) => matrices.map((name) => [`${block}.${name}.weight`, tokens] as const)),
       ),

@@ -27,6 +27,9 @@ export interface VitFeatures {
  * [B, T, 3 * heads * head], `blocks.i.attn` (the stream after attention) and `blocks.i` (after the MLP) [B, T, C],
  * `blocks.i.mlp.hidden` (after the activation, gated if it is a SwiGLU) [B, T, M].
  *
+ * Where there is a `projection.weight` [O, C], it follows the last layer norm: a ViT whose stream was pruned to C channels then gives
+ * features of the O channels that the original's have.
+ *
  * CLIP's `pooler_output` is `classToken`; its `last_hidden_state`, before the last norm, is the last block's tap.
  *
  * @param image [B, 3, H, W], normalised; H and W are multiples of the patch
@@ -50,7 +53,9 @@ export function vitFeatures(
     const stream = embed(weights, config, image, grid);
     const run: Blocks['run'] = (weights, x, how) => block(weights, config, x, how);
     const { x, taps } = runBlocks({ weights, depth, prefix: (i) => `blocks.${i}.`, run }, stream, options);
-    const tokens = norm(scope(weights, ''), 'norm', x, config.epsilon) as tf.Tensor3D;
+    const normed = norm(scope(weights, ''), 'norm', x, config.epsilon);
+    const projection = weights['projection.weight'];
+    const tokens = (projection ? linear(normed, { weight: projection }) : normed) as tf.Tensor3D;
     const [B, T, C] = tokens.shape;
     const [h, w] = grid;
     const patches = tf.reshape(tf.slice(tokens, [0, T - h * w, 0]), [B, h, w, C]);

@@ -76,6 +76,8 @@ const tables: Readonly<Record<Spelling, Table>> = {
 
 /** Heads stand beside the ViT, outside of its prefix. */
 const heads = /^(?:classifier|visual_projection)\./;
+/** What a pruned stream is widened with, of our own: under no prefix. */
+const projection = 'projection.weight';
 /** What older files hold and is no weight. */
 const buffers = /(?:^|\.)position_ids$/;
 
@@ -116,6 +118,7 @@ export function recogniseVit(names: readonly string[], source: string): VitNamin
   return {
     spelling,
     place(name) {
+      if (name === projection) return { weight: name, part: undefined };
       const inside = name.startsWith(prefix);
       if (buffers.test(name) || (!inside && !heads.test(name))) return 'outside';
       const rest = inside ? name.slice(prefix.length) : name;

@@ -1,0 +1,175 @@
+import {
+  adam,
+  bottleneckAligning,
+  distill,
+  embeddingAligning,
+  type Features,
+  keepBest,
+  type LossParts,
+  plateau,
+  type Position,
+  shuffledBatches,
+} from '@slimsam/distill';
+import { adamStep } from '@slimsam/tensor-webgpu/ops';
+import { disposeWeights, type Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import type { NetworkTaps } from '../models/network.ts';
+import { alphaAt } from '../recipe/alpha.ts';
+import type { AlignStep } from '../recipe/recipe.ts';
+import { batchesOf, type Context } from './context.ts';
+import type { CompressEvent, ValidationResult } from './events.ts';
+import type { RunStore, StepResult } from './run-store.ts';
+import { validate } from './validate.ts';
+
+type Kept = Readonly<Record<string, readonly number[]>>;
+
+/** What an aligning step needs besides the context. */
+export interface AlignInputs {
+  readonly step: AlignStep;
+  readonly index: number;
+  readonly weights: Weights;
+  readonly kept: Kept;
+  readonly original: Weights;
+  /** The model before the last pruning. */
+  readonly previous: Weights;
+  readonly run: RunStore | undefined;
+  /** Minutes between two checkpoints, besides those after each epoch. */
+  readonly saveMinutes: number;
+  /** Called with the best weights so far. */
+  readonly saveBest: (weights: Weights) => Promise<void>;
+  /** What is measured besides the features' error; higher is better. */
+  readonly measure: ((weights: Weights) => Promise<number>) | undefined;
+}
+
+/** Notes of a checkpoint. */
+interface Notes {
+  readonly validation: ValidationResult;
+}
+
+/** Distils; its result is the weights of the best validation, those it began with among them. The tensors are new. */
+export async function* alignStep(
+  context: Context,
+  inputs: AlignInputs,
+): AsyncGenerator<CompressEvent, StepResult, undefined> {
+  const { network, seen, seed, batch, accumulate, recompute, signal } = context;
+  const { step, index, weights, original, previous, run, measure } = inputs;
+  const { name, epochs } = step;
+  const perEpoch = Math.ceil(Math.ceil(seen.length / batch) / accumulate);
+  const steps = perEpoch * epochs;
+  const saved = await run?.loadTraining(index);
+  yield { type: 'phase', kind: 'align', index, name, done: saved?.state.position.step ?? 0, total: steps };
+
+  const check = async (student: Weights): Promise<ValidationResult> => {
+    const found = await validate(context, student, original);
+    return measure ? { ...found, measure: await measure(student) } : found;
+  };
+  const metricOf = ({ error, measure }: ValidationResult) => measure ?? -error;
+  const keeper = keepBest(saved?.best);
+  const rate = plateau({
+    learningRate: step.learningRate,
+    patience: step.patience ?? Number.POSITIVE_INFINITY,
+    from: saved?.plateau,
+  });
+  const warm = (done: number) => Math.min(1, (done + 1) / Math.max(1, step.warmup ?? 0));
+  const loss = lossOf(step, network.taps(weights));
+  const forward = (weights: Weights, images: tf.Tensor4D, taps: readonly string[]) =>
+    network.forward(weights, images, { taps, recompute });
+  let best = (saved?.notes as Notes | undefined)?.validation;
+  try {
+    if (!best) {
+      best = await check(weights);
+      keeper.offer(metricOf(best), weights);
+      yield { type: 'validation', index, name, epoch: 0, step: 0, best: true, ...best };
+    }
+    let since = performance.now();
+    let lastSave = performance.now();
+    for await (const { position, epochDone, loss: value, parts, weights: now, state } of distill({
+      student: { forward, weights },
+      teachers: { original: { forward, weights: original }, previous: { forward, weights: previous } },
+      trainable: network.isEncoder,
+      taps: ({ epoch }) => loss.taps(alphaAt(step.alpha, epoch, epochs)),
+      loss: (student, teachers, { epoch }) => loss.of(student, teachers, alphaAt(step.alpha, epoch, epochs)),
+      optimizer: adam({ step: adamStep }),
+      learningRate: ({ step: done }: Position) => rate.learningRate * warm(done),
+      batches: (epoch, startBatch) => {
+        const order = [...shuffledBatches(seen.length, { batchSize: seen.length, seed: seed * 31 + index, epoch })];
+        return batchesOf(
+          context,
+          order.flat().map((i) => seen[i]!),
+          startBatch,
+        );
+      },
+      epochs,
+      accumulate,
+      resume: saved?.state,
+      signal,
+    })) {
+      const learningRate = rate.learningRate * warm(position.step - 1);
+      const seconds = (performance.now() - since) / 1000;
+      const epoch = position.epoch + (epochDone ? 0 : 1);
+      yield {
+        ...{ type: 'step', index, name, step: position.step, steps, epoch },
+        ...{ loss: value, parts, learningRate, seconds },
+      };
+      if (epochDone) {
+        const found = await check(now);
+        const isBest = keeper.offer(metricOf(found), now);
+        if (isBest) best = found;
+        rate.feed(metricOf(found));
+        yield { type: 'validation', index, name, epoch: position.epoch, step: position.step, best: isBest, ...found };
+        if (isBest) await inputs.saveBest(now);
+      }
+      if (run && (epochDone || performance.now() - lastSave > inputs.saveMinutes * 60_000)) {
+        const notes: Notes = { validation: best };
+        await run.saveTraining(index, state, { best: keeper.best, plateau: rate.state(), notes });
+        lastSave = performance.now();
+        yield { type: 'checkpoint', index, name, step: position.step };
+      }
+      since = performance.now();
+    }
+    const kept = Object.entries(keeper.best!.weights).map(([name, weight]) => [name, tf.clone(weight)] as const);
+    return { weights: Object.fromEntries(kept), kept: inputs.kept, validation: best };
+  } finally {
+    keeper.dispose();
+    if (saved) {
+      for (const table of [saved.state.weights, saved.state.optimizer.m, saved.state.optimizer.v]) disposeWeights(table);
+      if (saved.best) disposeWeights(saved.best.weights);
+    }
+  }
+}
+
+/** The intermediates and the loss of a step, as functions of a. */
+interface Loss {
+  readonly taps: (a: number) => readonly string[];
+  readonly of: (student: Features, teachers: { original: Features; previous: Features }, a: number) => LossParts;
+}
+
+function lossOf({ loss }: AlignStep, taps: NetworkTaps): Loss {
+  if (typeof loss === 'object') {
+    return {
+      taps: (a) => loss.taps?.(taps, a) ?? [],
+      of: (student, teachers, a) => loss.loss({ student, ...teachers, taps, a }),
+    };
+  }
+  if (loss === 'bottleneck') {
+    const names = Object.values(taps.bottleneck).flat();
+    return {
+      taps: (a) => (a > 0 ? names : []),
+      of: (student, { original, previous }, a) => {
+        const teacher = { embedding: original.embedding, taps: previous.taps };
+        return bottleneckAligning({ student, teacher, taps: taps.bottleneck, a });
+      },
+    };
+  }
+  if (loss === 'embedding') {
+    return {
+      taps: (a) => (a > 0 ? taps.embedding : []),
+      of: (student, { original, previous }, a) =>
+        embeddingAligning({ student, teacher: original, previous, taps: taps.embedding, a }),
+    };
+  }
+  return {
+    taps: () => [],
+    of: (student, { original }) => bottleneckAligning({ student, teacher: original, taps: taps.bottleneck, a: 0 }),
+  };
+}

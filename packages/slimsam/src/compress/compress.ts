@@ -1,0 +1,159 @@
+import { disposeWeights, type Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { type Model, networkOf } from '../models/network.ts';
+import { checkRecipe, type Recipe, type RecipeStep } from '../recipe/recipe.ts';
+import { alignStep } from './align-step.ts';
+import { type Context, split } from './context.ts';
+import type { Compressed, CompressEvent } from './events.ts';
+import { factsOf } from './facts.ts';
+import { initialise } from './initialise.ts';
+import type { PhotographSource } from './photograph-source.ts';
+import { allKept, pruneStep } from './prune-step.ts';
+import type { RunStore, StepResult } from './run-store.ts';
+
+/** How to compress. */
+export interface CompressOptions<M extends Model = Model> {
+  /** To score and train on, without labels. */
+  readonly photographs: PhotographSource;
+  readonly recipe: Recipe;
+  /** Of noise, samples and order; 1 unless given. */
+  readonly seed?: number;
+  /** Photographs in a batch; 4 unless given. */
+  readonly batch?: number;
+  /** Batches whose gradients are averaged for one step; 1 unless given. */
+  readonly accumulate?: number;
+  /** Runs each block again in the backward pass rather than keeping what it computed: less memory, more time. */
+  readonly recompute?: boolean;
+  /** Pixels of the square that a plain ViT reads; its config's unless given. */
+  readonly size?: number;
+  /** The share of the photographs that is held back for validation, 64 at most; an eighth unless given. */
+  readonly validationShare?: number;
+  /** Measured after each epoch, such as mIoU on labelled photographs; it then chooses weights and learning rate, not the features' error. */
+  readonly measure?: (model: M) => Promise<number>;
+  /** Where the run is kept; without it a run that is broken off is lost. */
+  readonly run?: RunStore;
+  /** Minutes between two checkpoints, besides those after each epoch; 10 unless given. */
+  readonly saveMinutes?: number;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Compresses a SAM, or a plain ViT, by a recipe. What it does it tells by events; the last one, `done`, and the generator's own result
+ * have the slim model, which is the caller's to dispose. The given model stays as it is.
+ *
+ * A plain ViT's features keep their width: where its stream is pruned, a `projection.weight` follows the last layer norm.
+ *
+ * @throws when the model is neither, the recipe or an option is wrong, no photograph can be read, the run is another one's, a loss is not
+ *   a number, or the signal's reason when it is aborted. Everything is disposed by then.
+ */
+export async function* compress<M extends Model>(
+  model: M,
+  options: CompressOptions<M>,
+): AsyncGenerator<CompressEvent, Compressed<M>, undefined> {
+  const { recipe, run, signal, photographs } = options;
+  checkRecipe(recipe);
+  const context = contextOf(model, options);
+  const { network } = context;
+  const facts = await factsOf(model, context, options);
+  const finished = (await run?.begin(facts)) ?? 0;
+
+  const modelOf = (weights: Weights): M => ({ ...model, weights });
+  const original = model.weights;
+  const whole = network.prepare(original);
+  const widths = allKept(network, whole);
+  let current: StepResult = { weights: whole, kept: widths };
+  let previous: StepResult | undefined;
+  let told = 0;
+  const skips = function* (): Generator<CompressEvent> {
+    for (; told < photographs.skipped.length; told++) yield { type: 'skipped', ...photographs.skipped[told]! };
+  };
+  try {
+    if (finished > 0) {
+      disposeWeights(whole);
+      current = await run!.loadStep(finished - 1);
+      const pruning = recipe.steps.slice(0, finished).findLastIndex(({ kind }) => kind === 'prune');
+      if (pruning > 0) previous = await run!.loadStep(pruning - 1);
+    }
+    for (const [index, step] of recipe.steps.entries()) {
+      if (index < finished) continue;
+      signal?.throwIfAborted();
+      const stage = runStep(context, { step, index, current, previous, original, widths, options, modelOf });
+      let next = await stage.next();
+      while (!next.done) {
+        await run?.note(next.value);
+        yield next.value;
+        yield* skips();
+        next = await stage.next();
+      }
+      const before = current;
+      current = { ...next.value, validation: next.value.validation ?? before.validation };
+      if (step.kind === 'prune') {
+        if (previous) disposeWeights(previous.weights);
+        previous = before;
+      } else disposeWeights(before.weights);
+      await run?.saveStep(index, current);
+    }
+    yield* skips();
+    const { kept, validation } = current;
+    const weights = Object.fromEntries(
+      Object.entries(current.weights).map(([name, weight]) => [name, tf.clone(weight)]),
+    );
+    const result: Compressed<M> = { model: modelOf(weights), kept, validation, skipped: [...photographs.skipped] };
+    yield { type: 'done', result };
+    return result;
+  } finally {
+    disposeWeights(current.weights);
+    if (previous) disposeWeights(previous.weights);
+  }
+}
+
+interface StepInputs<M extends Model> {
+  readonly step: RecipeStep;
+  readonly index: number;
+  readonly current: StepResult;
+  readonly previous: StepResult | undefined;
+  readonly original: Weights;
+  readonly widths: StepResult['kept'];
+  readonly options: CompressOptions<M>;
+  readonly modelOf: (weights: Weights) => M;
+}
+
+async function* runStep<M extends Model>(
+  context: Context,
+  { step, index, current, previous, original, widths, options, modelOf }: StepInputs<M>,
+): AsyncGenerator<CompressEvent, StepResult, undefined> {
+  const { weights, kept } = current;
+  if (step.kind === 'prune') return yield* pruneStep(context, { step, index, weights, kept, widths });
+  if (step.kind === 'align') {
+    const { run, saveMinutes = 10, measure } = options;
+    return yield* alignStep(context, {
+      ...{ step, index, weights, kept, original, run, saveMinutes },
+      previous: previous?.weights ?? original,
+      saveBest: async (best) => run?.saveBest(modelOf(best)),
+      measure: measure && ((student) => measure(modelOf(student))),
+    });
+  }
+  const { network, seed, signal } = context;
+  yield { type: 'phase', kind: step.kind, index, name: step.name, done: 0, total: 0 };
+  if (step.kind === 'initialise') return { weights: initialise(network, weights, seed), kept };
+  return { weights: yield* step.run({ network, weights, original, seed, signal }), kept };
+}
+
+/** @throws when an option is wrong */
+function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Context {
+  const { photographs, seed = 1, batch = 4, accumulate = 1, recompute = false, validationShare = 1 / 8 } = options;
+  for (const [name, value] of Object.entries({ batch, accumulate })) {
+    if (!Number.isInteger(value) || value < 1)
+      throw new Error(`compress: expected ${name} to be 1, 2, …, got ${value}`);
+  }
+  if (!Number.isSafeInteger(seed)) throw new Error(`compress: expected a whole number as seed, got ${seed}`);
+  if (!(validationShare >= 0 && validationShare < 1))
+    throw new Error(`compress: expected validationShare in [0, 1), got ${validationShare}`);
+  const count = photographs.names.length;
+  if (count === 0) throw new Error('compress: expected photographs, got none');
+  return {
+    ...{ network: networkOf(model, { size: options.size }), photographs, seed, batch, accumulate, recompute },
+    ...split(count, { seed, share: validationShare }),
+    signal: options.signal,
+  };
+}

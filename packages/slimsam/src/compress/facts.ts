@@ -1,0 +1,41 @@
+import type { Weights } from '@slimsam/weights';
+import type { Model } from '../models/network.ts';
+import type { Recipe } from '../recipe/recipe.ts';
+import type { Context } from './context.ts';
+import type { RunFacts } from './run-store.ts';
+
+/** All that the weights of a run depend on, as JSON. Functions of the user's own stand in it with their text. */
+export async function factsOf(
+  model: Model,
+  context: Context,
+  options: { readonly recipe: Recipe; readonly validationShare?: number; readonly measure?: unknown },
+): Promise<RunFacts> {
+  const { network, photographs, seed, batch, accumulate, recompute } = context;
+  const facts = {
+    model: { kind: network.kind, weights: await hashOf(model.weights), config: model.config, size: network.size },
+    photographs: { count: photographs.names.length, identity: photographs.identity },
+    recipe: options.recipe,
+    ...{ seed, batch, accumulate, recompute },
+    validation: { share: options.validationShare ?? 1 / 8, measured: options.measure !== undefined },
+  };
+  return JSON.parse(
+    JSON.stringify(facts, (_, value) =>
+      typeof value === 'function' ? String(value) : value === Number.POSITIVE_INFINITY ? 'infinite' : value,
+    ),
+  );
+}
+
+/** SHA-256 of names, shapes and values. */
+async function hashOf(weights: Weights): Promise<string> {
+  const digests: Uint8Array[] = [];
+  const digest = async (bytes: Uint8Array<ArrayBuffer>) =>
+    new Uint8Array(await globalThis.crypto.subtle.digest('SHA-256', bytes));
+  for (const [name, weight] of Object.entries(weights).sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const values = Float32Array.from(await weight.data<'float32'>());
+    const head = new TextEncoder().encode(`${name} [${weight.shape}]`);
+    digests.push(await digest(head), await digest(new Uint8Array(values.buffer)));
+  }
+  const all = new Uint8Array(digests.length * 32);
+  digests.forEach((bytes, i) => all.set(bytes, i * 32));
+  return Array.from(await digest(all), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,161 @@
+import {
+  accumulateGradients,
+  countMacs,
+  countParameters,
+  disturbedLoss,
+  importance,
+  noise,
+  prune,
+  select,
+} from '@slimsam/prune';
+import { dims, disposeWeights, type Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Network } from '../models/network.ts';
+import type { PruneStep } from '../recipe/recipe.ts';
+import { type Context, pixelsOf, shuffled, unreadable } from './context.ts';
+import type { CompressEvent } from './events.ts';
+import type { StepResult } from './run-store.ts';
+
+type Kept = Readonly<Record<string, readonly number[]>>;
+
+/** Dimensions that are ranked together, and what their widths are multiples of. */
+interface Group {
+  readonly dimensions: readonly string[];
+  readonly multiple: number;
+}
+
+/** Scores channels on a sample of the photographs and removes the lowest. The tensors are new. */
+export async function* pruneStep(
+  context: Context,
+  { step, index, weights, kept, widths }: { step: PruneStep; index: number; weights: Weights; kept: Kept; widths: Kept },
+): AsyncGenerator<CompressEvent, StepResult, undefined> {
+  const { network, seen, seed } = context;
+  const { name } = step;
+  const axes = network.axes(weights);
+  const criterion = step.criterion ?? 'disturbed-taylor';
+  const needsGradients = typeof criterion === 'string' ? !/^(magnitude|random)/.test(criterion) : criterion.needsGradients;
+  const order = shuffled(seen.length, seed * 31 + index).slice(0, step.sample ?? 1000);
+  const sample = order.map((i) => seen[i]!).sort((a, b) => a - b);
+  const total = needsGradients ? sample.length : 0;
+  yield { type: 'phase', kind: 'prune', index, name, done: 0, total };
+
+  let gradients: Weights | undefined;
+  if (needsGradients) {
+    const scored = scoreOn(context, { step, index, weights, sample });
+    for (let next = await scored.next(); ; next = await scored.next()) {
+      if (next.done) {
+        gradients = next.value;
+        break;
+      }
+      yield { type: 'scored', index, name, done: next.value, total };
+    }
+  }
+  const keep: Record<string, number[]> = {};
+  try {
+    const sizes = dims(axes, weights);
+    for (const { dimensions, multiple } of groupsOf(network, weights, step)) {
+      const scores = await importance({
+        ...{ criterion, weights, axes, dimensions, seed: seed * 31 + index },
+        ...(gradients && { gradients }),
+      });
+      const now = dimensions.reduce((sum, dimension) => sum + sizes.get(dimension)!.size, 0);
+      const before = dimensions.reduce((sum, dimension) => sum + widths[dimension]!.length, 0);
+      const ratio = Math.max(0, 1 - ((1 - step.ratio) * before) / now);
+      const isEmbedding = dimensions[0] === 'embed';
+      Object.assign(
+        keep,
+        select({
+          importance: scores,
+          ratio,
+          ranking: step.ranking ?? (isEmbedding ? 'local' : 'global'),
+          normalise: step.normalise ?? (isEmbedding ? 'mean' : 'standard'),
+          roundTo: multiple,
+        }),
+      );
+    }
+  } finally {
+    if (gradients) disposeWeights(gradients);
+  }
+  const pruned = prune(weights, axes, keep);
+  const composed = Object.fromEntries(
+    Object.entries(kept).map(([dimension, origin]) => [
+      dimension,
+      keep[dimension] ? keep[dimension].map((channel) => origin[channel]!) : origin,
+    ]),
+  );
+  const encoder = Object.fromEntries(Object.entries(pruned).filter(([weight]) => network.isEncoder(weight)));
+  const of = (table: Kept) => Object.keys(keep).reduce((sum, dimension) => sum + table[dimension]!.length, 0);
+  yield {
+    ...{ type: 'pruned', index, name },
+    widths: Object.fromEntries(Object.entries(keep).map(([dimension, channels]) => [dimension, channels.length])),
+    parameters: countParameters(encoder),
+    macs: countMacs(pruned, network.costs(pruned)).macs,
+    ratio: 1 - of(composed) / of(widths),
+  };
+  return { weights: pruned, kept: composed };
+}
+
+/** All channels of every dimension. */
+export function allKept(network: Network, weights: Weights): Kept {
+  const table = dims(network.axes(weights), weights);
+  return Object.fromEntries([...table].map(([name, { size }]) => [name, Array.from({ length: size }, (_, i) => i)]));
+}
+
+function groupsOf(network: Network, weights: Weights, { structure, multiples = {} }: PruneStep): Group[] {
+  const blocks = network.taps(weights).bottleneck.mlpHidden.map((_, i) => `blocks.${i}`);
+  const embedding = { dimensions: ['embed'], multiple: multiples.embedding ?? 1 };
+  const bottleneck = [
+    { dimensions: blocks.map((block) => `${block}.head`), multiple: multiples.head ?? 1 },
+    { dimensions: blocks.map((block) => `${block}.mlp`), multiple: multiples.mlp ?? 1 },
+  ];
+  if (structure === 'both') return [embedding, ...bottleneck];
+  return structure === 'embedding' ? [embedding] : bottleneck;
+}
+
+/** Adds up the gradients over the sample, and tells after each photograph how many are done. */
+async function* scoreOn(
+  context: Context,
+  { step, index, weights, sample }: { step: PruneStep; index: number; weights: Weights; sample: readonly number[] },
+): AsyncGenerator<number, Weights, undefined> {
+  const { network, seed, signal, recompute } = context;
+  const encoder = Object.fromEntries(Object.entries(weights).filter(([name]) => network.isEncoder(name)));
+  const lossOf =
+    step.loss ??
+    ((output: tf.Tensor, { seed }: { readonly seed: number }) =>
+      disturbedLoss(output, noise(output.shape, { seed, ...(step.sigma !== undefined && { sigma: step.sigma }) })));
+  let sums: Weights | undefined;
+  let done = 0;
+  const photographs = pixelsOf(context, sample);
+  try {
+    for await (const photograph of photographs) {
+      const { gradients } = await accumulateGradients({
+        weights: encoder,
+        batches: [photograph],
+        ...(signal && { signal }),
+        // each photograph has noise of its own, a function of its place in the list
+        loss: (trained, { pixels, index: place }) => {
+          const { embedding } = network.forward({ ...weights, ...trained }, pixels, { recompute });
+          return lossOf(embedding, { seed: (seed * 1_000_003 + index * 100_003 + place) | 0 });
+        },
+      });
+      const before: Weights | undefined = sums;
+      sums = tf.tidy(() => added(before, gradients));
+      disposeWeights(gradients);
+      if (before) disposeWeights(before);
+      yield ++done;
+    }
+  } catch (error) {
+    if (sums) disposeWeights(sums);
+    throw error;
+  }
+  if (!sums) throw unreadable(context.photographs);
+  return sums;
+}
+
+function added(sums: Weights | undefined, gradients: Weights): Weights {
+  const entries = Object.entries(gradients).map(([name, gradient]) => {
+    const term = tf.abs(gradient);
+    return [name, sums?.[name] ? tf.add(sums[name], term) : term] as const;
+  });
+  return Object.fromEntries(entries);
+}

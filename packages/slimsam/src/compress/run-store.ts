@@ -1,0 +1,35 @@
+import type { TrainingExtras, TrainingState } from '@slimsam/distill';
+import type { Weights } from '@slimsam/weights';
+import type { Model } from '../models/network.ts';
+import type { CompressEvent, ValidationResult } from './events.ts';
+
+/** All that a run's weights depend on: plain JSON. */
+export type RunFacts = Readonly<Record<string, unknown>>;
+
+/** A model between two steps of a recipe. */
+export interface StepResult {
+  readonly weights: Weights;
+  readonly kept: Readonly<Record<string, readonly number[]>>;
+  readonly validation?: ValidationResult | undefined;
+}
+
+/** Where a run is kept, so that it can go on. `openRun` of slimsam/node makes one of a folder. */
+export interface RunStore {
+  /**
+   * Begins, or goes on.
+   * @returns how many steps of the recipe are done
+   * @throws when it holds a run of other facts, saying which differ
+   */
+  begin(facts: RunFacts): Promise<number>;
+  /** The model after a step that is done. The caller owns the tensors. */
+  loadStep(index: number): Promise<StepResult>;
+  /** Keeps the model after a step; training states of it are of no use from then on. */
+  saveStep(index: number, result: StepResult): Promise<void>;
+  /** The training state of a step that was broken off. The caller owns the tensors. */
+  loadTraining(index: number): Promise<({ readonly state: TrainingState } & TrainingExtras) | undefined>;
+  saveTraining(index: number, state: TrainingState, extras: TrainingExtras): Promise<void>;
+  /** The best model so far, as one that can be loaded. */
+  saveBest(model: Model): Promise<void>;
+  /** Notes an event; on going on, those after the last checkpoint are taken back. */
+  note(event: CompressEvent): Promise<void>;
+}

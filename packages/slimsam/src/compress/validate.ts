@@ -1,0 +1,37 @@
+import type { Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { type Context, pixelsOf, unreadable } from './context.ts';
+import type { ValidationResult } from './events.ts';
+
+/**
+ * How far a student's features are from the original's on the photographs that are held back: mean squared error, relative error
+ * sqrt(sum (x - y)² / sum y²), and the mean cosine of the channels at each place.
+ *
+ * @throws when none of them can be read, or the signal aborts
+ */
+export async function validate(
+  context: Context,
+  student: Weights,
+  original: Weights,
+): Promise<Omit<ValidationResult, 'measure'>> {
+  const { network, held } = context;
+  const channels = network.kind === 'sam' ? 1 : 2;
+  let [error, relative, cosine, count] = [0, 0, 0, 0];
+  for await (const { pixels } of pixelsOf(context, held)) {
+    const sums = tf.tidy(() => {
+      const [x, y] = [student, original].map((weights) => network.forward(weights, pixels, {}).embedding);
+      const squares = (a: tf.Tensor) => tf.sum(tf.square(a), channels);
+      const [xx, yy, xy] = [squares(x!), squares(y!), tf.sum(tf.mul(x!, y!), channels)];
+      const cosines = tf.div(xy, tf.add(tf.sqrt(tf.mul(xx, yy)), 1e-12));
+      const distance = tf.sum(tf.squaredDifference(x!, y!));
+      return tf.stack([tf.div(distance, x!.size), tf.div(distance, tf.sum(yy)), tf.mean(cosines)]);
+    });
+    const [mse, share, mean] = (await sums.data().finally(() => sums.dispose())) as Float32Array;
+    error += mse!;
+    relative += share!;
+    cosine += mean!;
+    count++;
+  }
+  if (count === 0) throw unreadable(context.photographs);
+  return { error: error / count, relative: Math.sqrt(relative / count), cosine: cosine / count };
+}

@@ -1,0 +1,133 @@
+import type { BottleneckTaps, Features } from '@slimsam/distill';
+import {
+  bottleneckTaps,
+  embeddingTaps,
+  encodeImage,
+  encoderAxes,
+  encoderCosts,
+  preprocess,
+  preprocessVit,
+  type RgbImage,
+  type Sam,
+  type SamConfig,
+  type Vit,
+  type VitConfig,
+  vitAxes,
+  vitCosts,
+  vitFeatures,
+  vitTaps,
+} from '@slimsam/vit';
+import type { Axes, Costs, Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+
+/** What `compress` takes: a SAM or a plain ViT. */
+export type Model = Sam | Vit;
+
+/** Names of a network's intermediates. */
+export interface NetworkTaps {
+  readonly bottleneck: BottleneckTaps;
+  readonly embedding: readonly string[];
+}
+
+/** What compressing needs to know of an architecture. */
+export interface Network {
+  readonly kind: 'sam' | 'vit';
+  /** Pixels: the longest side of photographs, or both sides where they are squeezed to a square. */
+  readonly size: number;
+  readonly fit: 'longest' | 'square';
+  /** Whether a weight belongs to the image encoder, which is what is pruned and trained. */
+  readonly isEncoder: (name: string) => boolean;
+  /** The features [B, …] that are kept, and intermediates. */
+  readonly forward: (
+    weights: Weights,
+    images: tf.Tensor4D,
+    options: { readonly taps?: readonly string[]; readonly recompute?: boolean },
+  ) => Features;
+  readonly axes: (weights: Weights) => Axes;
+  readonly taps: (weights: Weights) => NetworkTaps;
+  readonly costs: (weights: Weights) => Costs;
+  /** Normalised pixels [1, 3, H, W] of a photograph that was resized before. */
+  readonly pixels: (image: RgbImage) => tf.Tensor4D;
+  /** The weights to prune: the same function, with all that pruning needs. The tensors are new. */
+  readonly prepare: (weights: Weights) => Weights;
+}
+
+/** Whether a model is a SAM, or else a plain ViT. */
+export function isSam(model: Model): model is Sam {
+  return 'globalBlocks' in model.config;
+}
+
+/**
+ * What compressing needs to know of a model.
+ *
+ * @param options.size side of the square that a plain ViT reads, pixels; its config's unless given
+ * @throws when it is neither a SAM nor a plain ViT, or a SAM's size is to be another
+ */
+export function networkOf(model: Model, options: { readonly size?: number | undefined } = {}): Network {
+  if (isSam(model)) {
+    const { imageSize } = model.config;
+    if (options.size !== undefined && options.size !== imageSize)
+      throw new Error(
+        `compress: expected the size of the SAM, ${imageSize} pixels, got ${options.size}; resizeSam makes one of another size`,
+      );
+    if (!('image_encoder.patch_embed.proj.weight' in model.weights)) throw noModel(model);
+    return samNetwork(model.config);
+  }
+  if (!('patch_embed.proj.weight' in model.weights)) throw noModel(model);
+  return vitNetwork(model.config, options.size);
+}
+
+function noModel({ weights }: Model): Error {
+  const names = Object.keys(weights).slice(0, 3).join(', ');
+  return new Error(
+    `compress: expected a SAM or a plain ViT as loadSam or loadVit give it, got weights ${names || 'none'}…`,
+  );
+}
+
+function samNetwork(config: SamConfig): Network {
+  return {
+    kind: 'sam',
+    size: config.imageSize,
+    fit: 'longest',
+    isEncoder: (name) => name.startsWith('image_encoder.'),
+    forward: (weights, images, options) => encodeImage(weights, config, images, options),
+    axes: (weights) => encoderAxes(weights, config),
+    taps: (weights) => ({ bottleneck: bottleneckTaps(weights, config), embedding: embeddingTaps(weights) }),
+    costs: (weights) => encoderCosts(weights, config),
+    pixels: (image) => preprocess(image, config).pixels,
+    prepare: cloned,
+  };
+}
+
+function vitNetwork(config: VitConfig, given: number | undefined): Network {
+  const [height, width] = config.imageSize;
+  if (given === undefined && height !== width)
+    throw new Error(`compress: expected a ViT of square images, got ${height} x ${width}; give size`);
+  const size = given ?? height;
+  return {
+    kind: 'vit',
+    size,
+    fit: 'square',
+    isEncoder: (name) => !/^(head|pooler|mask_token)/.test(name), // features do not depend on them
+    forward: (weights, images, options) => {
+      const { tokens, taps } = vitFeatures(weights, config, images, options);
+      return { embedding: tokens, taps };
+    },
+    axes: (weights) => vitAxes(weights, config),
+    taps: (weights) => vitTaps(weights),
+    costs: (weights) => vitCosts(weights, config, { imageSize: [size, size] }),
+    pixels: (image) => preprocessVit(image, { ...config, imageSize: [size, size] }),
+    prepare: projected,
+  };
+}
+
+function cloned(weights: Weights): Weights {
+  return Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, tf.clone(weight)]));
+}
+
+/** A projection that gives the features their width back, whatever is pruned: the identity to start with. */
+function projected(weights: Weights): Weights {
+  const copy = cloned(weights);
+  if ('projection.weight' in copy) return copy;
+  return { ...copy, 'projection.weight': tf.eye(weights['norm.weight']!.shape[0]!) };
+}

@@ -1,0 +1,24 @@
+import type { criteria, Criterion, Normalise } from '@slimsam/prune';
+import type * as tf from '@tensorflow/tfjs-core';
+
+/** A loss of the output [B, …] alone, from which channels are scored. */
+export type ScoringLoss = (output: tf.Tensor, photograph: { readonly seed: number }) => tf.Scalar;
+
+/** How a pruning step scores, ranks and rounds. */
+export interface Scoring {
+  /** A name, or the user's own; disturbed Taylor unless given. */
+  readonly criterion?: keyof typeof criteria | Criterion;
+  /** What the gradients are of: `disturbedLoss` of the output (SlimSAM eq. 4) unless given. */
+  readonly loss?: ScoringLoss;
+  /** How the gradients of single photographs are added up; 'squared' unless given. 'signed' is the paper's code. */
+  readonly accumulate?: 'squared' | 'absolute' | 'signed';
+  /** Standard deviation of the noise; it cancels out of every normalised score. 0.01 unless given. */
+  readonly sigma?: number;
+  /** Photographs that score, a seeded sample of those that train; 1000 unless given. */
+  readonly sample?: number;
+  /** 'local': the ratio in each dimension. 'global': one ranking of all heads, and one of all MLPs. By structure unless given. */
+  readonly ranking?: 'local' | 'global';
+  readonly normalise?: Normalise;
+  /** Kept widths become multiples of these; 1 unless given. */
+  readonly multiples?: { readonly embedding?: number; readonly head?: number; readonly mlp?: number };
+}
