@@ -1,8 +1,8 @@
 export { type CompressOptions, compress } from './compress/compress.ts';
 export type {
   CheckpointEvent,
-  Compressed,
   CompressEvent,
+  Compressed,
   DoneEvent,
   PhaseEvent,
   PrunedEvent,

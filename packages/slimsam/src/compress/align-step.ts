@@ -6,8 +6,8 @@ import {
   type Features,
   keepBest,
   type LossParts,
-  plateau,
   type Position,
+  plateau,
   shuffledBatches,
 } from '@slimsam/distill';
 import { adamStep } from '@slimsam/tensor-webgpu/ops';
@@ -132,7 +132,8 @@ export async function* alignStep(
   } finally {
     keeper.dispose();
     if (saved) {
-      for (const table of [saved.state.weights, saved.state.optimizer.m, saved.state.optimizer.v]) disposeWeights(table);
+      for (const table of [saved.state.weights, saved.state.optimizer.m, saved.state.optimizer.v])
+        disposeWeights(table);
       if (saved.best) disposeWeights(saved.best.weights);
     }
   }

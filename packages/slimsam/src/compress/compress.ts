@@ -4,7 +4,7 @@ import { type Model, networkOf } from '../models/network.ts';
 import { checkRecipe, type Recipe, type RecipeStep } from '../recipe/recipe.ts';
 import { alignStep } from './align-step.ts';
 import { type Context, split } from './context.ts';
-import type { Compressed, CompressEvent } from './events.ts';
+import type { CompressEvent, Compressed } from './events.ts';
 import { factsOf } from './facts.ts';
 import { initialise } from './initialise.ts';
 import type { PhotographSource } from './photograph-source.ts';

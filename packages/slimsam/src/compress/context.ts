@@ -1,6 +1,6 @@
+import * as tf from '@tensorflow/tfjs-core';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
-import * as tf from '@tensorflow/tfjs-core';
 import type { Network } from '../models/network.ts';
 import type { PhotographSource } from './photograph-source.ts';
 

@@ -36,6 +36,6 @@ async function hashOf(weights: Weights): Promise<string> {
     digests.push(await digest(head), await digest(new Uint8Array(values.buffer)));
   }
   const all = new Uint8Array(digests.length * 32);
-  digests.forEach((bytes, i) => all.set(bytes, i * 32));
+  for (const [i, bytes] of digests.entries()) all.set(bytes, i * 32);
   return Array.from(await digest(all), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

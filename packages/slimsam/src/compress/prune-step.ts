@@ -27,13 +27,20 @@ interface Group {
 /** Scores channels on a sample of the photographs and removes the lowest. The tensors are new. */
 export async function* pruneStep(
   context: Context,
-  { step, index, weights, kept, widths }: { step: PruneStep; index: number; weights: Weights; kept: Kept; widths: Kept },
+  {
+    step,
+    index,
+    weights,
+    kept,
+    widths,
+  }: { step: PruneStep; index: number; weights: Weights; kept: Kept; widths: Kept },
 ): AsyncGenerator<CompressEvent, StepResult, undefined> {
   const { network, seen, seed } = context;
   const { name } = step;
   const axes = network.axes(weights);
   const criterion = step.criterion ?? 'disturbed-taylor';
-  const needsGradients = typeof criterion === 'string' ? !/^(magnitude|random)/.test(criterion) : criterion.needsGradients;
+  const needsGradients =
+    typeof criterion === 'string' ? !/^(magnitude|random)/.test(criterion) : criterion.needsGradients;
   const order = shuffled(seen.length, seed * 31 + index).slice(0, step.sample ?? 1000);
   const sample = order.map((i) => seen[i]!).sort((a, b) => a - b);
   const total = needsGradients ? sample.length : 0;
@@ -53,7 +60,7 @@ export async function* pruneStep(
   const keep: Record<string, number[]> = {};
   try {
     const sizes = dims(axes, weights);
-    for (const { dimensions, multiple } of groupsOf(network, weights, step)) {
+    for (const { dimensions, multiple } of groupsOf(network, weights, { step, widths })) {
       const scores = await importance({
         ...{ criterion, weights, axes, dimensions, seed: seed * 31 + index },
         ...(gradients && { gradients }),
@@ -101,15 +108,29 @@ export function allKept(network: Network, weights: Weights): Kept {
   return Object.fromEntries([...table].map(([name, { size }]) => [name, Array.from({ length: size }, (_, i) => i)]));
 }
 
-function groupsOf(network: Network, weights: Weights, { structure, multiples = {} }: PruneStep): Group[] {
+function groupsOf(
+  network: Network,
+  weights: Weights,
+  { step: { structure, multiples = {} }, widths }: { step: PruneStep; widths: Kept },
+): Group[] {
   const blocks = network.taps(weights).bottleneck.mlpHidden.map((_, i) => `blocks.${i}`);
-  const embedding = { dimensions: ['embed'], multiple: multiples.embedding ?? 1 };
-  const bottleneck = [
-    { dimensions: blocks.map((block) => `${block}.head`), multiple: multiples.head ?? 1 },
-    { dimensions: blocks.map((block) => `${block}.mlp`), multiple: multiples.mlp ?? 1 },
-  ];
-  if (structure === 'both') return [embedding, ...bottleneck];
-  return structure === 'embedding' ? [embedding] : bottleneck;
+  const group = (dimensions: string[], multiple: number | undefined): Group => {
+    const quarter = widths[dimensions[0]!]!.length / 4;
+    return { dimensions, multiple: multiple ?? [8, 4, 2].find((candidate) => candidate <= quarter) ?? 1 };
+  };
+  const embedding = () => group(['embed'], multiples.embedding);
+  const heads = () =>
+    group(
+      blocks.map((block) => `${block}.head`),
+      multiples.head,
+    );
+  const mlps = () =>
+    group(
+      blocks.map((block) => `${block}.mlp`),
+      multiples.mlp,
+    );
+  if (structure === 'both') return [embedding(), heads(), mlps()];
+  return structure === 'embedding' ? [embedding()] : [heads(), mlps()];
 }
 
 /** Adds up the gradients over the sample, and tells after each photograph how many are done. */

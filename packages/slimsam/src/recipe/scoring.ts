@@ -1,4 +1,4 @@
-import type { criteria, Criterion, Normalise } from '@slimsam/prune';
+import type { Criterion, criteria, Normalise } from '@slimsam/prune';
 import type * as tf from '@tensorflow/tfjs-core';
 
 /** A loss of the output [B, …] alone, from which channels are scored. */
@@ -19,6 +19,6 @@ export interface Scoring {
   /** 'local': the ratio in each dimension. 'global': one ranking of all heads, and one of all MLPs. By structure unless given. */
   readonly ranking?: 'local' | 'global';
   readonly normalise?: Normalise;
-  /** Kept widths become multiples of these; 1 unless given. */
+  /** Kept widths become multiples of these; unless given, of the largest of 8, 4, 2 and 1 that is at most a quarter of the original's. */
   readonly multiples?: { readonly embedding?: number; readonly head?: number; readonly mlp?: number };
 }
