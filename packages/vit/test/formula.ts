@@ -1,6 +1,7 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { samShapes } from '../src/checkpoint/sam-shapes.ts';
+import type { RgbImage } from '../src/index.ts';
 import { widthsOf } from '../src/sam/init.ts';
 import type { SamPreset } from '../src/sam/presets.ts';
 
@@ -11,7 +12,9 @@ export function shapesOf({ config, sizes }: SamPreset): Record<string, Shape> {
   return samShapes(widthsOf(config, sizes));
 }
 
-/** Weights by the formula of the fixture sam-b-formula (seed 0), so that models of full size need no files. */
+const seed = 1;
+
+/** Weights by the formula of the fixture sam-b-formula (its seed is 1), so that models of full size need no files. */
 export function formulaWeights(shapes: Readonly<Record<string, Shape>>): Weights {
   return Object.fromEntries(
     Object.entries(shapes).map(([name, shape]) => [name, tf.tensor(formulaValues(name, shape), [...shape])]),
@@ -22,7 +25,7 @@ export function formulaWeights(shapes: Readonly<Record<string, Shape>>): Weights
 export function formulaValues(name: string, shape: Shape): Float32Array {
   const values = new Float32Array(shape.reduce((product, size) => product * size, 1));
   const { mean, scale } = distribution(name, shape, values.length);
-  const start = fnv1a(name);
+  const start = fnv1a(name) + Math.imul(seed, 0x85ebca6b);
   for (let i = 0; i < values.length; i++) {
     let hash = (Math.imul(i, 0x9e3779b9) + start) >>> 0;
     hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
@@ -41,6 +44,14 @@ function distribution(name: string, shape: Shape, count: number): { mean: number
     return { mean: 0, scale: Math.sqrt(3 / inputs) };
   }
   return name.endsWith('weight') ? { mean: 1, scale: 0.1 } : { mean: 0, scale: 0.05 };
+}
+
+/** The fixture's image: channel c of pixel (x, y) is (x (c + 2) xor 3 y) / 4, its lowest 8 bits. */
+export function formulaImage({ width, height }: { width: number; height: number }): RgbImage {
+  const data = new Uint8Array(width * height * 3);
+  for (let y = 0, at = 0; y < height; y++)
+    for (let x = 0; x < width; x++) for (let c = 0; c < 3; c++) data[at++] = ((x * (c + 2)) ^ (y * 3)) >> 2;
+  return { width, height, data };
 }
 
 /** The 32-bit FNV-1a hash. */

@@ -4,12 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { type RawTensor, readSafetensors, serializeSafetensors, type Weights } from '@slimsam/weights';
+import { disposeWeights, type RawTensor, readSafetensors, serializeSafetensors, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { serveHub } from '../../weights/test/hub-server.ts';
-import { call, pickleOf, tensorOf, torchFile } from '../../weights/test/pytorch-files.ts';
-import { type LoadSamOptions, loadSam } from '../src/index.ts';
+import { call, instance, type Python, pickleOf, tensorOf, torchFile } from '../../weights/test/pytorch-files.ts';
+import { type LoadSamOptions, loadSam, loadVit } from '../src/index.ts';
 import { fixturePath, readSlimsamObject, tinyConfig, withWebgpu } from './support.ts';
 
 withWebgpu();
@@ -225,6 +225,92 @@ describe('loadSam', () => {
     });
     const widths = [0, 1, 2, 3].map((i) => weights[`image_encoder.blocks.${i}.attn.qkv.weight`]!.shape);
     expect(widths).toEqual([28, 24, 24, 20].map((q) => [3 * q, 24]));
+  });
+});
+
+/** sam-tiny as a .pth with the state dict below each of these keys, and other objects beside. */
+function torchModels(keys: readonly string[], beside: readonly (readonly [string, Python])[] = []): Uint8Array {
+  const names = Object.keys(tensors);
+  const state = new Map(names.map((name, i) => [name, tensorOf(String(i), tensors[name]!.shape)]));
+  const storages = Object.fromEntries(names.map((name, i) => [String(i), tensors[name]!.data]));
+  return torchFile(
+    pickleOf(new Map<string, Python>([...keys.map((key) => [key, state] as const), ...beside])),
+    storages,
+  );
+}
+
+describe('files of real people', () => {
+  it('several models in one file are an error that names them, unless one is chosen; a sole one is taken below any prefix', async () => {
+    const both = torchModels(['model_ema', 'model']);
+    await expect(loadSam(both, decoderHeads)).rejects.toThrow(
+      "loadSam: expected one SAM in the given bytes, got 2 below 'model_ema.', 'model.'; choose with prefix: 'model_ema.'",
+    );
+    for (const prefix of ['model', 'model_ema.'])
+      await expectTiny((await loadSam(both, { ...decoderHeads, prefix })).weights);
+    await expect(loadSam(both, { ...decoderHeads, prefix: 'teacher' })).rejects.toThrow("a SAM below 'teacher'");
+    await expectTiny((await loadSam(torchModels(['any.thing']), decoderHeads)).weights);
+  });
+
+  it('harmless companions of a state dict are left alone and listed', async () => {
+    const namespace = instance('argparse', 'Namespace', new Map<string, Python>([['lr', 1]]));
+    const { weights, opaque } = await loadSam(torchModels(['model'], [['args', namespace]]), decoderHeads);
+    await expectTiny(weights);
+    expect(opaque).toEqual(['args: argparse.Namespace']);
+  });
+
+  it('a tied tensor is taken under either of its names', async () => {
+    const [first, copy] = [
+      'shared_image_embedding.positional_embedding',
+      'prompt_encoder.shared_embedding.positional_embedding',
+    ];
+    const all = Object.entries(huggingFaceNames).map(([name, meta]) => [name, tensors[meta]!] as const);
+    for (const left of [first, copy]) {
+      const bytes = serializeSafetensors(Object.fromEntries(all.filter(([name]) => name !== left)), {
+        [left]: left === first ? copy : first,
+      });
+      await expectTiny((await loadSam(bytes, decoderHeads)).weights);
+    }
+    const neither = Object.fromEntries(all.filter(([name]) => name !== first && name !== copy));
+    await expect(loadSam(serializeSafetensors(neither), decoderHeads)).rejects.toThrow('gaussian_matrix');
+  });
+
+  it("an image encoder's own state dict loads with part: 'encoder', and loadVit points there", async () => {
+    const start = 'image_encoder.';
+    const encoder = Object.entries(tensors).filter(([name]) => name.startsWith(start));
+    for (const prefix of ['', 'model.']) {
+      const bare = serializeSafetensors(
+        Object.fromEntries(encoder.map(([name, raw]) => [prefix + name.slice(start.length), raw])),
+      );
+      const { weights, config } = await loadSam(bare, { part: 'encoder', ...decoderHeads });
+      expect(config).toEqual(tinyConfig);
+      expect(Object.keys(weights).sort()).toEqual(encoder.map(([name]) => name).sort());
+      await expect(loadSam(bare)).rejects.toThrow('got an image encoder alone');
+      await expect(loadVit(bare)).rejects.toThrow("got SAM's image encoder");
+    }
+  });
+
+  it('an image processor is honoured, also inside processor_config.json, or refused', async () => {
+    await huggingFaceFolder(1);
+    const load = async (processor: object) => {
+      await writeFile(join(folder, 'processor_config.json'), JSON.stringify({ image_processor: processor }));
+      const { weights, config } = await loadSam(folder);
+      disposeWeights(weights);
+      return config;
+    };
+    expect(await load({ image_mean: [0.5, 0.5, 0.5], size: { longest_edge: 128 } })).toMatchObject({
+      pixelMean: [127.5, 127.5, 127.5],
+    });
+    expect(await load({ do_normalize: false })).toMatchObject({ pixelMean: [0, 0, 0], pixelStd: [255, 255, 255] });
+    expect(await load({ do_rescale: false, do_normalize: false })).toMatchObject({ pixelStd: [1, 1, 1] });
+    const refused: [object, string][] = [
+      [{ size: { longest_edge: 1024 } }, 'expected size to be { longest_edge: 128 }'],
+      [{ resample: 3 }, 'expected resample to be 2 (bilinear)'],
+      [{ do_resize: false }, 'expected do_resize to be true'],
+      [{ do_pad: false }, 'expected pad_size to be 128 x 128'],
+      [{ pad_size: { height: 64, width: 64 } }, 'expected pad_size to be 128 x 128'],
+      [{ do_normalize: 'no' }, "'do_normalize'"],
+    ];
+    for (const [processor, message] of refused) await expect(load(processor)).rejects.toThrow(message);
   });
 });
 

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import * as ort from 'onnxruntime-node';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { fitLongestSide } from '../src/images/resize.ts';
 import { decodeMasks, encodeImage, encodePrompts, type Sam } from '../src/index.ts';
 import { upsampleMasks } from '../src/masks/upsample-masks.ts';
 import { exportOnnx } from '../src/onnx/index.ts';
@@ -60,6 +61,26 @@ describe.each(types)("segment-anything's convention in %s", (_, suffix, toleranc
     const { image_embeddings: both } = await runModel(path, { image: two });
     expect(both!.dims).toEqual([2, 32, 8, 8]);
     expect(largestDifference(both!.data.slice(expected.length), expected)).toBeLessThan(tolerance);
+  });
+
+  it.each([
+    [2, 300],
+    [300, 1],
+  ])('decodes an image of %i x %i, whose short side rounds to nothing, as predict does', async (height, width) => {
+    const { masks } = await runModel(join(folder(), `decoder${suffix}.onnx`), {
+      image_embeddings: inputOf(tiny, 'image_embedding'),
+      ...promptsOf('point'),
+      orig_im_size: floats([height, width], [2]),
+    });
+    expect(masks!.dims).toEqual([1, 4, height, width]);
+    const resized = fitLongestSide({ height, width }, 128);
+    const ours = upsampleMasks(tensorOf(tiny, 'point.multi.low_res_masks') as tf.Tensor4D, {
+      inputSize: [resized.height, resized.width],
+      originalSize: [height, width],
+      imageSize: 128,
+    });
+    const multi = masks!.data.slice(height * width) as Float32Array;
+    expect(largestDifference(multi, await ours.data())).toBeLessThan(tolerance * 10);
   });
 
   it.each(['point', 'points', 'box', 'points_box', 'points_mask', 'mask'])('decodes %s', async (mix) => {

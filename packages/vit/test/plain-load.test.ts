@@ -134,6 +134,58 @@ describe('the config', () => {
     await writeFile(join(folder, 'preprocessor_config.json'), JSON.stringify(processor));
     expect((await loadVit(folder)).config).toMatchObject({ heads: 3, pixelMean: imageNet, pixelStd: half });
   });
+
+  it('honours or refuses every key of an image processor that changes pixels, also inside processor_config.json', async () => {
+    await writeFile(join(folder, 'model.safetensors'), fileOf(checkpoints.ViTModel!(tiny)));
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ num_attention_heads: 3 }));
+    const load = async (processor: object) => {
+      await writeFile(join(folder, 'processor_config.json'), JSON.stringify({ image_processor: processor }));
+      const loaded = await loadVit(folder);
+      tf.dispose(loaded.weights);
+      return loaded.config;
+    };
+    const mean = [0.485, 0.456, 0.406];
+    expect(await load({ image_mean: mean })).toMatchObject({ pixelMean: imageNet });
+    expect(await load({ image_mean: mean, do_normalize: false })).toMatchObject({
+      pixelMean: [0, 0, 0],
+      pixelStd: [255, 255, 255],
+    });
+    expect(await load({ image_mean: mean, rescale_factor: 1 })).toMatchObject({ pixelMean: mean });
+    expect(await load({ image_mean: mean, image_std: [2, 2, 2], do_rescale: false })).toMatchObject({
+      pixelMean: mean,
+      pixelStd: [2, 2, 2],
+    });
+    const dinov2 = { size: { shortest_edge: 20 }, crop_size: { height: 12, width: 12 }, resample: 3 };
+    expect((await load({ ...dinov2, do_center_crop: true })).processing).toEqual({
+      size: { shortest: 20 },
+      crop: { height: 12, width: 12 },
+      resample: 'bicubic',
+    });
+    expect((await load({ size: 20, crop_size: 12, do_center_crop: true })).processing).toMatchObject({
+      size: { shortest: 20 },
+    });
+    expect((await load({ size: 20 })).processing).toEqual({ size: { height: 20, width: 20 }, resample: 'bilinear' });
+    await expect(load({ do_resize: false })).rejects.toThrow(
+      'got do_resize false; such preprocessing is not done here',
+    );
+    await expect(load({ size: { longest_edge: 12 } })).rejects.toThrow('got size by its longest edge');
+    await expect(load({ size: { longest_edge: 12, shortest_edge: 3 } })).rejects.toThrow('expected size both sides');
+    await expect(load({ resample: 1 })).rejects.toThrow('expected resample 2 (bilinear) or 3 (bicubic) in processor_');
+    await expect(load({ offset: true })).rejects.toThrow('expected offset false');
+    await expect(load({ image_mean: 'x' })).rejects.toThrow("'image_mean'");
+  });
+
+  it('saves and reads how pictures are processed', async () => {
+    const vit = await loadVit(fileOf(checkpoints.ViTModel!(tiny)), {
+      config: {
+        ...config,
+        processing: { size: { shortest: 20 }, crop: { height: 12, width: 12 }, resample: 'bicubic' },
+      },
+    });
+    const path = join(folder, 'vit.safetensors');
+    await saveVit(path, vit);
+    expect((await loadVit(path)).config).toEqual(vit.config);
+  });
 });
 
 /** The checkpoint of a ViTModel, changed. */

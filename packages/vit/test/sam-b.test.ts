@@ -6,8 +6,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { measureLoads } from '../bench/measure-loads.ts';
 import { resizeLongestSide } from '../src/images/resize.ts';
-import { createPredictor, decodeImage, loadSam, type RgbImage, samPresets, saveSam } from '../src/index.ts';
-import { formulaValues, formulaWeights, shapesOf } from './formula.ts';
+import { createPredictor, loadSam, type RgbImage, samPresets, saveSam } from '../src/index.ts';
+import { formulaImage, formulaValues, formulaWeights, shapesOf } from './formula.ts';
 import { type Fixture, fixturePath, relativeError, withWebgpu } from './support.ts';
 
 /** SAM-B at its real size against segment-anything (PyTorch on a CPU); about a minute, nearly all of it the encoder on a CPU. */
@@ -20,7 +20,7 @@ let folder: string;
 beforeAll(async () => {
   const { tensors } = await readSafetensors(fixturePath('sam-b-formula/io.safetensors'));
   fixture = { weights: formulaWeights(shapes), io: tensors };
-  image = await decodeImage(fixturePath('sam-b-formula/truck.jpg'));
+  image = formulaImage({ width: 1500, height: 1000 });
   folder = await mkdtemp(join(tmpdir(), 'sam-b-'));
 });
 afterAll(() => rm(folder, { recursive: true }));
@@ -35,7 +35,7 @@ function everyNth(x: tf.Tensor, steps: number[]): tf.Tensor {
   );
 }
 
-it('resizes the photograph as Pillow does', () => {
+it('resizes the image as Pillow does', () => {
   const { width, height, data } = resizeLongestSide(image, config.imageSize);
   expect([width, height]).toEqual([1024, 683]);
   expect([...data.subarray(300 * 1024 * 3, 301 * 1024 * 3)]).toEqual([...fixture.io.resized_row_300!.data]);

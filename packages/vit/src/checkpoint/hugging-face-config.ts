@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { SamConfig } from '../sam/config.ts';
+import type { Processor } from './read-processor.ts';
 import type { SamWidths } from './sam-shapes.ts';
 
 const samEpsilon = 1e-6;
@@ -12,26 +13,50 @@ const samModelConfig = z.object({
   }),
   mask_decoder_config: z.object({ num_attention_heads: z.int().positive().default(8) }).prefault({}),
 });
-const rgb = z.tuple([z.number(), z.number(), z.number()]);
-const processorConfig = z.object({ image_mean: rgb.optional(), image_std: rgb.optional() });
 
 /**
- * What Hugging Face's config.json and preprocessor_config.json say and shapes do not. Missing fields have SamConfig's defaults.
+ * What Hugging Face's config.json and its image processor say and shapes do not. Missing fields have SamConfig's defaults.
  *
  * @throws when a field has another type, naming it
  */
-export function readHuggingFaceConfig(json: unknown, processor: unknown, source: string): Partial<SamConfig> {
+export function readHuggingFaceConfig(
+  json: unknown,
+  processor: Processor | undefined,
+  source: string,
+): Partial<SamConfig> {
   const model = check(samModelConfig, json, source);
-  const { image_mean: mean, image_std: std } = check(processorConfig, processor ?? {}, source);
+  const { pixelMean, pixelStd } = processor ?? {};
   return {
     heads: model.vision_config.num_attention_heads,
     windowSize: model.vision_config.window_size,
     globalBlocks: model.vision_config.global_attn_indexes,
     decoderHeads: model.mask_decoder_config.num_attention_heads,
     ...(model.vision_config.layer_norm_eps !== samEpsilon && { epsilon: model.vision_config.layer_norm_eps }),
-    ...(mean && { pixelMean: toBytes(mean) }),
-    ...(std && { pixelStd: toBytes(std) }),
+    ...(pixelMean && { pixelMean }),
+    ...(pixelStd && { pixelStd }),
   };
+}
+
+/** @throws when a processor does not what `preprocess` does: resize the longest side to the model's by the bilinear filter, then pad */
+export function checkSamProcessor(processor: Processor, imageSize: number): void {
+  const { size, crop, resample = 'bilinear', resize, pad, source } = processor;
+  const square = (sides: { height: number; width: number }) => sides.height === imageSize && sides.width === imageSize;
+  const wrong: [key: string, expected: string, got: unknown] | undefined = !resize
+    ? ['do_resize', 'true', false]
+    : size && !('longest' in size && size.longest === imageSize)
+      ? ['size', `{ longest_edge: ${imageSize} }`, size]
+      : resample !== 'bilinear'
+        ? ['resample', '2 (bilinear)', resample]
+        : crop
+          ? ['crop_size', 'nothing', crop]
+          : pad === false || (pad && !square(pad))
+            ? ['pad_size', `${imageSize} x ${imageSize}`, pad]
+            : undefined;
+  if (!wrong) return;
+  const [key, expected, got] = wrong;
+  throw new Error(
+    `loadSam: expected ${key} to be ${expected} in ${source}, got ${JSON.stringify(got)}; resizeSam changes the size of a model, other preprocessing is not done here`,
+  );
 }
 
 /** The two files that transformers' SamModel and SamProcessor read beside model.safetensors. */
@@ -102,14 +127,6 @@ export function huggingFaceConfigs(
       pad_size: { height: imageSize, width: imageSize },
     },
   };
-}
-
-type Rgb = readonly [number, number, number];
-
-/** Three channels of [0, 1] in [0, 255], without the rounding errors of having been divided by 255. */
-function toBytes(channels: Rgb): Rgb {
-  const [r, g, b] = channels.map((channel) => Number((channel * 255).toPrecision(10)));
-  return [r!, g!, b!];
 }
 
 function check<T>(schema: z.ZodType<T>, json: unknown, source: string): T {

@@ -9,9 +9,10 @@ import {
 } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { parseSamConfig, type SamConfig } from '../sam/config.ts';
-import { readHuggingFaceConfig } from './hugging-face-config.ts';
+import { checkSamProcessor, readHuggingFaceConfig } from './hugging-face-config.ts';
 import { inferConfig } from './infer-config.ts';
 import { huggingFaceCopy, type Naming, ofPart, partName, recogniseNames, type SamPart } from './names.ts';
+import { readProcessor } from './read-processor.ts';
 import { readWidths, samShapes } from './sam-shapes.ts';
 
 /** Starts of the class names that SAM's and SlimSAM's whole modules have. */
@@ -20,6 +21,8 @@ const allowed = ['segment_anything.modeling.', 'segment_anything_kd.modeling.'];
 export interface LoadSamOptions extends OpenOptions {
   /** Fields that are known better than the file or its shapes tell, like `decoderHeads` other than 8. */
   config?: Partial<SamConfig>;
+  /** The model of a file that holds several: what its names start with, like 'model_ema.'. */
+  prefix?: string;
   /** Only the weights that `embed` needs, or only those that `predict` needs; others are neither read nor missed. */
   part?: SamPart;
   /** false: loads what fits and lists the rest in `problems`. By default anything missing, extra or misshapen throws. */
@@ -36,6 +39,8 @@ export interface Sam {
 }
 
 export interface LoadedSam extends Sam {
+  /** Objects of unknown classes beside the weights of a PyTorch file, as 'name: class'; they were left alone. */
+  opaque: readonly string[];
   /** What did not fit, in words with both shapes; empty when strict. */
   problems: readonly string[];
 }
@@ -49,6 +54,7 @@ interface Found {
 /**
  * Loads a SAM, whatever it is saved as: Meta's .pth or safetensors, a Hugging Face SamModel folder (sharded too), SlimSAM's split
  * q, k and v, or a pruned SlimSAM pickled as a whole object; float32, float16 or bfloat16. Nothing in a pickle is ever executed.
+ * An image encoder's own state dict, without any prefix, loads with `part: 'encoder'`.
  * Tensors are read one by one, so no more than one of them is held beside the weights; a zip or safetensors file of a web server
  * without range requests is held whole.
  *
@@ -70,13 +76,13 @@ export async function loadSam(source: Source, options: LoadSamOptions = {}): Pro
   const file = await openTensors(source, { ...options, allowed });
   const weights: Record<string, tf.Tensor> = {};
   try {
-    const naming = recogniseNames(Object.keys(file.tensors), file.name);
+    const naming = recogniseNames(Object.keys(file.tensors), { source: file.name, ...options });
     const found = findWeights(file, naming);
     const widths = readWidths(Object.fromEntries(found));
     const expected = Object.fromEntries(ofPart(Object.entries(samShapes(widths)), options.part));
     const { fitting, problems } = compare(new Map(ofPart(found, options.part)), expected);
     if (problems.length > 0 && options.strict !== false) throw misfit(problems, file.name);
-    const given = { ...(await knownConfig(file, naming)), ...options.config };
+    const given = { ...(await knownConfig(file, naming, widths.grid * widths.patchSize)), ...options.config };
     const { config, scaleWidths, decoderHeadsTold } = inferConfig(widths, given, fieldsOf(file, naming));
     if (!decoderHeadsTold && options.part !== 'encoder')
       console.warn(
@@ -92,7 +98,12 @@ export async function loadSam(source: Source, options: LoadSamOptions = {}): Pro
       const data = rescale(name, values, factor);
       weights[name] = tf.tensor(data, [...shape(name)], 'float32');
     });
-    return { weights: Object.fromEntries(fitting.map((name) => [name, weights[name]!])), config, problems };
+    return {
+      weights: Object.fromEntries(fitting.map((name) => [name, weights[name]!])),
+      config,
+      problems,
+      opaque: file.opaque,
+    };
   } catch (error) {
     disposeWeights(weights);
     throw error;
@@ -106,7 +117,7 @@ function findWeights(file: TensorFile, { place }: Naming): Map<string, Found> {
   const found = new Map<string, Found>();
   for (const [name, { shape }] of Object.entries(file.tensors)) {
     const at = place(name);
-    if (!at || at.weight === huggingFaceCopy || /^pixel_(mean|std)$/.test(at.weight)) continue;
+    if (!at || /^pixel_(mean|std)$/.test(at.weight)) continue;
     const known = found.get(at.weight);
     if (at.part === undefined) found.set(at.weight, { parts: [name], shape });
     else if (known) known.parts[at.part] = name;
@@ -116,6 +127,7 @@ function findWeights(file: TensorFile, { place }: Naming): Map<string, Found> {
         shape: [3 * shape[0]!, ...shape.slice(1)],
       });
   }
+  dropCopy(found);
   for (const [weight, { parts }] of found) {
     if (parts.length === 1 && parts[0] !== undefined && place(parts[0])?.part === undefined) continue;
     const shapes = [0, 1, 2].map((part) => (parts[part] ? file.tensors[parts[part]]!.shape : undefined));
@@ -124,6 +136,15 @@ function findWeights(file: TensorFile, { place }: Naming): Map<string, Found> {
     throw new Error(`loadSam: expected q, k and v of one shape in ${file.name}, got ${words}; prune them together`);
   }
   return found;
+}
+
+/** Hugging Face ties the Gaussian matrix under two names, and a safetensors file holds either or both. */
+function dropCopy(found: Map<string, Found>): void {
+  const gaussian = 'prompt_encoder.pe_layer.positional_encoding_gaussian_matrix';
+  const copy = found.get(huggingFaceCopy);
+  if (!copy) return;
+  if (!found.has(gaussian)) found.set(gaussian, copy);
+  found.delete(huggingFaceCopy);
 }
 
 /** Fields of a pickled module by Meta's names. */
@@ -139,14 +160,17 @@ function fieldsOf(file: TensorFile, { place }: Naming): Map<string, string | num
  * What the checkpoint says of its config in so many words: its own metadata, else config.json in its folder or beside it (ours, as
  * `saveSam` would write it, or Hugging Face's). Another program's config.json is passed over.
  */
-async function knownConfig(file: TensorFile, { names, place }: Naming): Promise<Partial<SamConfig>> {
+async function knownConfig(file: TensorFile, { names, place }: Naming, imageSize: number): Promise<Partial<SamConfig>> {
   const { sam_config: own } = file.metadata;
   if (own !== undefined) return ownConfig(own, file.name);
   const json = await file.json('config.json');
   const has = (field: string) => typeof json === 'object' && json !== null && field in json;
   if (has('patchSize')) return parseSamConfig(json);
-  if (json !== undefined && (names === 'hugging-face' || has('vision_config')))
-    return readHuggingFaceConfig(json, await file.json('preprocessor_config.json'), file.name);
+  if (json !== undefined && (names === 'hugging-face' || has('vision_config'))) {
+    const processor = await readProcessor(file, 'loadSam');
+    if (processor && !Number.isNaN(imageSize)) checkSamProcessor(processor, imageSize);
+    return readHuggingFaceConfig(json, processor, file.name);
+  }
   const known: Record<string, number[]> = {};
   for (const name of Object.keys(file.tensors)) {
     const field = { pixel_mean: 'pixelMean', pixel_std: 'pixelStd' }[place(name)?.weight ?? ''];

@@ -62,34 +62,85 @@ export interface Naming {
   place(name: string): Place | undefined;
 }
 
+/** Which model of a file is wanted. */
+export interface WhichModel {
+  /** The file's name, for errors. */
+  readonly source: string;
+  readonly prefix?: string;
+  readonly part?: SamPart;
+}
+
 /**
- * Recognises a checkpoint's names: Meta's or Hugging Face's, below any prefix ('model.', 'module.', 'state_dict.').
+ * Recognises a checkpoint's names: Meta's or Hugging Face's, below any prefix ('model.', 'module.', 'state_dict.'). An image encoder
+ * alone may have lost its own 'image_encoder.'.
  *
- * @throws when there is neither the patch embedding of a SAM nor, of its decoder alone, the point embeddings
+ * @throws when there is neither the patch embedding of a SAM nor, of its decoder alone, the point embeddings; when there are several
+ *   models and `prefix` chooses none
  */
-export function recogniseNames(names: readonly string[], source: string): Naming {
+export function recogniseNames(names: readonly string[], { source, prefix: wanted, part }: WhichModel): Naming {
   const first =
-    /^(.*?)(image_encoder\.(?:module\.)?patch_embed\.proj|vision_encoder\.patch_embed\.projection|prompt_encoder\.point_embeddings\.0)\.weight$/;
-  const found = names.map((name) => first.exec(name)).find((match) => match !== null);
-  if (!found) {
+    /^(.*?)(image_encoder\.(?:module\.)?patch_embed\.proj|vision_encoder\.patch_embed\.projection|prompt_encoder\.point_embeddings\.0|prompt_encoder\.point_embed\.0)\.weight$/;
+  const models = new Map<string, boolean>(); // prefix -> whether the names are Meta's
+  for (const name of names) {
+    const [, prefix, weight] = first.exec(name) ?? [];
+    if (prefix === undefined || models.has(prefix)) continue;
+    models.set(prefix, !weight!.startsWith('vision_encoder') && !weight!.startsWith('prompt_encoder.point_embed.'));
+  }
+  const [bare] = models.size === 0 && part !== 'decoder' ? bareEncoder(names) : [];
+  if (bare !== undefined) {
+    if (part !== 'encoder') {
+      throw new Error(
+        `loadSam: expected a whole SAM in ${source}, got an image encoder alone ('${bare}patch_embed.proj.weight'); load it with part: 'encoder'`,
+      );
+    }
+    return { names: 'meta', place: placeBelow(bare, 'image_encoder.') };
+  }
+  const prefix = choosePrefix([...models.keys()], { source, wanted });
+  if (prefix === undefined) {
     const some = names.slice(0, 3).map((name) => `'${name}'`);
     throw new Error(
-      `loadSam: expected 'image_encoder.patch_embed.proj.weight' or Hugging Face's 'vision_encoder.patch_embed.projection.weight' in ${source}, got ${names.length} other tensors (${some.join(', ')}…); is it a SAM?`,
+      `loadSam: expected 'image_encoder.patch_embed.proj.weight' or Hugging Face's 'vision_encoder.patch_embed.projection.weight' in ${source}, got ${names.length} other tensors (${some.join(', ')}…); is it a SAM? loadVit takes plain ViTs`,
     );
   }
-  const prefix = found[1]!;
-  const isMeta = !found[2]!.startsWith('vision_encoder');
+  if (models.get(prefix)) return { names: 'meta', place: placeBelow(prefix, '') };
   return {
-    names: isMeta ? 'meta' : 'hugging-face',
-    place(name) {
-      if (!name.startsWith(prefix)) return undefined;
-      const rest = name.slice(prefix.length);
-      if (!isMeta) return { weight: rename(rest, toMeta), part: undefined };
-      const plain = rest.replace(/^image_encoder\.module\./, 'image_encoder.'); // DataParallel's
-      const split = /^(image_encoder\.blocks\.\d+\.attn)\.([qkv])\.(weight|bias)$/.exec(plain);
-      if (!split) return { weight: plain, part: undefined };
-      return { weight: `${split[1]}.qkv.${split[3]}`, part: 'qkv'.indexOf(split[2]!) };
-    },
+    names: 'hugging-face',
+    place: (name) =>
+      name.startsWith(prefix) ? { weight: rename(name.slice(prefix.length), toMeta), part: undefined } : undefined,
+  };
+}
+
+/** The prefix of an image encoder's own state dict, told from a plain ViT's by its neck. */
+function bareEncoder(names: readonly string[]): string[] {
+  const all = new Set(names);
+  return names.flatMap((name) => {
+    const prefix = /^(.*?)patch_embed\.proj\.weight$/.exec(name)?.[1];
+    return prefix !== undefined && all.has(`${prefix}neck.0.weight`) ? [prefix] : [];
+  });
+}
+
+function choosePrefix(
+  prefixes: readonly string[],
+  { source, wanted }: { source: string; wanted: string | undefined },
+): string | undefined {
+  if (wanted === undefined && prefixes.length < 2) return prefixes[0];
+  const chosen = prefixes.find((prefix) => prefix === wanted || prefix === `${wanted}.`);
+  if (chosen !== undefined || prefixes.length === 0) return chosen;
+  const list = prefixes.map((prefix) => `'${prefix}'`).join(', ');
+  const expected = wanted === undefined ? 'one SAM' : `a SAM below '${wanted}'`;
+  throw new Error(
+    `loadSam: expected ${expected} in ${source}, got ${prefixes.length} below ${list}; choose with prefix: ${list.split(', ')[0]}`,
+  );
+}
+
+/** Places of Meta's names below a prefix, in a model that lost the start `lost` of its own names. */
+function placeBelow(prefix: string, lost: string): Naming['place'] {
+  return (name) => {
+    if (!name.startsWith(prefix)) return undefined;
+    const plain = `${lost}${name.slice(prefix.length)}`.replace(/^image_encoder\.module\./, 'image_encoder.'); // DataParallel's
+    const split = /^(image_encoder\.blocks\.\d+\.attn)\.([qkv])\.(weight|bias)$/.exec(plain);
+    if (!split) return { weight: plain, part: undefined };
+    return { weight: `${split[1]}.qkv.${split[3]}`, part: 'qkv'.indexOf(split[2]!) };
   };
 }
 

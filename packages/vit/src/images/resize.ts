@@ -1,5 +1,5 @@
 import type { RgbImage } from './image.ts';
-import { resamplingTaps, triangle } from './interpolation.ts';
+import { cubic, type Filter, resamplingTaps, triangle } from './interpolation.ts';
 
 /** Pillow's fixed point: 32 bits less 8 for the pixel and 2 for overshoot. */
 const precisionBits = 22;
@@ -11,12 +11,24 @@ const precisionBits = 22;
  * @throws when a size is not a positive whole number
  */
 export function resizeBilinear(image: RgbImage, size: { width: number; height: number }): RgbImage {
+  return resizeImage(image, size, { filter: 'bilinear' });
+}
+
+const filters: Readonly<Record<'bilinear' | 'bicubic', Filter>> = { bilinear: triangle, bicubic: cubic };
+
+/** The same with one of Pillow's filters, BILINEAR or BICUBIC. @throws when a size is not a positive whole number */
+export function resizeImage(
+  image: RgbImage,
+  size: { width: number; height: number },
+  options: { filter: 'bilinear' | 'bicubic' },
+): RgbImage {
   const { width, height } = size;
   if (!Number.isSafeInteger(width) || !Number.isSafeInteger(height) || width < 1 || height < 1) {
-    throw new Error(`resizeBilinear: expected a width and height of at least 1 pixel, got ${width} x ${height}`);
+    throw new Error(`resizeImage: expected a width and height of at least 1 pixel, got ${width} x ${height}`);
   }
-  const wide = width === image.width ? image : resizeRows(image, width);
-  return height === image.height ? wide : resizeColumns(wide, height);
+  const filter = filters[options.filter];
+  const wide = width === image.width ? image : resizeRows(image, width, filter);
+  return height === image.height ? wide : resizeColumns(wide, height, filter);
 }
 
 /** The size with a longest side of `side` pixels; the other side is rounded half up, as in segment-anything, and 1 at least. */
@@ -35,16 +47,16 @@ export function resizeLongestSide(image: RgbImage, side: number): RgbImage {
 }
 
 /** Taps with fixed point weights. */
-function fixedTaps(from: number, to: number): { start: number; weights: Int32Array }[] {
-  return resamplingTaps({ from, to }, { filter: triangle, antialias: true }).map(({ start, weights }) => ({
+function fixedTaps(from: number, to: number, filter: Filter): { start: number; weights: Int32Array }[] {
+  return resamplingTaps({ from, to }, { filter, antialias: true }).map(({ start, weights }) => ({
     start,
-    weights: Int32Array.from(weights, (weight) => 0.5 + weight * 2 ** precisionBits),
+    weights: Int32Array.from(weights, (weight) => Math.sign(weight) * 0.5 + weight * 2 ** precisionBits),
   }));
 }
 
-function resizeRows({ width, height, data }: RgbImage, to: number): RgbImage {
+function resizeRows({ width, height, data }: RgbImage, to: number, filter: Filter): RgbImage {
   const result = new Uint8Array(to * height * 3);
-  const taps = fixedTaps(width, to);
+  const taps = fixedTaps(width, to, filter);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < to; x++) {
       const from = (y * width + taps[x]!.start) * 3;
@@ -54,9 +66,9 @@ function resizeRows({ width, height, data }: RgbImage, to: number): RgbImage {
   return { width: to, height, data: result };
 }
 
-function resizeColumns({ width, height, data }: RgbImage, to: number): RgbImage {
+function resizeColumns({ width, height, data }: RgbImage, to: number, filter: Filter): RgbImage {
   const result = new Uint8Array(width * to * 3);
-  fixedTaps(height, to).forEach(({ start, weights }, y) => {
+  fixedTaps(height, to, filter).forEach(({ start, weights }, y) => {
     for (let x = 0; x < width; x++) {
       blend(weights, { data, from: (start * width + x) * 3, step: width * 3, result, to: (y * width + x) * 3 });
     }
@@ -77,7 +89,13 @@ function blend(
     green += weight * data[at + 1]!;
     blue += weight * data[at + 2]!;
   }
-  result[to] = red >> precisionBits; // weights are never negative and sum to 1, so that this stays a byte
-  result[to + 1] = green >> precisionBits;
-  result[to + 2] = blue >> precisionBits;
+  result[to] = byte(red);
+  result[to + 1] = byte(green);
+  result[to + 2] = byte(blue);
+}
+
+/** A cubic's weights overshoot. */
+function byte(sum: number): number {
+  const value = sum >> precisionBits;
+  return value < 0 ? 0 : Math.min(value, 255);
 }

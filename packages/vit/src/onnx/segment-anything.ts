@@ -120,8 +120,9 @@ function addUpsampling(
   const rounded = graph.node('Floor', 'orig_im_size.rounded', [
     graph.node('Add', 'orig_im_size.half', [scaled, graph.scalar(0.5, 'F32')]),
   ]);
+  const clamped = graph.node('Max', 'orig_im_size.clamped', [rounded, graph.scalar(1, 'F32')]); // a very long image
   const toIntegers = (name: string, x: string) => graph.node('Cast', name, [x], { to: 7 });
-  const inputSize = toIntegers('input_size', rounded);
+  const inputSize = toIntegers('input_size', clamped);
   const cut = graph.node('Slice', 'masks.cut', [square, graph.integers(0, 0), inputSize, graph.integers(2, 3)]);
   const full = resize('masks', cut, toIntegers('orig_im_size.integers', originalSize));
   graph.record.outputs.unshift({ name: full, type: 'F32', shape: ['prompts', count, 'height', 'width'] });

@@ -16,10 +16,23 @@ export interface VitConfig {
   /** Mean and standard deviation of R, G, B, in [0, 255]. */
   readonly pixelMean: readonly [number, number, number];
   readonly pixelStd: readonly [number, number, number];
+  /** How `preprocessVit` brings a photograph to the input's size, where the checkpoint's folder says it; see there. */
+  readonly processing?: VitProcessing;
+}
+
+/** What transformers' image processors do before they normalise. */
+export interface VitProcessing {
+  /** Pixels: the image's shorter side, its sides keeping their ratio, or both sides whatever they were. */
+  readonly size: { readonly shortest: number } | { readonly height: number; readonly width: number };
+  /** Cut from the middle afterwards. */
+  readonly crop?: { readonly height: number; readonly width: number };
+  /** Pillow's filter. */
+  readonly resample: 'bilinear' | 'bicubic';
 }
 
 const count = z.int().positive();
 const rgb = z.tuple([z.number(), z.number(), z.number()]);
+const sides = z.strictObject({ height: count, width: count });
 const vitConfig = z.strictObject({
   imageSize: z.tuple([count, count]),
   heads: count,
@@ -29,6 +42,13 @@ const vitConfig = z.strictObject({
   antialias: z.boolean().default(true),
   pixelMean: rgb.default([127.5, 127.5, 127.5]),
   pixelStd: rgb.default([127.5, 127.5, 127.5]),
+  processing: z
+    .strictObject({
+      size: z.union([z.strictObject({ shortest: count }), sides]),
+      crop: sides.optional(),
+      resample: z.enum(['bilinear', 'bicubic']),
+    })
+    .optional(),
 });
 
 /**
@@ -38,6 +58,6 @@ const vitConfig = z.strictObject({
  */
 export function parseVitConfig(json: unknown): VitConfig {
   const parsed = vitConfig.safeParse(json);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return parsed.data as VitConfig; // zod's optional fields may be undefined, and JSON's never are
   throw new Error(`ViT config: expected the fields of VitConfig, got:\n${z.prettifyError(parsed.error)}`);
 }

@@ -95,6 +95,10 @@ function findWeights(
       found.set(at.weight, parts);
     }
   }
+  if (unknown.some((name) => /\.rel_pos_[hw]$|(^|\.)neck\./.test(name)))
+    throw new Error(
+      `loadVit: expected the weights of a plain ViT in ${file.name}, got SAM's image encoder (${some(unknown)}); loadSam takes it, with part: 'encoder' if it is alone`,
+    );
   if (unknown.length > 0)
     throw new Error(
       `loadVit: expected the weights of a plain ViT in ${file.name}, got ${some(unknown)} too; models with such parts are not supported`,

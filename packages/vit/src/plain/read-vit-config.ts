@@ -1,5 +1,6 @@
 import type { TensorFile } from '@slimsam/weights';
 import { z } from 'zod';
+import { type Processor, readProcessor } from '../checkpoint/read-processor.ts';
 import type { Named } from '../sam/encoder.ts';
 import { parseVitConfig, type VitConfig } from './config.ts';
 import { vitDepth } from './features.ts';
@@ -18,7 +19,6 @@ const huggingFace = z.object({
   image_size: imageSize.optional(),
 });
 const clip = z.object({ vision_config: huggingFace });
-const processor = z.object({ image_mean: rgb.optional(), image_std: rgb.optional() });
 const pretrained = z.object({
   mean: rgb.optional(),
   std: rgb.optional(),
@@ -102,19 +102,33 @@ async function fromJson(file: TensorFile, spelling: Spelling): Promise<Partial<V
   }
   const whole = typeof json === 'object' && json !== null && 'vision_config' in json;
   const model = whole ? check(clip, json, file.name).vision_config : check(huggingFace, json, file.name);
-  const { image_mean: mean, image_std: std } = check(
-    processor,
-    (await file.json('preprocessor_config.json')) ?? {},
-    file.name,
-  );
+  const processor = await readProcessor(file, 'loadVit');
   return {
     heads: model.num_attention_heads,
     ...(model.hidden_act && { activation: activations[model.hidden_act] }),
     ...(model.layer_norm_eps && { epsilon: model.layer_norm_eps }),
     ...(model.image_size && { imageSize: model.image_size }),
-    ...(mean && { pixelMean: toBytes(mean) }),
-    ...(std && { pixelStd: toBytes(std) }),
+    ...(processor?.pixelMean && { pixelMean: processor.pixelMean }),
+    ...(processor?.pixelStd && { pixelStd: processor.pixelStd }),
+    ...(processor && processingOf(processor)),
   };
+}
+
+/** @throws when the processor does what `preprocessVit` does not */
+function processingOf({ size, crop, resample = 'bilinear', resize, pad, source }: Processor): Partial<VitConfig> {
+  const wrong = !resize
+    ? 'do_resize false'
+    : pad
+      ? 'pad_size'
+      : size && 'longest' in size
+        ? 'size by its longest edge'
+        : undefined;
+  if (wrong)
+    throw new Error(
+      `loadVit: expected images resized, then perhaps cropped in ${source}, got ${wrong}; such preprocessing is not done here`,
+    );
+  if (!size || 'longest' in size) return {};
+  return { processing: { size, ...(crop && { crop }), resample } };
 }
 
 /** Whether it is the config of such a model, and not another program's config.json that stands beside the file. */
