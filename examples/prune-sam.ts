@@ -29,20 +29,19 @@ async function pruneBy(
   onScored?: OnScored,
 ): Promise<Weights> {
   const encoder = Object.fromEntries(Object.entries(weights).filter(([name]) => name.startsWith('image_encoder.')));
-  let count = 0;
-  const loss = (weights: Weights, batch: tf.Tensor4D) => {
-    onScored?.(++count);
+  const loss = (weights: Weights, batch: tf.Tensor4D, { index }: { index: number }) => {
+    onScored?.(index + 1);
     const { embedding } = encodeImage(weights, config, batch);
-    return disturbedLoss(embedding, noise(embedding.shape, { seed: seed * 1_000_003 + count }));
+    return disturbedLoss(embedding, noise(embedding.shape, { seed: seed * 1_000_003 + index }));
   };
   const batches = oneByOne(images.slice(0, scored), config);
-  const { gradients } = await accumulateGradients({ loss, weights: encoder, batches, signal });
+  const gradients = await accumulateGradients({ loss, weights: encoder, batches, signal });
   const axes = encoderAxes(weights, config);
   const keep: Record<string, number[]> = {};
   for (const dimensions of how.dimensions) {
-    const scores = await importance({ criterion: 'disturbed-taylor', weights, axes, dimensions, gradients });
-    Object.assign(keep, select({ importance: scores, ratio, ranking: how.ranking, normalise: how.normalise }));
+    const scores = await importance({ criterion: 'taylor', weights, axes, dimensions, gradients });
+    Object.assign(keep, select({ importance: scores, ratio, ranking: how.ranking, normalise: how.normalise }).keep);
   }
-  disposeWeights(gradients);
+  disposeWeights(gradients.sums);
   return prune(weights, axes, keep);
 }

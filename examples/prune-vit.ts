@@ -40,21 +40,21 @@ try {
   };
 
   // which channels matter when the tokens are disturbed?
-  let seed = 0;
-  const { gradients } = await accumulateGradients({
+  const gradients = await accumulateGradients({
     weights: vit.weights,
     batches: batches(0, 0),
-    loss: (weights, batch) => {
+    loss: (weights, batch, { index }) => {
       const { tokens } = vitFeatures(weights, vit.config, batch);
-      return disturbedLoss(tokens, noise(tokens.shape, { seed: ++seed }));
+      return disturbedLoss(tokens, noise(tokens.shape, { seed: index }));
     },
   });
   const axes = vitAxes(vit.weights, vit.config);
   const keep: Record<string, number[]> = {};
   for (const kind of ['head', 'mlp']) {
     const dimensions = vitTaps(vit.weights).bottleneck.mlpHidden.map((_, i) => `blocks.${i}.${kind}`);
-    const scores = await importance({ criterion: 'disturbed-taylor', ...vit, axes, dimensions, gradients });
-    Object.assign(keep, select({ importance: scores, ratio: options.ratio, ranking: 'global', normalise: 'standard' }));
+    const scores = await importance({ criterion: 'taylor', ...vit, axes, dimensions, gradients });
+    const how = { ratio: options.ratio, ranking: 'global', normalise: 'standard' } as const;
+    Object.assign(keep, select({ importance: scores, ...how }).keep);
   }
   const pruned = prune(vit.weights, axes, keep);
   console.log(`${countParameters(vit.weights)} parameters -> ${countParameters(pruned)}`);

@@ -16,7 +16,7 @@ test('prune: the larger half of a hidden layer stays', async () => {
       'b.bias': tf.zeros([3]),
     };
     const scores = await importance({ criterion: 'magnitude', weights, axes, dimensions: ['hidden'] });
-    const keep = select({ importance: scores, ratio: 0.5, ranking: 'local', normalise: 'mean' });
+    const { keep } = select({ importance: scores, ratio: 0.5, ranking: 'local', normalise: 'mean' });
     assert.deepEqual(keep, { hidden: [1, 3] });
     const slim = prune(weights, axes, keep);
     assert.deepEqual([...((await slim['a.weight']?.data()) ?? [])], [9, 9, 8, 8]);

@@ -1,7 +1,5 @@
 import type { Costs } from '@slimsam/weights';
-import { product } from './axis.ts';
-
-type Shapes = Readonly<Record<string, { readonly shape: readonly number[] }>>;
+import { product, type Shapes } from './axis.ts';
 
 /** Number of parameters, of all weights or of those whose name starts with the prefix ('image_encoder.'). */
 export function countParameters(weights: Shapes, options: { prefix?: string } = {}): number {

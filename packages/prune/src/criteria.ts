@@ -1,38 +1,57 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { AccumulationMode } from './gradients.ts';
 
-/** One weight of a group, laid out as [before, channels, after] around the pruned dimension. */
-export interface ScoredMember {
-  weight: tf.Tensor3D;
-  /** Same shape; absent when the caller gave no gradients. */
-  gradient?: tf.Tensor3D;
-  /** Seeded uniform numbers in [0, 1). */
-  random: () => number;
+/** One weight, with its gradients where the criterion needs them. */
+export interface ScoredWeight {
+  readonly weight: tf.Tensor;
+  /** Of the weight's shape: the sums of `accumulateGradients`, their mode and the number of photographs. */
+  readonly gradient?: { readonly sum: tf.Tensor; readonly mode: AccumulationMode; readonly count: number };
 }
 
-export interface Criterion {
-  needsGradients: boolean;
-  /** The scores [channels] that one weight gives, >= 0. Runs in a tidy. */
-  score: (member: ScoredMember) => tf.Tensor;
+/** Scores by what each element of a weight counts: a channel's score in a weight is the sum over its elements. */
+export interface ElementCriterion {
+  readonly needsGradients: boolean;
+  /** Of the weight's shape. Runs in a tidy. */
+  readonly elements: (scored: ScoredWeight) => tf.Tensor;
 }
 
-const taylor: Criterion = {
-  needsGradients: true,
-  score: ({ weight, gradient }) => tf.sum(tf.abs(tf.mul(weight, gradient!)), [0, 2]),
-};
+/** Scores channels without looking at weights. */
+export interface ChannelCriterion {
+  readonly needsGradients: false;
+  /** @param random seeded uniform numbers in [0, 1) */
+  readonly channels: (count: number, random: () => number) => ArrayLike<number>;
+}
+
+export type Criterion = ElementCriterion | ChannelCriterion;
+
+export type CriterionName = 'taylor' | 'hessian' | 'magnitude' | 'magnitude-l1' | 'random';
 
 /**
- * How a weight scores the channels of a dimension. A further criterion is a further object given to `importance`.
- * - magnitude: sum of w².
- * - taylor: sum of |w dL/dw| for a loss on labels or on a teacher.
- * - disturbed-taylor: the same for the loss against the disturbed output, `disturbedLoss` (SlimSAM eq. 4): noise belongs to the loss.
- * - random: uniform in [0, 1).
+ * How channels are scored. A further criterion is a further object given to `importance`.
+ * - taylor: what removing an element changes in the loss, first order. Gradients of mode 'squared' give sum (w g)², 'absolute' sum |w g|,
+ *   'signed' |w sum g|, the sums over photographs. With `disturbedLoss` it is SlimSAM's disturbed Taylor (eq. 4): noise belongs to the loss.
+ * - hessian: optimal brain damage, h w² / 2, with h the mean of g² over photographs (the empirical Fisher diagonal); mode 'squared'.
+ * - magnitude: w². magnitude-l1: |w|.
+ * - random: uniform in [0, 1), for each channel.
  */
-export const criteria: Readonly<Record<'magnitude' | 'taylor' | 'disturbed-taylor' | 'random', Criterion>> = {
-  magnitude: { needsGradients: false, score: ({ weight }) => tf.sum(tf.square(weight), [0, 2]) },
-  taylor,
-  'disturbed-taylor': taylor,
-  random: {
-    needsGradients: false,
-    score: ({ weight, random }) => tf.tensor1d(Array.from({ length: weight.shape[1] }, random)),
+export const criteria: Readonly<Record<CriterionName, Criterion>> = {
+  taylor: {
+    needsGradients: true,
+    elements: ({ weight, gradient }) => {
+      const { sum, mode } = gradient!;
+      return mode === 'squared' ? tf.mul(tf.square(weight), sum) : tf.abs(tf.mul(weight, sum));
+    },
   },
+  hessian: {
+    needsGradients: true,
+    elements: ({ weight, gradient }) => {
+      const { sum, mode, count } = gradient!;
+      if (mode !== 'squared')
+        throw new Error(`hessian: expected gradients accumulated with mode 'squared', got '${mode}'`);
+      return tf.mul(tf.mul(tf.square(weight), 1 / (2 * count)), sum);
+    },
+  },
+  magnitude: { needsGradients: false, elements: ({ weight }) => tf.square(weight) },
+  'magnitude-l1': { needsGradients: false, elements: ({ weight }) => tf.abs(weight) },
+  random: { needsGradients: false, channels: (count, random) => Array.from({ length: count }, random) },
 };

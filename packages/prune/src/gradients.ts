@@ -1,43 +1,56 @@
 import { valueAndGradients, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
+/**
+ * How gradients g of single photographs are added up.
+ * - 'squared': sum of g². w² sum g² = sum (w g)², for a disturbed loss an estimate of the Gauss-Newton diagonal.
+ * - 'absolute': sum of |g|. |w| sum |g| = sum |w g|, the paper's formula read for each photograph.
+ * - 'signed': sum of g, as the paper's code does. With noise of mean 0 its expectation is 0: more photographs make it no better.
+ */
+export type AccumulationMode = 'squared' | 'absolute' | 'signed';
+
 export interface AccumulateOptions<Batch> {
-  /** A scalar loss of one batch. Disturbed Taylor: `disturbedLoss(output, noise)`. */
-  loss: (weights: Weights, batch: Batch) => tf.Scalar;
-  weights: Weights;
-  /** Tensors in a batch stay the caller's: an async generator can dispose them after its `yield`. */
-  batches: AsyncIterable<Batch> | Iterable<Batch>;
-  /**
-   * 'signed' (default, as the paper's code): sum of the gradients, in which images partly cancel.
-   * 'absolute': sum of their absolute values. As |w| sum|g| = sum|w g|, the Taylor criteria then score by per-batch |w g|.
-   */
-  mode?: 'signed' | 'absolute';
-  signal?: AbortSignal;
+  /** A scalar loss of one batch; `index` counts the batches from 0. Disturbed Taylor: `disturbedLoss(output, noise)`, the noise seeded by the index. */
+  readonly loss: (weights: Weights, batch: Batch, position: { readonly index: number }) => tf.Scalar;
+  readonly weights: Weights;
+  /** One photograph each: gradients within a batch add up with their signs. Tensors stay the caller's: a generator can dispose them after its `yield`. */
+  readonly batches: AsyncIterable<Batch> | Iterable<Batch>;
+  /** Default 'squared'. */
+  readonly mode?: AccumulationMode;
+  /** Goes on from sums of the same mode; they are used up, even when this throws. */
+  readonly from?: Gradients;
+  readonly signal?: AbortSignal;
 }
 
-export interface Accumulated {
+/** Gradients added up over photographs. */
+export interface Gradients {
+  readonly mode: AccumulationMode;
   /** Sums over the batches, one tensor for each weight that the loss reaches. The caller disposes them. */
-  gradients: Weights;
+  readonly sums: Weights;
   /** Sum of the losses over the batches. */
-  loss: number;
+  readonly loss: number;
   /** Number of batches. */
-  count: number;
+  readonly count: number;
 }
 
 /**
- * Sums the gradients of a loss over batches: dL/dw or |dL/dw|, of the weights' shapes. Holds one set of sums, whatever the
+ * Adds up the gradients of a loss over batches: g², |g| or g, of the weights' shapes. Holds one set of sums, whatever the
  * number of batches, and reads the loss once a batch, asynchronously.
  * @throws when there is no batch, the loss is not a finite scalar, or the signal aborts (its reason); sums are then freed.
  */
-export async function accumulateGradients<Batch>(options: AccumulateOptions<Batch>): Promise<Accumulated> {
-  const { loss, weights, batches, mode = 'signed', signal } = options;
-  let sums: Record<string, tf.Tensor> = {};
-  let total = 0;
-  let count = 0;
+export async function accumulateGradients<Batch>(options: AccumulateOptions<Batch>): Promise<Gradients> {
+  const { loss, weights, batches, mode = options.from?.mode ?? 'squared', from, signal } = options;
+  let sums: Weights = from?.sums ?? {};
+  let total = from?.loss ?? 0;
+  let count = from?.count ?? 0;
   try {
+    if (from !== undefined && from.mode !== mode)
+      throw new Error(`accumulateGradients: expected sums of mode '${mode}' to go on from, got '${from.mode}'`);
+    if (!['squared', 'absolute', 'signed'].includes(mode))
+      throw new Error(`accumulateGradients: expected mode squared, absolute or signed, got '${mode}'`);
     for await (const batch of batches) {
       signal?.throwIfAborted();
-      const step = tf.tidy(() => gradientStep(loss, weights, batch, mode, sums));
+      const step = tf.tidy(() => gradientStep(() => loss(weights, batch, { index: count }), { weights, mode, sums }));
       tf.dispose(sums);
       sums = step.sums;
       const [value] = await step.value.data().finally(() => step.value.dispose());
@@ -53,17 +66,14 @@ export async function accumulateGradients<Batch>(options: AccumulateOptions<Batc
     tf.dispose(sums);
     throw error;
   }
-  return { gradients: sums, loss: total, count };
+  return { mode, sums, loss: total, count };
 }
 
-function gradientStep<Batch>(
-  loss: AccumulateOptions<Batch>['loss'],
-  weights: Weights,
-  batch: Batch,
-  mode: 'signed' | 'absolute',
-  previous: Weights,
-): { value: tf.Scalar; sums: Record<string, tf.Tensor> } {
-  const { value, gradients } = valueAndGradients(weights, () => loss(weights, batch));
+function gradientStep(
+  loss: () => tf.Scalar,
+  { weights, mode, sums: previous }: { weights: Weights; mode: AccumulationMode; sums: Weights },
+): { value: tf.Scalar; sums: Weights } {
+  const { value, gradients } = valueAndGradients(weights, loss);
   const sums: Record<string, tf.Tensor> = {};
   for (const name of Object.keys(weights)) {
     const gradient = gradients[name];
@@ -72,8 +82,11 @@ function gradientStep<Batch>(
       if (before !== undefined) sums[name] = tf.clone(before);
       continue;
     }
-    const term = mode === 'absolute' ? tf.abs(gradient) : gradient;
-    sums[name] = before === undefined ? term : tf.add(before, term);
+    sums[name] = tf.tidy(() => {
+      const term =
+        mode === 'squared' ? tf.square(gradient) : mode === 'absolute' ? tf.abs(gradient) : tf.clone(gradient);
+      return before === undefined ? term : tf.add(before, term);
+    });
   }
   return { value, sums };
 }

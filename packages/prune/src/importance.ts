@@ -1,77 +1,85 @@
-import { type Axes, type Dimension, dims, factorsOf, type Member, type Weights } from '@slimsam/weights';
+import { type Axes, type Dimension, dims, partsOf, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { dimensionOf, presentAxes, product } from './axis.ts';
-import { type Criterion, criteria } from './criteria.ts';
+import { dimensionOf, factorSizes, presentAxes, product } from './axis.ts';
+import { type Criterion, type CriterionName, criteria, type ElementCriterion } from './criteria.ts';
+import type { Gradients } from './gradients.ts';
 import { uniformFrom } from './random.ts';
+import { type Reduction, reduceMembers } from './reduction.ts';
+
+/** Scores [channels] by dimension. */
+export type Scores = Record<string, Float32Array>;
 
 export interface ImportanceOptions {
   /** A name from `criteria`, or your own. */
-  criterion: keyof typeof criteria | Criterion;
-  weights: Weights;
-  axes: Axes;
+  readonly criterion: CriterionName | Criterion;
+  readonly weights: Weights;
+  readonly axes: Axes;
   /** The dimensions to score, for example ['embed']. */
-  dimensions: readonly string[];
-  /** From `accumulateGradients`; the Taylor criteria need them. */
-  gradients?: Weights;
+  readonly dimensions: readonly string[];
+  /** From `accumulateGradients`; taylor and hessian need them. */
+  readonly gradients?: Gradients;
   /** For the random criterion. Default 0. */
-  seed?: number;
-  /** Which weights give scores. Default: linear and convolution weights, that is `*.weight` with two axes or more. */
-  scored?: (name: string, shape: readonly number[]) => boolean;
+  readonly seed?: number;
+  /**
+   * Which weights give scores: 'matrices' (default) are the linear and convolution weights, `*.weight` with two axes or more; 'all' takes
+   * biases, norms and tables too.
+   */
+  readonly scored?: 'matrices' | 'all' | ((name: string, shape: readonly number[]) => boolean);
+  /** How the scores of a dimension's members become one. Default 'mean'. */
+  readonly reduction?: Reduction;
 }
 
 /**
- * The group mean: for every channel of a dimension, the criterion's sum over its weights, averaged over the linear and
- * convolution weights that the dimension touches (SlimSAM section 3.2). Norms, biases and tables give no score.
- * Not normalised: that is `select`'s part.
+ * For every channel of a dimension: the criterion's sum over each of its members, and their mean (or other reduction) (SlimSAM section 3.2).
+ * A member is a weight that the dimension touches; q, k and v that are stacked in one weight are three. Weights and gradients are read once,
+ * on the device; a vector for each axis comes back. Not normalised: that is `select`'s part.
  * @returns one Float32Array [channels] for each dimension.
  * @throws when a dimension, a gradient or a score is missing.
  */
-export async function importance(options: ImportanceOptions): Promise<Record<string, Float32Array>> {
-  const { weights, axes, dimensions, seed = 0, scored = isMatrix } = options;
-  const criterion = typeof options.criterion === 'string' ? criteria[options.criterion] : options.criterion;
-  if (criterion === undefined) {
-    const known = Object.keys(criteria).join(', ');
-    throw new Error(`importance: expected one of the criteria ${known}, got '${String(options.criterion)}'`);
-  }
+export async function importance(options: ImportanceOptions): Promise<Scores> {
+  const { weights, axes, dimensions, seed = 0, scored = 'matrices', reduction = 'mean' } = options;
+  const criterion = criterionOf(options.criterion);
   const table = dims(presentAxes(axes, weights), weights);
-  const random = uniformFrom(seed);
-  const members = dimensions.map((name) => {
-    const found = dimensionOf(table, name, 'importance').members.filter((member) =>
-      scored(member.weight, weights[member.weight]!.shape),
+  const sizes = dimensions.map((name) => dimensionOf(table, name, 'importance').size);
+  if ('channels' in criterion) {
+    const random = uniformFrom(seed);
+    return Object.fromEntries(
+      dimensions.map((name, i) => [name, Float32Array.from(criterion.channels(sizes[i]!, random))]),
     );
-    if (found.length === 0)
+  }
+  const test = scored === 'matrices' ? isMatrix : scored === 'all' ? () => true : scored;
+  const wanted = new Map<string, number[]>(); // weight -> axes whose channels are asked for
+  for (const name of dimensions) {
+    const members = table.get(name)!.members.filter(({ weight }) => test(weight, weights[weight]!.shape));
+    if (members.length === 0)
       throw new Error(`importance: expected a linear or convolution weight in '${name}', got none`);
-    if (criterion.needsGradients) for (const member of found) checkGradient(member, options);
-    return found;
-  });
-  const scores = tf.tidy(() =>
-    dimensions.map((name, i) => {
-      const terms = members[i]!.map((member) => {
-        const shape = around(member, name, axes, table, weights);
-        const gradient = options.gradients?.[member.weight];
-        return criterion.score({
-          weight: tf.reshape(weights[member.weight]!, shape), // [...] -> [before, channels, after]
-          ...(gradient && { gradient: tf.reshape(gradient, shape) }),
-          random,
-        });
+    for (const { weight, axis } of members) wanted.set(weight, [...new Set([...(wanted.get(weight) ?? []), axis])]);
+  }
+  if (criterion.needsGradients) for (const weight of wanted.keys()) checkGradient(weight, options);
+  const vectors = await sumByAxis(wanted, criterion, options);
+  return Object.fromEntries(
+    dimensions.map((name) => {
+      const members = table.get(name)!.members.flatMap(({ weight, axis }) => {
+        const vector = vectors.get(weight)?.get(axis);
+        return vector ? foldParts(vector, { axis: axes[weight]![axis]!, dimension: name, table }) : [];
       });
-      return tf.div(tf.addN(terms), terms.length);
+      return [name, reduceMembers(members, reduction)];
     }),
   );
-  try {
-    const values = await Promise.all(scores.map((score) => score.data()));
-    return Object.fromEntries(dimensions.map((name, i) => [name, values[i] as Float32Array]));
-  } finally {
-    tf.dispose(scores);
-  }
+}
+
+function criterionOf(given: ImportanceOptions['criterion']): Criterion {
+  const criterion = typeof given === 'string' ? criteria[given] : given;
+  if (criterion !== undefined) return criterion;
+  throw new Error(`importance: expected one of the criteria ${Object.keys(criteria).join(', ')}, got '${given}'`);
 }
 
 function isMatrix(name: string, shape: readonly number[]): boolean {
   return name.endsWith('.weight') && shape.length >= 2;
 }
 
-function checkGradient({ weight }: Member, { weights, gradients }: ImportanceOptions): void {
-  const got = gradients?.[weight]?.shape;
+function checkGradient(weight: string, { weights, gradients }: ImportanceOptions): void {
+  const got = gradients?.sums[weight]?.shape;
   const expected = weights[weight]!.shape;
   if (got?.join() !== expected.join()) {
     throw new Error(
@@ -81,21 +89,73 @@ function checkGradient({ weight }: Member, { weights, gradients }: ImportanceOpt
   }
 }
 
-/** The weight's shape as [before, channels, after] around one dimension of one (product) axis. */
-function around(
-  { weight, axis }: Member,
-  dimension: string,
-  axes: Axes,
-  table: ReadonlyMap<string, Dimension>,
-  weights: Weights,
-): [number, number, number] {
-  const shape = weights[weight]!.shape;
-  const parts = factorsOf(axes[weight]![axis]!);
-  const sizes = parts.map((part) => (typeof part === 'number' ? part : table.get(part)!.size));
-  const at = parts.indexOf(dimension);
-  return [
-    product(shape.slice(0, axis)) * product(sizes.slice(0, at)),
-    sizes[at]!,
-    product(sizes.slice(at + 1)) * product(shape.slice(axis + 1)),
-  ];
+/** The elements of each weight summed over all axes but one: weight -> axis -> [length]. */
+async function sumByAxis(
+  wanted: ReadonlyMap<string, readonly number[]>,
+  criterion: ElementCriterion,
+  { weights, gradients }: ImportanceOptions,
+): Promise<Map<string, Map<number, Float32Array>>> {
+  const sums: { weight: string; axis: number; vector: tf.Tensor }[] = [];
+  try {
+    for (const [weight, axesOfWeight] of wanted) {
+      const vectors = tf.tidy(() => {
+        const elements = criterion.elements({
+          weight: weights[weight]!,
+          ...(gradients &&
+            Object.hasOwn(gradients.sums, weight) && {
+              gradient: { sum: gradients.sums[weight]!, mode: gradients.mode, count: gradients.count },
+            }),
+        });
+        if (elements.shape.join() !== weights[weight]!.shape.join())
+          throw new Error(
+            `importance: expected the criterion's elements of '${weight}' [${weights[weight]!.shape.join(', ')}], got [${elements.shape.join(', ')}]`,
+          );
+        return axesOfWeight.map((axis) => sumAround(elements, axis));
+      });
+      vectors.forEach((vector, i) => {
+        sums.push({ weight, axis: axesOfWeight[i]!, vector });
+      });
+    }
+    const values = await Promise.all(sums.map(({ vector }) => vector.data<'float32'>()));
+    const found = new Map<string, Map<number, Float32Array>>();
+    sums.forEach(({ weight, axis }, i) => {
+      const byAxis = found.get(weight) ?? new Map<number, Float32Array>();
+      found.set(weight, byAxis.set(axis, values[i]!));
+    });
+    return found;
+  } finally {
+    tf.dispose(sums.map(({ vector }) => vector));
+  }
+}
+
+/** Sums over all axes but one -> [length of that axis]. */
+function sumAround(elements: tf.Tensor, axis: number): tf.Tensor {
+  const { shape } = elements;
+  const length = shape[axis]!;
+  const after = product(shape.slice(axis + 1));
+  const rows = after === 1 ? elements : tf.sum(tf.reshape(elements, [-1, after]), 1); // [before * length]
+  const before = product(shape.slice(0, axis));
+  return before === 1 ? tf.reshape(rows, [length]) : tf.sum(tf.reshape(rows, [before, length]), 0);
+}
+
+/** The sums [length] of an axis for one of its dimensions: [channels] for each part that has it. */
+function foldParts(
+  vector: Float32Array,
+  { axis, dimension, table }: { axis: Axes[string][number]; dimension: string; table: ReadonlyMap<string, Dimension> },
+): Float64Array[] {
+  const members: Float64Array[] = [];
+  let start = 0;
+  for (const part of partsOf(axis)) {
+    const sizes = factorSizes(part, table);
+    const length = product(sizes);
+    const at = part.indexOf(dimension);
+    if (at >= 0) {
+      const channels = new Float64Array(sizes[at]!);
+      const after = product(sizes.slice(at + 1));
+      for (let i = 0; i < length; i++) channels[Math.floor(i / after) % channels.length]! += vector[start + i]!;
+      members.push(channels);
+    }
+    start += length;
+  }
+  return members;
 }

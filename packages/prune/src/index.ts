@@ -1,7 +1,18 @@
+export { classOf, type PerDimension } from './axis.ts';
 export { countMacs, countParameters } from './count.ts';
-export { type Criterion, criteria, type ScoredMember } from './criteria.ts';
-export { type Accumulated, type AccumulateOptions, accumulateGradients } from './gradients.ts';
-export { type ImportanceOptions, importance } from './importance.ts';
+export {
+  type ChannelCriterion,
+  type Criterion,
+  type CriterionName,
+  criteria,
+  type ElementCriterion,
+  type ScoredWeight,
+} from './criteria.ts';
+export { type AccumulateOptions, type AccumulationMode, accumulateGradients, type Gradients } from './gradients.ts';
+export { type ImportanceOptions, importance, type Scores } from './importance.ts';
 export { type Distribution, disturbedLoss, type NoiseOptions, noise } from './noise.ts';
-export { type Normalise, type Reference, type SelectOptions, select } from './select.ts';
-export { prune } from './surgery.ts';
+export type { Normalise } from './normalise.ts';
+export type { Reduction } from './reduction.ts';
+export { type RankingOptions, type Selection, type SelectOptions, select } from './select.ts';
+export type { Reference } from './select-reference.ts';
+export { prune, zeroChannels } from './surgery.ts';

@@ -1,129 +1,121 @@
-export type Normalise = 'mean' | 'standard' | 'none';
+import { type PerDimension, valueOf } from './axis.ts';
+import { channelsAt, climb, type Ladder, makeLadders } from './ladder.ts';
+import type { Normalise } from './normalise.ts';
+import { keptCount, type Reference, selectAsReference } from './select-reference.ts';
 
-/** Behaviour of the paper's code that is off by default. */
-export interface Reference {
+/** How channels are ranked, and what their number must be. */
+export interface RankingOptions {
   /**
-   * The channels h * (size / heads) + c of all heads h share one score (their mean) and fall together. The paper's code does so
-   * for the embedding, as a side effect; for q, k, v kept as plain [heads * headWidth] dimensions it is needed.
+   * 'local': the ratio in every dimension by itself. 'global': one ranking over all dimensions of a class, that is of those whose names
+   * differ in numbers only ('blocks.*.mlp').
    */
-  averageHeads?: number;
-  /** Global ranking with `roundTo`: of the channels under the threshold, the first by index fall, not the lowest by score. */
-  roundByIndex?: boolean;
-}
-
-export interface SelectOptions {
-  /** Scores [channels] by dimension, from `importance`. */
-  importance: Readonly<Record<string, Float32Array>>;
-  /** The part that goes, in [0, 1). */
-  ratio: number;
-  /** 'local': the ratio in every dimension by itself. 'global': one threshold over all dimensions given. */
-  ranking: 'local' | 'global';
+  readonly ranking: 'local' | 'global';
   /** Stage 1 of the paper uses 'mean', stage 2 'standard'. */
-  normalise: Normalise;
+  readonly normalise: Normalise;
+  /** Kept widths become multiples of this, or stay whole. Default 1. With 12, a ratio of 0.77 keeps 168 of 768 and 696 of 3072. */
+  readonly roundTo?: PerDimension<number>;
+  /** Kept widths are at least this. Default one multiple. */
+  readonly minimum?: PerDimension<number>;
   /**
-   * Kept widths become multiples of this: rounded down for 'local' (768 at 0.77 to multiples of 12: 168), up for 'global',
-   * where no channel above the threshold falls. At least one multiple is kept. Default 1.
+   * Dimensions of a class that keep one width: true ties all of them, a name ties those with the same one (a stage:
+   * `{ 'blocks.0.mlp': 'a', 'blocks.1.mlp': 'a', … }`). By default each has its own.
    */
-  roundTo?: number;
-  reference?: Reference;
+  readonly sameWidth?: boolean | PerDimension<string>;
+}
+
+export interface SelectOptions extends RankingOptions {
+  /** Scores [channels] by dimension, from `importance`. */
+  readonly importance: Readonly<Record<string, Float32Array>>;
+  /** The part that goes, in [0, 1), of all dimensions, or by dimension or class. */
+  readonly ratio: PerDimension<number>;
+  /** What the paper's code does instead; widths are then not rebalanced. */
+  readonly reference?: Reference;
+}
+
+/** Which channels stay, and how much that is. */
+export interface Selection {
+  /** Sorted kept indices by dimension. */
+  readonly keep: Record<string, number[]>;
+  /** The part of all channels that was asked to go, before rounding and minima. */
+  readonly asked: number;
+  /** The part that goes. */
+  readonly given: number;
 }
 
 /**
- * Which channels stay: sorted kept indices by dimension.
- * @throws when the ratio is outside [0, 1), roundTo is not a positive integer, or a score is not finite.
+ * Which channels stay. After rounding and minima the kept number of channels is at most what the ratio leaves, and short of that by
+ * less than one rounding step: in every dimension when the ranking is local, in every class when it is global. Minima may keep more,
+ * which `given` says.
+ * @throws when a ratio is missing or outside [0, 1), roundTo or minimum is not a positive integer, or a score is not finite.
  */
-export function select(options: SelectOptions): Record<string, number[]> {
-  const { ratio, ranking, roundTo = 1, reference = {} } = options;
-  const heads = reference.averageHeads ?? 1;
-  if (!(ratio >= 0 && ratio < 1)) throw new Error(`select: expected a ratio in [0, 1), got ${ratio}`);
-  if (!Number.isInteger(roundTo) || roundTo < 1) {
-    throw new Error(`select: expected roundTo to be a positive integer, got ${roundTo}`);
+export function select(options: SelectOptions): Selection {
+  const { importance, reference } = options;
+  const ratioOf = ratios(options.ratio, { names: Object.keys(importance), caller: 'select' });
+  const ladders = makeLadders({ ...options, caller: 'select' });
+  const asked = shareOf(ladders, ratioOf);
+  if (reference) {
+    const { ratio, roundTo = 1 } = options;
+    if (typeof ratio !== 'number' || typeof roundTo !== 'number')
+      throw new Error('select: expected one ratio and one roundTo for all dimensions with `reference`, got tables');
+    const keep = selectAsReference(importance, { ...options, ratio, roundTo, reference });
+    return { keep, asked, given: removedShare(keep, importance) };
   }
-  const ranked = Object.entries(options.importance).map(([name, scores]) => {
-    if (!scores.every(Number.isFinite))
-      throw new Error(`select: expected finite scores of '${name}', got NaN or Infinity`);
-    const normal = normalise(averageHeads(scores, heads), options.normalise);
-    return { name, scores: normal.subarray(0, scores.length / heads) };
-  });
-  const drops = ranking === 'local' ? localDrops(ranked, ratio, roundTo, heads) : globalDrops(ranked, ratio);
-  const step = roundTo / greatestCommonDivisor(roundTo, heads);
-  const kept = ranked.map(({ name, scores }, i) => {
-    const size = scores.length;
-    let dropped = lowestFirst(scores).slice(0, drops[i]);
-    if (ranking === 'global' && step > 1) {
-      if (reference.roundByIndex) dropped.sort((a, b) => a - b);
-      const count = reference.roundByIndex
-        ? dropped.length - (dropped.length % step)
-        : size - Math.ceil((size - dropped.length) / step) * step;
-      dropped = dropped.slice(0, Math.max(0, count));
+  const keep = keepSteps(ladders, climb(ladders, budgetsOf(ladders, ratioOf)));
+  return { keep, asked, given: removedShare(keep, importance) };
+}
+
+/** The ratio of each dimension. @throws when it is missing or outside [0, 1) */
+export function ratios(
+  ratio: PerDimension<number>,
+  { names, caller }: { names: readonly string[]; caller: string },
+): (name: string) => number {
+  for (const name of names) {
+    const value = valueOf(ratio, name);
+    if (value === undefined) throw new Error(`${caller}: expected a ratio for '${name}', got none`);
+    if (!(value >= 0 && value < 1)) throw new Error(`${caller}: expected a ratio in [0, 1), got ${value}`);
+  }
+  return (name) => valueOf(ratio, name)!;
+}
+
+/** Channels to keep by class. */
+export function budgetsOf(ladders: readonly Ladder[], ratioOf: (dimension: string) => number): Map<string, number> {
+  const exact = new Map<string, { size: number; dropped: number }>();
+  for (const ladder of ladders) {
+    const { size, dropped } = exact.get(ladder.class) ?? { size: 0, dropped: 0 };
+    const width = ladder.widths.at(-1)!;
+    const more = ladder.dimensions.reduce((sum, { name }) => sum + width * ratioOf(name), 0);
+    exact.set(ladder.class, { size: size + channelsAt(ladder, ladder.widths.length - 1), dropped: dropped + more });
+  }
+  return new Map([...exact].map(([name, { size, dropped }]) => [name, keptCount(size, dropped / size)]));
+}
+
+/** The kept channels at a number of steps of each ladder. */
+export function keepSteps(ladders: readonly Ladder[], steps: readonly number[]): Record<string, number[]> {
+  return Object.fromEntries(
+    ladders.flatMap(({ dimensions, widths }, i) =>
+      dimensions.map(({ name, order }) => [name, order.slice(0, widths[steps[i]!]!).sort((a, b) => a - b)] as const),
+    ),
+  );
+}
+
+/** The part of all channels that the ratios ask to remove. */
+export function shareOf(ladders: readonly Ladder[], ratioOf: (dimension: string) => number): number {
+  let [size, dropped] = [0, 0];
+  for (const { dimensions, widths } of ladders) {
+    for (const { name } of dimensions) {
+      size += widths.at(-1)!;
+      dropped += widths.at(-1)! * ratioOf(name);
     }
-    const falls = new Set(dropped.slice(0, Math.max(0, size - step)));
-    const stays = Array.from(scores.keys()).filter((channel) => !falls.has(channel));
-    return [name, Array.from({ length: heads }, (_, h) => stays.map((channel) => h * size + channel)).flat()];
-  });
-  return Object.fromEntries(kept);
-}
-
-/**
- * Scores made comparable: 'mean' x / mean; 'standard' (x - mean) / std with the sample deviation (n - 1); 'none'.
- * A constant vector gives ones ('mean') or zeros ('standard').
- */
-export function normalise(scores: Float32Array, how: Normalise): Float32Array {
-  if (how === 'none') return scores.slice();
-  const mean = scores.reduce((sum, x) => sum + x, 0) / scores.length;
-  if (how === 'mean') return scores.map((x) => (mean === 0 ? 1 : x / mean));
-  const squares = scores.reduce((sum, x) => sum + (x - mean) ** 2, 0);
-  const deviation = Math.sqrt(squares / Math.max(1, scores.length - 1));
-  return scores.map((x) => (deviation === 0 ? 0 : (x - mean) / deviation));
-}
-
-/**
- * Every channel's score becomes the mean over the heads' channels at the same place: [heads * width] -> the same length.
- * @throws when the length is not a multiple of the heads.
- */
-export function averageHeads(scores: Float32Array, heads: number): Float32Array {
-  const width = scores.length / heads;
-  if (!Number.isInteger(width)) {
-    throw new Error(`averageHeads: expected a multiple of ${heads} channels, got ${scores.length}`);
   }
-  return scores.map((_, i) => {
-    let sum = 0;
-    for (let h = 0; h < heads; h++) sum += scores[h * width + (i % width)]!;
-    return sum / heads;
-  });
+  return dropped / size;
 }
 
-interface Ranked {
-  name: string;
-  scores: Float32Array;
-}
-
-/** Channels kept by the ratio, before rounding; the small term undoes 10 * (1 - 0.9) = 0.99…. */
-function keptCount(size: number, ratio: number): number {
-  return Math.floor(size * (1 - ratio) + 1e-9);
-}
-
-function localDrops(ranked: readonly Ranked[], ratio: number, roundTo: number, heads: number): number[] {
-  return ranked.map(({ scores }) => {
-    const size = scores.length * heads;
-    const kept = keptCount(size, ratio);
-    return Math.floor((size - (kept - (kept % roundTo))) / heads);
-  });
-}
-
-function globalDrops(ranked: readonly Ranked[], ratio: number): number[] {
-  const all = ranked.flatMap(({ scores }, dimension) => Array.from(scores, (score) => ({ score, dimension })));
-  all.sort((a, b) => a.score - b.score);
-  const drops = ranked.map(() => 0);
-  for (const { dimension } of all.slice(0, all.length - keptCount(all.length, ratio))) drops[dimension]!++;
-  return drops;
-}
-
-/** Channel indices by rising score; equal scores by index. */
-function lowestFirst(scores: Float32Array): number[] {
-  return Array.from(scores.keys()).sort((a, b) => scores[a]! - scores[b]!);
-}
-
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+/** The part of all channels that is not kept. */
+export function removedShare(
+  keep: Readonly<Record<string, readonly number[]>>,
+  importance: Readonly<Record<string, { readonly length: number }>>,
+): number {
+  const lengthOf = (lists: readonly { readonly length: number }[]) =>
+    lists.reduce((sum, { length }) => sum + length, 0);
+  return 1 - lengthOf(Object.values(keep)) / lengthOf(Object.values(importance));
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { encodeImage, parseSamConfig } from '@slimsam/vit';
 import { type Axes, linear, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { accumulateGradients, disturbedLoss, prune } from '../src/index.ts';
+import { accumulateGradients, disturbedLoss, type Gradients, prune } from '../src/index.ts';
 
 interface Kept {
   q: number[];
@@ -152,12 +152,12 @@ function loss(weights: Weights, i: number): tf.Scalar {
 }
 
 /** Our gradients of a stage's model over the four images, q, k and v split, and the sum of the losses. */
-export async function gradientsOf(stage: Stage): Promise<{ gradients: Weights; loss: number }> {
+export async function gradientsOf(stage: Stage): Promise<Gradients> {
   const weights = modelOf(stage);
-  const sums = await accumulateGradients({ loss, weights, batches: [0, 1, 2, 3] });
-  const gradients = tf.tidy(() => split(sums.gradients));
-  tf.dispose([weights, sums.gradients]);
-  return { gradients, loss: sums.loss };
+  const fused = await accumulateGradients({ loss, weights, batches: [0, 1, 2, 3], mode: 'signed' });
+  const sums = tf.tidy(() => split(fused.sums));
+  tf.dispose([weights, fused.sums]);
+  return { ...fused, sums };
 }
 
 /** The largest |got - expected|, relative to the largest |expected|. */

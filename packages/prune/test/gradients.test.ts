@@ -15,9 +15,9 @@ const linearLoss = (weights: Weights, x: number): tf.Scalar => tf.mean(tf.mul(we
 
 test('signed sums cancel, absolute sums do not; loss and count; weights out of reach get no gradient', async () => {
   const weights = makeWeights();
-  const signed = await accumulateGradients({ loss: linearLoss, weights, batches: [4, -8, 2] });
-  expect(Object.keys(signed.gradients)).toEqual(['a.weight']);
-  expect([...(await signed.gradients['a.weight']!.data())]).toEqual([-0.5, -0.5, -0.5, -0.5]);
+  const signed = await accumulateGradients({ loss: linearLoss, weights, batches: [4, -8, 2], mode: 'signed' });
+  expect(Object.keys(signed.sums)).toEqual(['a.weight']);
+  expect([...(await signed.sums['a.weight']!.data())]).toEqual([-0.5, -0.5, -0.5, -0.5]);
   expect(signed.loss).toBeCloseTo(1.5 * (4 - 8 + 2));
   expect(signed.count).toBe(3);
 
@@ -25,7 +25,34 @@ test('signed sums cancel, absolute sums do not; loss and count; weights out of r
   const axes = { 'a.weight': ['d', null] } as const;
   const options = { criterion: 'taylor', weights, axes, dimensions: ['d'] } as const;
   // sum over the batches of |w g|: |w| (4 + 8 + 2) / 4
-  expect((await importance({ ...options, gradients: absolute.gradients })).d).toEqual(Float32Array.of(10.5, 24.5));
+  expect((await importance({ ...options, gradients: absolute })).d).toEqual(Float32Array.of(10.5, 24.5));
+  expect((await importance({ ...options, gradients: signed })).d).toEqual(Float32Array.of(1.5, 3.5));
+
+  const squared = await accumulateGradients({ loss: linearLoss, weights, batches: [4, -8, 2] });
+  expect(squared.mode).toBe('squared');
+  // sum of (w g)²: w² (16 + 64 + 4) / 16
+  expect((await importance({ ...options, gradients: squared })).d).toEqual(Float32Array.of(5 * 5.25, 25 * 5.25));
+  const hessian = await importance({ ...options, criterion: 'hessian', gradients: squared });
+  expect(hessian.d).toEqual(Float32Array.of((5 * 5.25) / 6, (25 * 5.25) / 6)); // w² / 2 times the mean of g²
+  const wrong = importance({ ...options, criterion: 'hessian', gradients: signed });
+  await expect(wrong).rejects.toThrow("expected gradients accumulated with mode 'squared', got 'signed'");
+});
+
+test('sums go on from earlier ones, and the index counts on', async () => {
+  const weights = makeWeights();
+  const indices: number[] = [];
+  const loss = (table: Weights, x: number, { index }: { index: number }) => {
+    indices.push(index);
+    return linearLoss(table, x);
+  };
+  const first = await accumulateGradients({ loss, weights, batches: [4, -8] });
+  const both = await accumulateGradients({ loss, weights, batches: [2], from: first });
+  expect(indices).toEqual([0, 1, 2]);
+  expect(both.count).toBe(3);
+  expect([...(await both.sums['a.weight']!.data())]).toEqual([5.25, 5.25, 5.25, 5.25]);
+  const other = accumulateGradients({ loss, weights, batches: [2], from: both, mode: 'signed' });
+  await expect(other).rejects.toThrow("expected sums of mode 'signed' to go on from, got 'squared'");
+  expect(both.sums['a.weight']!.isDisposed).toBe(true);
 });
 
 test('memory stays flat, from async batches too, and an abort frees the sums', async () => {
@@ -62,15 +89,16 @@ test('disturbedLoss is MSE(f, f + n) with a constant target', async () => {
   const n = noise([2, 2], { seed: 1, sigma: 0.5 });
   const target = tf.add(weights['a.weight'], n);
   const explicit = (w: Weights): tf.Scalar => tf.mean(tf.squaredDifference(w['a.weight']!, target));
-  const one = await accumulateGradients({ loss: explicit, weights, batches: [0] });
-  const two = await accumulateGradients({ loss: (w) => disturbedLoss(w['a.weight']!, n), weights, batches: [0] });
+  const one = await accumulateGradients({ loss: explicit, weights, batches: [0], mode: 'signed' });
+  const disturbed = (w: Weights) => disturbedLoss(w['a.weight']!, n);
+  const two = await accumulateGradients({ loss: disturbed, weights, batches: [0], mode: 'signed' });
   // noise made within the loss, as a caller does
   const inner = (w: Weights) => disturbedLoss(w['a.weight']!, noise([2, 2], { seed: 1, sigma: 0.5 }));
-  const three = await accumulateGradients({ loss: inner, weights, batches: [0] });
-  const wanted = await one.gradients['a.weight']!.data();
+  const three = await accumulateGradients({ loss: inner, weights, batches: [0], mode: 'signed' });
+  const wanted = await one.sums['a.weight']!.data();
   expect(two.loss).toBeCloseTo(one.loss, 6);
   for (const result of [two, three]) {
-    const got = await result.gradients['a.weight']!.data();
+    const got = await result.sums['a.weight']!.data();
     for (let i = 0; i < 4; i++) expect(got[i]).toBeCloseTo(wanted[i]!, 6);
   }
   expect(() => disturbedLoss(n, tf.zeros([3]))).toThrow('expected noise of the output');

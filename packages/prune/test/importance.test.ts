@@ -2,7 +2,7 @@ import '@tensorflow/tfjs-backend-cpu';
 import type { Axes } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
-import { countMacs, countParameters, importance } from '../src/index.ts';
+import { countMacs, countParameters, importance, type ScoredWeight } from '../src/index.ts';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -11,7 +11,16 @@ beforeAll(async () => {
 const axes: Axes = {
   'in.weight': ['d', null],
   'in.bias': ['d'],
-  'qkv.weight': [[3, 2, 'head'], 'd'],
+  'qkv.weight': [
+    {
+      stacked: [
+        [2, 'head'],
+        [2, 'head'],
+        [2, 'head'],
+      ],
+    },
+    'd',
+  ],
   'out.weight': [null, [2, 'head']],
   table: [null, 'd'],
 };
@@ -29,8 +38,8 @@ test('magnitude: the group mean over matrices only, through product axes', async
   const weights = makeWeights();
   const scores = await importance({ criterion: 'magnitude', weights, axes, dimensions: ['d', 'head'] });
   expect(scores.d).toEqual(Float32Array.of((1 + 4 + 18) / 2, (9 + 16 + 18) / 2));
-  // 6 rows of two ones; 1 + 16, 4 + 25, 9 + 36
-  expect(scores.head).toEqual(Float32Array.of((12 + 17) / 2, (12 + 29) / 2, (12 + 45) / 2));
+  // q, k and v: 2 rows of two ones each; 1 + 16, 4 + 25, 9 + 36
+  expect(scores.head).toEqual(Float32Array.of((12 + 17) / 4, (12 + 29) / 4, (12 + 45) / 4));
   tf.dispose(weights);
   expect(tf.memory().numTensors).toBe(before);
 });
@@ -40,8 +49,18 @@ test('random is seeded; a criterion of one’s own is an object', async () => {
   const first = await importance({ ...options, criterion: 'random', seed: 3 });
   expect(await importance({ ...options, criterion: 'random', seed: 3 })).toEqual(first);
   expect(await importance({ ...options, criterion: 'random', seed: 4 })).not.toEqual(first);
-  const largest = { needsGradients: false, score: ({ weight }: { weight: tf.Tensor3D }) => tf.max(weight, [0, 2]) };
-  expect((await importance({ ...options, criterion: largest })).head).toEqual(Float32Array.of(2.5, 3, 3.5));
+  const fourth = { needsGradients: false, elements: ({ weight }: ScoredWeight) => tf.pow(weight, 4) };
+  const scores = await importance({ ...options, criterion: fourth, reduction: 'sum' });
+  expect(scores.head).toEqual(Float32Array.of(12 + 257, 12 + 16 + 625, 12 + 81 + 1296));
+});
+
+test('reductions over members, and biases and tables where asked', async () => {
+  const options = { criterion: 'magnitude-l1', weights: makeWeights(), axes, dimensions: ['d', 'head'] } as const;
+  expect((await importance({ ...options, reduction: 'sum' })).head).toEqual(Float32Array.of(12 + 5, 12 + 7, 12 + 9));
+  expect((await importance({ ...options, reduction: 'max' })).head).toEqual(Float32Array.of(5, 7, 9));
+  expect((await importance({ ...options, reduction: 'first' })).head).toEqual(Float32Array.of(4, 4, 4));
+  const all = await importance({ ...options, scored: 'all', reduction: 'sum' });
+  expect(all.d).toEqual(Float32Array.of(3 + 100 + 18 + 100, 7 + 100 + 18 + 100));
 });
 
 test('errors name what is missing', async () => {

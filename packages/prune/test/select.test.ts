@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { select } from '../src/index.ts';
-import { normalise } from '../src/select.ts';
+import { normalise } from '../src/normalise.ts';
 
 const rising = (size: number): Float32Array => Float32Array.from({ length: size }, (_, i) => i + 1);
 
@@ -13,30 +13,41 @@ test.each([
   [5, 0.99, 4, 4],
   [3, 0.99, 4, 3],
 ])('local: %i channels at %f in multiples of %i keep %i', (size, ratio, roundTo, width) => {
-  const kept = select({ importance: { d: rising(size) }, ratio, ranking: 'local', normalise: 'mean', roundTo });
+  const { keep: kept } = select({
+    importance: { d: rising(size) },
+    ratio,
+    ranking: 'local',
+    normalise: 'mean',
+    roundTo,
+  });
   expect(kept.d).toEqual(Array.from({ length: width }, (_, i) => size - width + i));
 });
 
-test('global: one threshold over the dimensions, widths rounded up, no dimension empties', () => {
-  const importance = { low: rising(8), high: rising(8).map((x) => x + 100) };
+test('global: one ranking over a class, rounded widths meet the ratio, no dimension empties', () => {
+  const importance = { 'blocks.0.mlp': rising(8), 'blocks.1.mlp': rising(8).map((x) => x + 100) };
   const options = { importance, ratio: 0.5, ranking: 'global', normalise: 'none' } as const;
-  expect(select(options)).toEqual({ low: [7], high: [0, 1, 2, 3, 4, 5, 6, 7] });
-  expect(select({ ...options, roundTo: 4 }).low).toEqual([4, 5, 6, 7]);
-  expect(select({ ...options, normalise: 'standard' })).toEqual({ low: [4, 5, 6, 7], high: [4, 5, 6, 7] });
+  expect(select(options)).toEqual({
+    keep: { 'blocks.0.mlp': [7], 'blocks.1.mlp': [1, 2, 3, 4, 5, 6, 7] },
+    asked: 0.5,
+    given: 0.5,
+  });
+  const fours = { 'blocks.0.mlp': [4, 5, 6, 7], 'blocks.1.mlp': [4, 5, 6, 7] };
+  expect(select({ ...options, roundTo: 4 }).keep).toEqual(fours);
+  expect(select({ ...options, normalise: 'standard' }).keep).toEqual(fours);
 });
 
 test('rounding by index drops the first candidates, by score the lowest', () => {
   const importance = { d: Float32Array.from([5, 6, 3, 7, 1, 8, 2, 9]) };
   const options = { importance, ratio: 0.35, ranking: 'global', normalise: 'none', roundTo: 2 } as const;
   // candidates 2, 4 and 6 (scores 3, 1, 2); one of them must stay
-  expect(select(options).d).toEqual([0, 1, 2, 3, 5, 7]);
-  expect(select({ ...options, reference: { roundByIndex: true } }).d).toEqual([0, 1, 3, 5, 6, 7]);
+  expect(select({ ...options, reference: {} }).keep.d).toEqual([0, 1, 2, 3, 5, 7]);
+  expect(select({ ...options, reference: { roundByIndex: true } }).keep.d).toEqual([0, 1, 3, 5, 6, 7]);
 });
 
 test('averageHeads ties the channels of all heads', () => {
   const importance = { d: Float32Array.from([1, 9, 5, 9, 2, 4]) }; // two heads of three: means 5, 5.5, 4.5
   const options = { importance, ratio: 0.34, ranking: 'local', normalise: 'mean' } as const;
-  expect(select({ ...options, reference: { averageHeads: 2 } }).d).toEqual([0, 1, 3, 4]);
+  expect(select({ ...options, reference: { averageHeads: 2 } }).keep.d).toEqual([0, 1, 3, 4]);
   expect(() => select({ ...options, reference: { averageHeads: 4 } })).toThrow(
     'expected a multiple of 4 channels, got 6',
   );

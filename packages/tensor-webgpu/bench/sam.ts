@@ -104,7 +104,7 @@ export async function stageOneStep(
   const teacher = randomWeights('image_encoder.');
   const axes = encoderAxes(teacher, config);
   const scores = await importance({ criterion: 'magnitude', weights: teacher, axes, dimensions: ['embed'] });
-  const keep = select({ importance: scores, ratio: 0.5, ranking: 'local', normalise: 'mean' });
+  const { keep } = select({ importance: scores, ratio: 0.5, ranking: 'local', normalise: 'mean' });
   const student = prune(teacher, axes, keep);
   const flops = flopsOf(teacher) + 3 * flopsOf(student);
   const taps = bottleneckTaps(teacher, config);

@@ -1,5 +1,5 @@
-import { accumulateGradients, disturbedLoss, importance, noise, prune, select } from '@slimsam/prune';
-import { dims, factorsOf, type Weights } from '@slimsam/weights';
+import { accumulateGradients, disturbedLoss, importance, noise, prune, select, zeroChannels } from '@slimsam/prune';
+import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
 import { type Vit, vitAxes, vitFeatures } from '../src/index.ts';
@@ -24,21 +24,21 @@ export async function pruneByTaylor<T extends Vit>(
   const depended = Object.fromEntries(
     Object.entries(weights).filter(([name]) => !/^(head|pooler|mask_token)/.test(name)),
   );
-  const { gradients } = await accumulateGradients({
+  const gradients = await accumulateGradients({
     weights: depended,
     batches: images,
-    loss: (table, image: tf.Tensor4D) => {
+    loss: (table, image: tf.Tensor4D, { index }) => {
       const { tokens } = vitFeatures(table, config, image);
-      return disturbedLoss(tokens, noise(tokens.shape, { seed: 3 }));
+      return disturbedLoss(tokens, noise(tokens.shape, { seed: index }));
     },
   });
   const axes = vitAxes(weights, config);
   const keep: Record<string, number[]> = {};
   for (const dimensions of how.dimensions) {
-    const scores = await importance({ criterion: 'disturbed-taylor', weights: depended, axes, dimensions, gradients });
-    Object.assign(keep, select({ importance: scores, ratio: 0.25, ranking: how.ranking, normalise: 'mean' }));
+    const scores = await importance({ criterion: 'taylor', weights: depended, axes, dimensions, gradients });
+    Object.assign(keep, select({ importance: scores, ratio: 0.25, ranking: how.ranking, normalise: 'mean' }).keep);
   }
-  tf.dispose(gradients);
+  tf.dispose(gradients.sums);
   return { ...vit, weights: prune(weights, axes, keep) };
 }
 
@@ -54,17 +54,7 @@ export function differenceOf(a: ArrayLike<number>, b: ArrayLike<number>): number
   return largest((i) => a[i]! - b[i]!) / largest((i) => b[i]!);
 }
 
-/** The weights with zeros for the channels of a dimension that are not kept; it is the last factor of its axes. */
+/** The weights with zeros for the channels of a dimension that are not kept. */
 export function zeroed({ weights, config }: Vit, dimension: string, kept: readonly number[]): Weights {
-  const axes = vitAxes(weights, config);
-  const { size } = dims(axes, weights).get(dimension)!;
-  const mask = tf.tensor1d(Float32Array.from({ length: size }, (_, i) => (kept.includes(i) ? 1 : 0)));
-  const entries = Object.entries(weights).map(([name, weight]) => {
-    const axis = axes[name]!.findIndex((factors) => factorsOf(factors).at(-1) === dimension);
-    if (axis < 0) return [name, weight] as const;
-    const after = weight.shape.slice(axis + 1).reduce((product, length) => product * length, 1);
-    const parts = tf.reshape(weight, [-1, size, after]); // [before, size, after]
-    return [name, tf.reshape(tf.mul(parts, tf.reshape(mask, [1, size, 1])), weight.shape)] as const;
-  });
-  return Object.fromEntries(entries);
+  return zeroChannels(weights, vitAxes(weights, config), { [dimension]: kept });
 }

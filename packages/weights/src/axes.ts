@@ -1,8 +1,11 @@
+/** A row-major product: `[4, 'blocks.0.head']` is 4 heads by the head's channels. */
+export type Product = readonly (number | string)[];
+
 /**
- * What one axis of a weight is: `null` for a fixed one, a dimension's name, or a row-major product of
- * numbers and dimensions: `[3, 4, 'blocks.0.head']` is q/k/v, by 4 heads, by the head's channels.
+ * What one axis of a weight is: `null` for a fixed one, a dimension's name, a row-major product of numbers and dimensions, or products
+ * stacked one after the other: `{ stacked: [['heads', 'qk'], ['heads', 'qk'], ['heads', 'v']] }` is a fused q, k and v.
  */
-export type Axis = null | string | readonly (number | string)[];
+export type Axis = null | string | Product | { readonly stacked: readonly Product[] };
 
 /** Weight name -> one `Axis` for each of the tensor's axes. */
 export type Axes = Readonly<Record<string, readonly Axis[]>>;
@@ -35,34 +38,41 @@ export function dims(
   weights: Readonly<Record<string, { shape: readonly number[] }>>,
 ): Map<string, Dimension> {
   const members = collectMembers(axes, weights);
-  const sizes = new Map<string, { size: number; from: Member }>();
+  const solved: Solved = { sizes: new Map(), products: new Map() };
   let open = [...members];
   while (open.length > 0) {
-    const later = open.filter((member) => !solve(member, axes, weights, sizes));
+    const later = open.filter((member) => !solve(member, { axes, weights, solved }));
     if (later.length === open.length) {
       const { weight, axis } = open[0]!;
       throw new Error(
-        `dims: expected at most one unknown dimension in axis ${axis} of '${weight}', got [${factorsOf(axes[weight]![axis]!).join(', ')}]; list a weight that has one of them alone`,
+        `dims: expected at most one unknown dimension in axis ${axis} of '${weight}', got ${inWords(axes[weight]![axis]!)}; list a weight that has one of them alone`,
       );
     }
     open = later;
   }
   const found = new Map<string, { size: number; members: Member[] }>();
   for (const member of members) {
-    for (const factor of factorsOf(axes[member.weight]![member.axis]!)) {
+    for (const factor of new Set(partsOf(axes[member.weight]![member.axis]!).flat())) {
       if (typeof factor === 'number') continue;
       const known = found.get(factor);
       if (known) known.members.push(member);
-      else found.set(factor, { size: sizes.get(factor)!.size, members: [member] });
+      else found.set(factor, { size: solved.sizes.get(factor)!.size, members: [member] });
     }
   }
   return found;
 }
 
-/** The factors of an axis, in row-major order: `null` has none, a dimension has one. */
-export function factorsOf(axis: Axis): readonly (number | string)[] {
+/** The products that stand one after the other on an axis: `null` has none, a dimension is one of one factor. */
+export function partsOf(axis: Axis): readonly Product[] {
   if (axis === null) return [];
-  return typeof axis === 'string' ? [axis] : axis;
+  if (typeof axis === 'string') return [[axis]];
+  return isStacked(axis) ? axis.stacked : [axis];
+}
+
+function isStacked(axis: Product | { readonly stacked: readonly Product[] }): axis is {
+  readonly stacked: readonly Product[];
+} {
+  return 'stacked' in axis;
 }
 
 /** Every axis that is not fixed, after the checks that need no sizes. */
@@ -76,11 +86,13 @@ function collectMembers(axes: Axes, weights: Readonly<Record<string, { shape: re
     }
     list.forEach((axis, index) => {
       if (axis === null) return;
-      const names = factorsOf(axis).filter((factor) => typeof factor === 'string');
-      if (new Set(names).size < names.length) {
-        throw new Error(
-          `dims: expected distinct dimensions in axis ${index} of '${weight}', got [${names.join(', ')}]`,
-        );
+      for (const part of partsOf(axis)) {
+        const names = part.filter((factor) => typeof factor === 'string');
+        if (new Set(names).size < names.length) {
+          throw new Error(
+            `dims: expected distinct dimensions in axis ${index} of '${weight}', got [${names.join(', ')}]`,
+          );
+        }
       }
       members.push({ weight, axis: index });
     });
@@ -88,34 +100,88 @@ function collectMembers(axes: Axes, weights: Readonly<Record<string, { shape: re
   return members;
 }
 
-/** Fixes or checks the sizes in one axis; false when more than one of its dimensions is still unknown. */
-function solve(
-  member: Member,
-  axes: Axes,
-  weights: Readonly<Record<string, { shape: readonly number[] }>>,
-  sizes: Map<string, { size: number; from: Member }>,
-): boolean {
+/** What is known so far: sizes of dimensions, and of products whose dimensions may not be known yet. */
+interface Solved {
+  readonly sizes: Map<string, { size: number; from: Member }>;
+  readonly products: Map<string, number>;
+}
+
+interface Table {
+  readonly axes: Axes;
+  readonly weights: Readonly<Record<string, { shape: readonly number[] }>>;
+  readonly solved: Solved;
+}
+
+/** Fixes or checks the sizes on one axis; false when too much of it is still unknown. */
+function solve(member: Member, table: Table): boolean {
+  const { axes, weights, solved } = table;
   const length = weights[member.weight]!.shape[member.axis]!;
-  const factors = factorsOf(axes[member.weight]![member.axis]!);
-  let known = 1;
-  const unknown: string[] = [];
-  const sources = new Set<string>();
-  for (const factor of factors) {
-    const solved = typeof factor === 'number' ? undefined : sizes.get(factor);
-    if (solved) sources.add(`'${solved.from.weight}' axis ${solved.from.axis}`);
-    if (typeof factor === 'string' && !solved) unknown.push(factor);
-    else known *= typeof factor === 'number' ? factor : solved!.size;
+  const parts = partsOf(axes[member.weight]![member.axis]!);
+  const unknown = parts.filter((part) => sizeOf(part, solved) === undefined);
+  const rest = length - parts.reduce((sum, part) => sum + (sizeOf(part, solved) ?? 0), 0);
+  if (unknown.length === 0) {
+    if (rest !== 0) throw misfit(member, table, `${length - rest}`);
+  } else {
+    if (new Set(unknown.map(keyOf)).size > 1) return false;
+    const each = rest / unknown.length;
+    if (!Number.isInteger(each) || each < 0)
+      throw misfit(
+        member,
+        table,
+        unknown.length === parts.length ? `a multiple of ${parts.length}` : `${length - rest} or more`,
+      );
+    solved.products.set(keyOf(unknown[0]!), each);
   }
+  return parts.map((part) => solveProduct(part, member, table)).every(Boolean);
+}
+
+/** Fixes the size of a product's one unknown dimension; false when there are more. */
+function solveProduct(part: Product, member: Member, table: Table): boolean {
+  const { sizes, products } = table.solved;
+  const unknown = part.filter((factor) => typeof factor === 'string' && !sizes.has(factor));
+  if (unknown.length === 0) return true;
   if (unknown.length > 1) return false;
-  const fits = unknown.length === 0 ? length === known : known > 0 && length % known === 0;
-  if (!fits) {
-    const size = unknown.length === 0 ? `${known}` : `a multiple of ${known}`;
-    const because = sources.size > 0 ? ` (sizes from ${[...sources].join(', ')})` : '';
-    throw new Error(
-      `dims: expected axis ${member.axis} of '${member.weight}' to be [${factors.join(', ')}] = ${size}${because}, got ${length}`,
-    );
+  const known = part.reduce<number>((size, factor) => {
+    return size * (typeof factor === 'number' ? factor : (sizes.get(factor)?.size ?? 1));
+  }, 1);
+  const size = products.get(keyOf(part))! / known;
+  if (!Number.isInteger(size)) {
+    const copies = partsOf(table.axes[member.weight]![member.axis]!).length;
+    throw misfit(member, table, `a multiple of ${known * copies}`);
   }
-  const [name] = unknown;
-  if (name !== undefined) sizes.set(name, { size: length / known, from: member });
+  sizes.set(String(unknown[0]), { size, from: member });
   return true;
+}
+
+/** The size of a product: of its factors, or as an axis has told it; undefined while it is unknown. */
+function sizeOf(part: Product, { sizes, products }: Solved): number | undefined {
+  let size = 1;
+  for (const factor of part) {
+    const known = typeof factor === 'number' ? factor : sizes.get(factor)?.size;
+    if (known === undefined) return products.get(keyOf(part));
+    size *= known;
+  }
+  return size;
+}
+
+const keyOf = (part: Product): string => part.join(' x ');
+
+function inWords(axis: Axis): string {
+  return partsOf(axis)
+    .map((part) => `[${part.join(', ')}]`)
+    .join(' + ');
+}
+
+function misfit(member: Member, { axes, weights, solved }: Table, size: string): Error {
+  const axis = axes[member.weight]![member.axis]!;
+  const sources = new Set(
+    partsOf(axis)
+      .flat()
+      .flatMap((factor) => (typeof factor === 'string' ? (solved.sizes.get(factor) ?? []) : []))
+      .map(({ from }) => `'${from.weight}' axis ${from.axis}`),
+  );
+  const because = sources.size > 0 ? ` (sizes from ${[...sources].join(', ')})` : '';
+  return new Error(
+    `dims: expected axis ${member.axis} of '${member.weight}' to be ${inWords(axis)} = ${size}${because}, got ${weights[member.weight]!.shape[member.axis]}`,
+  );
 }

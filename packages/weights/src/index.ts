@@ -1,4 +1,4 @@
-export { type Axes, type Axis, type Dimension, dims, factorsOf, linear, type Member } from './axes.ts';
+export { type Axes, type Axis, type Dimension, dims, linear, type Member, type Product, partsOf } from './axes.ts';
 export type { Attention, Costs } from './costs.ts';
 export {
   type ExpectedShapes,

@@ -37,7 +37,7 @@ export function vitAxes(weights: Named, config: VitConfig): Axes {
       axes,
       layerNorm(`${block}.norm1`),
       layerNorm(`${block}.norm2`),
-      linear(`${block}.attn.qkv`, [3, ...heads], 'embed'),
+      linear(`${block}.attn.qkv`, { stacked: [heads, heads, heads] }, 'embed'),
       linear(`${block}.attn.proj`, 'embed', heads),
       linear(`${block}.mlp.fc1`, doubled(mlp, rows(`${block}.mlp.fc1`) === 2 * columns(`${block}.mlp.fc2`)), 'embed'),
       linear(`${block}.mlp.fc2`, 'embed', mlp),
@@ -49,7 +49,7 @@ export function vitAxes(weights: Named, config: VitConfig): Axes {
 
 /** A dimension, or twice it one after the other. */
 function doubled(dimension: string, twice: boolean): Axis {
-  return twice ? [2, dimension] : dimension;
+  return twice ? { stacked: [[dimension], [dimension]] } : dimension;
 }
 
 /**

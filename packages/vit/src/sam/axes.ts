@@ -21,7 +21,7 @@ export function encoderAxes(weights: Named, config: SamConfig): Axes {
     const mlp = `blocks.${i}.mlp`;
     const table = [null, head];
     Object.assign(axes, {
-      ...linear(`${block}.attn.qkv`, [3, config.heads, head], 'embed'),
+      ...linear(`${block}.attn.qkv`, { stacked: [1, 2, 3].map(() => [config.heads, head]) }, 'embed'),
       ...linear(`${block}.attn.proj`, 'embed', [config.heads, head]),
       ...linear(`${block}.mlp.lin1`, mlp, 'embed'),
       ...linear(`${block}.mlp.lin2`, 'embed', mlp),
