@@ -62,7 +62,7 @@ export function classOf(dimension: string): string {
 export type PerDimension<T> = T | Readonly<Record<string, T>>;
 
 /** The value for a dimension; undefined where a table has none. */
-export function valueOf<T extends number | string>(
+export function valueFor<T extends number | string>(
   values: PerDimension<T> | undefined,
   dimension: string,
 ): T | undefined {

@@ -1,4 +1,4 @@
-import { classOf, type PerDimension, valueOf } from './axis.ts';
+import { classOf, type PerDimension, valueFor } from './axis.ts';
 import { type Normalise, normalise } from './normalise.ts';
 
 /**
@@ -32,7 +32,7 @@ export function makeLadders(options: LadderOptions): Ladder[] {
   const sets = new Map<string, string[]>();
   for (const name of Object.keys(options.importance)) {
     const { sameWidth } = options;
-    const stage = typeof sameWidth === 'boolean' || sameWidth === undefined ? '' : valueOf(sameWidth, name);
+    const stage = typeof sameWidth === 'boolean' || sameWidth === undefined ? '' : valueFor(sameWidth, name);
     const key = !sameWidth || stage === undefined ? name : `${classOf(name)} ${stage}`;
     sets.set(key, [...(sets.get(key) ?? []), name]);
   }
@@ -79,7 +79,7 @@ function wholeNumber(
   values: PerDimension<number> | undefined,
   { name, otherwise, what }: { name: string; otherwise: number; what: string },
 ): number {
-  const value = valueOf(values, name) ?? otherwise;
+  const value = valueFor(values, name) ?? otherwise;
   if (Number.isInteger(value) && value >= 1) return value;
   throw new Error(`${what} to be a positive integer, got ${value}`);
 }

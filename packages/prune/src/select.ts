@@ -1,4 +1,4 @@
-import { type PerDimension, valueOf } from './axis.ts';
+import { type PerDimension, valueFor } from './axis.ts';
 import { channelsAt, climb, type Ladder, makeLadders } from './ladder.ts';
 import type { Normalise } from './normalise.ts';
 import { keptCount, type Reference, selectAsReference } from './select-reference.ts';
@@ -70,11 +70,11 @@ export function ratios(
   { names, caller }: { names: readonly string[]; caller: string },
 ): (name: string) => number {
   for (const name of names) {
-    const value = valueOf(ratio, name);
+    const value = valueFor(ratio, name);
     if (value === undefined) throw new Error(`${caller}: expected a ratio for '${name}', got none`);
     if (!(value >= 0 && value < 1)) throw new Error(`${caller}: expected a ratio in [0, 1), got ${value}`);
   }
-  return (name) => valueOf(ratio, name)!;
+  return (name) => valueFor(ratio, name)!;
 }
 
 /** Channels to keep by class. */
