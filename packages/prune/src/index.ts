@@ -15,4 +15,4 @@ export type { Normalise } from './normalise.ts';
 export type { Reduction } from './reduction.ts';
 export { type RankingOptions, type Selection, type SelectOptions, select } from './select.ts';
 export type { Reference } from './select-reference.ts';
-export { prune, zeroChannels } from './surgery.ts';
+export { prune, prunedShapes, zeroChannels } from './surgery.ts';

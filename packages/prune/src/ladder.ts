@@ -115,7 +115,7 @@ export function climb(ladders: readonly Ladder[], budgets: ReadonlyMap<string, n
 }
 
 /** All steps above the least, the best first; of equal ones those of later ladders. */
-export function stepsByScore(ladders: readonly Ladder[]): { ladder: number; step: number }[] {
+function stepsByScore(ladders: readonly Ladder[]): { ladder: number; step: number }[] {
   const all = ladders.flatMap(({ scores, least }, ladder) =>
     scores.flatMap((score, step) => (step < least ? [] : [{ ladder, step, score }])),
   );

@@ -77,7 +77,7 @@ function checked(
 }
 
 /** @throws when kept indices are not sorted, unique and in range, or there are none */
-export function checkKept(
+function checkKept(
   kept: readonly number[],
   { name, size, caller }: { name: string; size: number; caller: string },
 ): void {
