@@ -29,6 +29,7 @@ export {
   type PredictRequest,
 } from './predictor/create-predictor.ts';
 export {
+  type EmbeddedImage,
   type ImageEmbedding,
   loadEmbedding,
   type SerializeEmbeddingOptions,

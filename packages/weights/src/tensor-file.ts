@@ -42,6 +42,11 @@ export interface OpenTensorsOptions extends OpenOptions {
  * @throws when the file cannot be read, is truncated or of another format, or a pickle names anything outside of the list
  */
 export async function openTensors(source: Source, options: OpenTensorsOptions = {}): Promise<TensorFile> {
+  const known = typeof source === 'string' || source instanceof URL || source instanceof Uint8Array;
+  if (source === '' || !(known || (typeof source === 'object' && source !== null && typeof source.hub === 'string')))
+    throw new Error(
+      `openTensors: expected a path, an address, bytes as a Uint8Array or { hub: 'owner/name' }, got ${source === '' ? "''" : String(source)}`,
+    );
   const open = (file: FileSource) => openFile(file, options);
   const place = await locate(source, options);
   if (place.folder) return openFolder(place.folder, open, options);

@@ -54,5 +54,23 @@ export function inferConfig(
       `loadSam: expected weights that tell ${unknown[0]}, got none; give it as config: { ${unknown[0]} }`,
     );
   }
-  return { config: parseSamConfig(config), scaleWidths, decoderHeadsTold: told !== undefined || widths.prompt === 256 };
+  const checked = parseSamConfig(config);
+  checkHeads(widths, checked);
+  return { config: checked, scaleWidths, decoderHeadsTold: told !== undefined || widths.prompt === 256 };
+}
+
+/** @throws when the heads do not divide the widths that they are cut from */
+function checkHeads({ blocks, prompt, decoderCross }: SamWidths, { heads, decoderHeads }: SamConfig): void {
+  blocks.forEach(({ inner, head }, i) => {
+    const width = inner / heads;
+    if (Number.isNaN(width) || (Number.isInteger(width) && (Number.isNaN(head) || width === head))) return;
+    const got = `${inner} rows of q in block ${i}${Number.isNaN(head) ? '' : `, whose relative positions are ${head} wide`}`;
+    throw new Error(`loadSam: expected weights for ${heads} heads, got ${got}; give config: { heads }`);
+  });
+  for (const width of [prompt, decoderCross]) {
+    if (Number.isNaN(width) || width % decoderHeads === 0) continue;
+    throw new Error(
+      `loadSam: expected widths of the mask decoder that ${decoderHeads} heads divide, got ${width}; give config: { decoderHeads }`,
+    );
+  }
 }

@@ -9,10 +9,15 @@ export interface RgbImage {
 }
 
 /** @throws when an image has no pixels, or its data does not fit its size */
-export function checkImage({ width, height, data }: RgbImage, name: string): void {
-  if (Math.min(width, height) >= 1 && data.length === width * height * 3) return;
+export function checkImage(image: RgbImage, name: string): void {
+  if (typeof image !== 'object' || image === null)
+    throw new Error(
+      `${name}: expected an image { width, height, data }, got ${String(image)}; decodeImage() makes one`,
+    );
+  const { width, height, data } = image;
+  if (Math.min(width, height) >= 1 && data instanceof Uint8Array && data.length === width * height * 3) return;
   throw new Error(
-    `${name}: expected an image with data [height, width, 3], got ${width} x ${height} pixels and ${data.length} bytes; decodeImage() makes one`,
+    `${name}: expected an image with data [height, width, 3], got ${width} x ${height} pixels and ${data instanceof Uint8Array ? data.length : 'no'} bytes; decodeImage() makes one`,
   );
 }
 

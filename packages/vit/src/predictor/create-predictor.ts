@@ -6,7 +6,7 @@ import { preprocess } from '../images/preprocess.ts';
 import type { SamConfig } from '../sam/config.ts';
 import { encodeImage } from '../sam/encoder.ts';
 import { decodePrompts, type ImageRequest } from './decode-prompts.ts';
-import { checkEmbedding, type ImageEmbedding } from './image-embedding.ts';
+import { checkEmbedding, type EmbeddedImage, type ImageEmbedding } from './image-embedding.ts';
 import { type ImagePrompts, listPrompts } from './image-prompts.ts';
 import { readMasks } from './read-masks.ts';
 
@@ -41,12 +41,14 @@ export interface Prediction {
   readonly lowRes: tf.Tensor4D;
   /** If asked for. For each prompt, for each of its masks: [height * width]; above 0 is inside. */
   readonly logits?: Float32Array[][];
+  /** Frees `lowRes`; the rest are plain arrays. */
+  dispose(): void;
 }
 
 /** Encodes an image once and answers prompts about it. */
 export interface Predictor {
   /** @throws when the image's data does not fit its size, or a weight is missing */
-  embed(image: RgbImage): ImageEmbedding;
+  embed(image: RgbImage): EmbeddedImage;
   /** @throws when a prompt is wrong (see `ImagePrompts`), the embedding is another model's, or the signal aborts */
   predict(image: ImageEmbedding, prompts: ImagePrompts & PredictOptions): Promise<Prediction>;
   /** `predict` for several images, whose prompts are decoded together. @throws as it does, naming the request */
@@ -65,12 +67,16 @@ export function createPredictor(weights: Weights, config: SamConfig): Predictor 
       const { pixels, inputSize } = preprocess(image, config);
       try {
         const { embedding } = encodeImage(weights, config, pixels);
-        return { embedding, inputSize, originalSize: [image.height, image.width] };
+        const originalSize: [number, number] = [image.height, image.width];
+        return { embedding, inputSize, originalSize, dispose: () => embedding.dispose() };
       } finally {
         pixels.dispose();
       }
     },
-    async predict(image, { multimask, logits, memoryLimit, signal, ...prompts }) {
+    async predict(image, asked) {
+      if (typeof asked !== 'object' || asked === null)
+        throw new Error(`predict: expected prompts like { points: [[x, y]] }, got ${String(asked)}`);
+      const { multimask, logits, memoryLimit, signal, ...prompts } = asked;
       const [prediction] = await predictor.predictBatch([{ image, ...prompts }], {
         ...{ multimask, logits, memoryLimit, signal },
       });
@@ -94,7 +100,8 @@ export function createPredictor(weights: Weights, config: SamConfig): Predictor 
         const predictions: Prediction[] = [];
         for (const [i, { lowRes, scores }] of decoded.entries()) {
           const sizes = { ...listed[i]!.image, config };
-          predictions.push({ lowRes, scores, ...(await readMasks(lowRes, sizes, { logits, memoryLimit, signal })) });
+          const masks = await readMasks(lowRes, sizes, { logits, memoryLimit, signal });
+          predictions.push({ lowRes, scores, ...masks, dispose: () => lowRes.dispose() });
         }
         return predictions;
       } catch (error) {

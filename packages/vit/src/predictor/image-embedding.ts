@@ -1,6 +1,7 @@
 import {
   type OpenOptions,
   openTensors,
+  printable,
   type Source,
   scope,
   serializeSafetensors,
@@ -11,7 +12,10 @@ import type { Sam } from '../checkpoint/load-sam.ts';
 import { fitLongestSide } from '../images/resize.ts';
 import { gridSize } from '../sam/config.ts';
 
-/** An encoded image, for any number of prompts. Its `embedding` is the caller's to dispose of. */
+/** Pixels of the largest image; that of `decodeImage`. Masks are of the image's size, so a file must not claim any. */
+const mostPixels = 2 ** 28;
+
+/** An encoded image, for any number of prompts. */
 export interface ImageEmbedding {
   /** [1, C, h, w] */
   readonly embedding: tf.Tensor4D;
@@ -21,8 +25,17 @@ export interface ImageEmbedding {
   readonly inputSize: readonly [number, number];
 }
 
+/** An encoded image that is the caller's to free. */
+export interface EmbeddedImage extends ImageEmbedding {
+  /** Frees the embedding. */
+  dispose(): void;
+}
+
 /** @throws when an embedding does not fit the model, or its sizes one another */
-export function checkEmbedding({ embedding, inputSize, originalSize }: ImageEmbedding, { weights, config }: Sam): void {
+export function checkEmbedding(image: ImageEmbedding, { weights, config }: Sam): void {
+  if (typeof image !== 'object' || image === null || !(image.embedding instanceof tf.Tensor))
+    throw new Error(`predict: expected what embed or loadEmbedding gives as the image, got ${describe(image)}`);
+  const { embedding, inputSize, originalSize } = image;
   const [side, C] = [gridSize(config), scope(weights, 'prompt_encoder')('no_mask_embed.weight').shape[1]!];
   const wanted = [1, C, side, side];
   if (embedding.shape.join() !== wanted.join()) {
@@ -72,7 +85,7 @@ export async function saveEmbedding(
  * @param source a path, an http(s) address, or the bytes
  * @throws when it is not there, truncated, or no embedding; `predict` throws when it is of another model
  */
-export async function loadEmbedding(source: Source, options: OpenOptions = {}): Promise<ImageEmbedding> {
+export async function loadEmbedding(source: Source, options: OpenOptions = {}): Promise<EmbeddedImage> {
   const file = await openTensors(source, options);
   try {
     const shape = file.tensors.embedding?.shape;
@@ -85,10 +98,15 @@ export async function loadEmbedding(source: Source, options: OpenOptions = {}): 
     const originalSize = sizeOf(file.metadata, { key: 'original_size', source: file.name });
     const inputSize = sizeOf(file.metadata, { key: 'input_size', source: file.name });
     const { data } = await file.read('embedding');
-    return { embedding: tf.tensor4d(data, [1, shape[1]!, shape[2]!, shape[3]!], 'float32'), originalSize, inputSize };
+    const embedding = tf.tensor4d(data, [1, shape[1]!, shape[2]!, shape[3]!], 'float32');
+    return { embedding, originalSize, inputSize, dispose: () => embedding.dispose() };
   } finally {
     await file.close();
   }
+}
+
+function describe(value: unknown): string {
+  return typeof value === 'object' && value !== null ? `{ ${Object.keys(value).join(', ')} }` : String(value);
 }
 
 function sizeOf(
@@ -97,8 +115,12 @@ function sizeOf(
 ): [number, number] {
   const text = metadata[key] ?? '';
   const [, height, width] = (/^\[([1-9]\d*),\s*([1-9]\d*)\]$/.exec(text) ?? []).map(Number);
-  if (height && width) return [height, width];
+  if (height && width && height * width <= mostPixels) return [height, width];
+  if (height && width)
+    throw new Error(
+      `loadEmbedding: expected ${key} of at most ${mostPixels} pixels in the metadata of ${source}, got [${height}, ${width}]`,
+    );
   throw new Error(
-    `loadEmbedding: expected ${key} in the metadata of ${source} as [height, width], got '${text.slice(0, 40)}'; saveEmbedding writes it`,
+    `loadEmbedding: expected ${key} in the metadata of ${source} as [height, width], got '${printable(text.slice(0, 40))}'; saveEmbedding writes it`,
   );
 }

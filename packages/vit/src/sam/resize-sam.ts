@@ -4,6 +4,9 @@ import type { Sam } from '../checkpoint/load-sam.ts';
 import { cubic, resamplingTaps, type Taps, triangle } from '../images/interpolation.ts';
 import { gridSize, parseSamConfig } from './config.ts';
 
+/** Patches along a side: images of 16,384 pixels with SAM's patch, for which the positions of SAM-H take 5 GiB. */
+const mostPatches = 1024;
+
 /**
  * A SAM for square images of another side, pruned or not. Smaller ones are faster and see less.
  *
@@ -13,7 +16,7 @@ import { gridSize, parseSamConfig } from './config.ts';
  * the given ones; every tensor is new, and the caller's to dispose of.
  *
  * @param imageSize pixels, a multiple of the patch
- * @throws when it is not
+ * @throws when it is not, or beyond 1024 patches; nothing is held then
  */
 export function resizeSam({ weights, config }: Sam, imageSize: number): Sam {
   if (!Number.isSafeInteger(imageSize) || imageSize < 1 || imageSize % config.patchSize !== 0) {
@@ -23,6 +26,11 @@ export function resizeSam({ weights, config }: Sam, imageSize: number): Sam {
   }
   const resized = parseSamConfig({ ...config, imageSize });
   const side = gridSize(resized);
+  if (side > mostPatches) {
+    throw new Error(
+      `resizeSam: expected imageSize of at most ${mostPatches} patches of ${config.patchSize} pixels, got ${imageSize}`,
+    );
+  }
   const tables = new Set(
     config.globalBlocks.flatMap((i) => ['h', 'w'].map((axis) => `image_encoder.blocks.${i}.attn.rel_pos_${axis}`)),
   );

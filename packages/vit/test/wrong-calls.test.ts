@@ -1,0 +1,82 @@
+/** Calls and files that are wrong: one error each that names the thing, nothing leaked. */
+import { openTensors, serializeSafetensors } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, expect, it } from 'vitest';
+import { createPredictor, loadEmbedding, loadSam, loadVit, preprocessVit, resizeSam, type Sam } from '../src/index.ts';
+import { fixturePath, tinyConfig, withWebgpu } from './support.ts';
+
+withWebgpu();
+let sam: Sam;
+beforeAll(async () => {
+  sam = await loadSam(fixturePath('sam-tiny/model.safetensors'), { config: { decoderHeads: 4 } });
+});
+
+/** What TypeScript would not let through. */
+const wrong = (value: unknown) => value as never;
+const image = { width: 3, height: 2, data: new Uint8Array(18) };
+
+const calls: [string, () => unknown, string][] = [
+  ['loadSam(undefined)', () => loadSam(wrong(undefined)), 'openTensors: expected a path, an address, bytes'],
+  ['loadSam("")', () => loadSam(''), "got ''"],
+  ['loadVit({})', () => loadVit(wrong({})), 'openTensors: expected a path, an address, bytes'],
+  ['openTensors(7)', () => openTensors(wrong(7)), 'got 7'],
+  ['embed(null)', () => createPredictor(sam.weights, sam.config).embed(wrong(null)), 'preprocess: expected an image'],
+  ['embed({})', () => createPredictor(sam.weights, sam.config).embed(wrong({})), 'preprocess: expected an image'],
+  ['preprocessVit(3)', () => preprocessVit(wrong(3), wrong({})), 'preprocessVit: expected an image'],
+  [
+    'predict(image)',
+    () => createPredictor(sam.weights, sam.config).predict(wrong(image), wrong(undefined)),
+    'expected prompts',
+  ],
+  [
+    'predict(null)',
+    () => createPredictor(sam.weights, sam.config).predict(wrong(null), { points: [[1, 1]] }),
+    'what embed',
+  ],
+  [
+    'predict(an image)',
+    () => createPredictor(sam.weights, sam.config).predict(wrong(image), { points: [[1, 1]] }),
+    'got { width, height, data }',
+  ],
+  ['resizeSam(16e8)', () => resizeSam(sam, 16e8), 'at most 1024 patches of 16 pixels, got 1600000000'],
+  [
+    '2 ** 32 heads',
+    () => loadSam(fixturePath('sam-tiny/model.safetensors'), { config: { decoderHeads: 4, heads: 2 ** 32 } }),
+    'expected weights for 4294967296 heads',
+  ],
+  [
+    '3 decoder heads',
+    () => loadSam(fixturePath('sam-tiny/model.safetensors'), { config: { decoderHeads: 3 } }),
+    'that 3 heads divide',
+  ],
+];
+it.each(calls)('%s is one clear error', async (_, call, message) => {
+  const before = tf.memory().numTensors;
+  const error: Error = await (async () => call())().then(
+    () => expect.unreachable(),
+    (reason) => reason,
+  );
+  expect(error.message).toContain(message);
+  expect(error.message).toMatch(/^\w+: expected [^\n]*, got [^\n]*$/);
+  expect(tf.memory().numTensors).toBe(before);
+});
+
+it('an embedding of an image that nobody could hold is refused', async () => {
+  const tensors = { embedding: { dtype: 'F32' as const, shape: [1, 1, 1, 1], data: Float32Array.of(0) } };
+  for (const size of ['[40000, 40000]', '[99999999999999999999, 1]', '[1, 268435457]']) {
+    const bytes = serializeSafetensors(tensors, { original_size: size, input_size: '[1, 1]' });
+    await expect(loadEmbedding(bytes)).rejects.toThrow('expected original_size of at most 268435456 pixels');
+  }
+});
+
+it('embeddings and predictions are freed in one call each', async () => {
+  const predictor = createPredictor(sam.weights, tinyConfig);
+  const before = tf.memory().numTensors;
+  for (let i = 0; i < 100; i++) {
+    const embedded = predictor.embed(image);
+    const prediction = await predictor.predict(embedded, { points: [[1, 1]], multimask: false });
+    prediction.dispose();
+    embedded.dispose();
+  }
+  expect(tf.memory().numTensors).toBe(before);
+});
