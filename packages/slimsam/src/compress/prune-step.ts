@@ -3,13 +3,14 @@ import {
   countMacs,
   countParameters,
   disturbedLoss,
+  type Gradients,
   importance,
   noise,
   prune,
   select,
 } from '@slimsam/prune';
 import { dims, disposeWeights, type Weights } from '@slimsam/weights';
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import type { Network } from '../models/network.ts';
 import type { PruneStep } from '../recipe/recipe.ts';
 import { type Context, pixelsOf, shuffled, unreadable } from './context.ts';
@@ -38,7 +39,7 @@ export async function* pruneStep(
   const { network, seen, seed } = context;
   const { name } = step;
   const axes = network.axes(weights);
-  const criterion = step.criterion ?? 'disturbed-taylor';
+  const criterion = step.criterion ?? 'taylor';
   const needsGradients =
     typeof criterion === 'string' ? !/^(magnitude|random)/.test(criterion) : criterion.needsGradients;
   const order = shuffled(seen.length, seed * 31 + index).slice(0, step.sample ?? 1000);
@@ -46,7 +47,7 @@ export async function* pruneStep(
   const total = needsGradients ? sample.length : 0;
   yield { type: 'phase', kind: 'prune', index, name, done: 0, total };
 
-  let gradients: Weights | undefined;
+  let gradients: Gradients | undefined;
   if (needsGradients) {
     const scored = scoreOn(context, { step, index, weights, sample });
     for (let next = await scored.next(); ; next = await scored.next()) {
@@ -81,7 +82,7 @@ export async function* pruneStep(
       );
     }
   } finally {
-    if (gradients) disposeWeights(gradients);
+    if (gradients) disposeWeights(gradients.sums);
   }
   const pruned = prune(weights, axes, keep);
   const composed = Object.fromEntries(
@@ -137,19 +138,22 @@ function groupsOf(
 async function* scoreOn(
   context: Context,
   { step, index, weights, sample }: { step: PruneStep; index: number; weights: Weights; sample: readonly number[] },
-): AsyncGenerator<number, Weights, undefined> {
+): AsyncGenerator<number, Gradients, undefined> {
   const { network, seed, signal, recompute } = context;
   const encoder = Object.fromEntries(Object.entries(weights).filter(([name]) => network.isEncoder(name)));
   const lossOf =
     step.loss ??
     ((output: tf.Tensor, { seed }: { readonly seed: number }) =>
       disturbedLoss(output, noise(output.shape, { seed, ...(step.sigma !== undefined && { sigma: step.sigma }) })));
-  let sums: Weights | undefined;
+  let gradients: Gradients | undefined;
   let done = 0;
   const photographs = pixelsOf(context, sample);
   try {
     for await (const photograph of photographs) {
-      const { gradients } = await accumulateGradients({
+      const from: Gradients | undefined = gradients;
+      gradients = undefined; // the call uses them up
+      gradients = await accumulateGradients({
+        ...(from && { from }),
         weights: encoder,
         batches: [photograph],
         ...(signal && { signal }),
@@ -159,24 +163,12 @@ async function* scoreOn(
           return lossOf(embedding, { seed: (seed * 1_000_003 + index * 100_003 + place) | 0 });
         },
       });
-      const before: Weights | undefined = sums;
-      sums = tf.tidy(() => added(before, gradients));
-      disposeWeights(gradients);
-      if (before) disposeWeights(before);
       yield ++done;
     }
   } catch (error) {
-    if (sums) disposeWeights(sums);
+    if (gradients) disposeWeights(gradients.sums);
     throw error;
   }
-  if (!sums) throw unreadable(context.photographs);
-  return sums;
-}
-
-function added(sums: Weights | undefined, gradients: Weights): Weights {
-  const entries = Object.entries(gradients).map(([name, gradient]) => {
-    const term = tf.abs(gradient);
-    return [name, sums?.[name] ? tf.add(sums[name], term) : term] as const;
-  });
-  return Object.fromEntries(entries);
+  if (!gradients) throw unreadable(context.photographs);
+  return gradients;
 }
