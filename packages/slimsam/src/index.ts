@@ -15,6 +15,16 @@ export type {
 export type { PhotographSource } from './compress/photograph-source.ts';
 export type { RunFacts, RunStore, StepResult } from './compress/run-store.ts';
 export { isSam, type Model, type Network, type NetworkTaps, networkOf } from './models/network.ts';
+export type { Augment } from './photographs/augment.ts';
+export { photographsInMemory } from './photographs/in-memory.ts';
+export { holdBack, sample, shuffled } from './photographs/order.ts';
+export type {
+  Photograph,
+  Photographs,
+  ReadPhotographs,
+  SkippedPhotograph,
+} from './photographs/photographs.ts';
+export { type KMeansSubset, kMeansSubset, subsetOf } from './photographs/subset.ts';
 export type { Alpha } from './recipe/alpha.ts';
 export { iterative, oneShot, paperRounding, type RecipeOptions, scratch, slimSam } from './recipe/makers.ts';
 export type {
