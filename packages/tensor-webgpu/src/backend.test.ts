@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createWebgpuBackend, type Program, useWebgpu, type WebgpuBackend } from './index.ts';
+import { createWebgpuBackend, type Program, type Shader, shader, useWebgpu, type WebgpuBackend } from './index.ts';
 
 let backend: WebgpuBackend;
 beforeEach(async () => {
@@ -12,15 +12,27 @@ const values = async (x: tf.Tensor) => Array.from(await x.data());
 const ramp = (size: number, from = 0) => Float32Array.from({ length: size }, (_, i) => from + i);
 const memory = () => tf.memory() as tf.MemoryInfo & { numBytesInGPU: number; numBytesIdle: number };
 
-/** out[0] = in0[0] + … in WGSL that is right unless `wgsl` is given. */
-const sum = (inputs: number, program: Partial<Program> = {}): Program => ({
-  label: 'a sum',
-  wgsl: `${Array.from({ length: inputs }, (_, i) => `@group(0) @binding(${i}) var<storage, read> in${i}: array<f32>;`).join('\n')}
-@group(0) @binding(${inputs}) var<storage, read_write> out: array<f32>;
-@compute @workgroup_size(1) fn main() { out[0] = ${Array.from({ length: inputs }, (_, i) => `in${i}[0]`).join(' + ')}; }`,
-  workgroups: [1, 1, 1],
-  ...program,
-});
+/** out[0] = in0[0] + … in WGSL that is right unless a body is given. */
+const sum = (
+  inputs: number,
+  { label = 'a sum', body, ...how }: { label?: string; body?: string } & Partial<Program> = {},
+): Program => {
+  const names = Array.from({ length: inputs }, (_, i) => `in${i}`);
+  const made = shader({
+    label,
+    inputs: Object.fromEntries(names.map((name) => [name, 'f32'])),
+    outputs: { out: 'f32' },
+    body:
+      body ?? `@compute @workgroup_size(1) fn main() { out[0] = ${names.map((name) => `${name}[0]`).join(' + ')}; }`,
+  });
+  return { shader: made, workgroups: [1, 1, 1], uniforms: {}, ...how };
+};
+const sizedParts = {
+  inputs: { x: 'f32' },
+  outputs: { y: 'f32' },
+  uniforms: { size: 'u32', scale: 'f32' },
+  body: '@compute @workgroup_size(1) fn main() { for (var i = 0u; i < p.size; i++) { y[i] = p.scale * x[i]; } }',
+} as const;
 const run = (program: Program, inputs: readonly tf.Tensor[]) =>
   backend.run(program, inputs, [{ shape: [1], dtype: 'float32' }]);
 
@@ -182,7 +194,7 @@ describe('what goes wrong', () => {
   });
 
   test('a shader that does not compile: the next read names it, and says what the compiler says', async () => {
-    const wrong = sum(1, { label: 'a wrong kernel', wgsl: 'fn main( {' });
+    const wrong = sum(1, { label: 'a wrong kernel', body: 'fn main( {' });
     const [made] = run(wrong, [tf.ones([1])]);
     await expect(backend.read(made!.dataId)).rejects.toThrow(
       /^a wrong kernel: expected a shader .*error: expected '\)'/s,
@@ -191,14 +203,25 @@ describe('what goes wrong', () => {
     expect(() => tf.neg(tf.ones([2]))).toThrow('a wrong kernel');
   });
 
-  test('a binding that does not fit the shader: the next read names the kernel', async () => {
-    const half = sum(1, { label: 'a half kernel', uniforms: new Uint32Array(1) });
-    const two = sum(2, { label: 'another kernel' });
-    const x = tf.ones([1]);
-    const [fine] = run(two, [x, x]);
-    expect(await backend.read(fine!.dataId)).toEqual(Float32Array.of(2));
-    const [made] = run({ ...half, wgsl: two.wgsl }, [x]); // two.wgsl is cached with two inputs
-    await expect(backend.read(made!.dataId)).rejects.toThrow(/a half kernel.*create the backend again/s);
+  test('tensors and uniforms that do not fit the shader, before anything is dispatched', async () => {
+    const [x, n] = [tf.ones([1]), tf.ones([1], 'int32')];
+    const before = backend.numDataIds();
+    expect(() => run(sum(2), [x])).toThrow('a sum: expected 2 inputs (in0, in1), got 1');
+    expect(() => backend.run(sum(1), [x], [])).toThrow('a sum: expected 1 outputs (out), got 0');
+    expect(() => run(sum(2), [x, n])).toThrow("a sum: expected 'in1' of f32, got int32 [1]; cast it with tf.cast");
+    expect(() => backend.run(sum(1), [x], [{ shape: [1], dtype: 'int32' }])).toThrow("a sum: expected 'out' of f32");
+    expect(() => run(sum(1, { uniforms: { size: 1 } }), [x])).toThrow('a sum: expected no uniforms, got size');
+    const sized: Shader = shader({ ...sizedParts, label: 'a sized sum' });
+    const program = { shader: sized, workgroups: [1, 1, 1] } as const;
+    expect(() => run({ ...program, uniforms: { size: 1 } }, [x])).toThrow(
+      "a sized sum: expected a number for the uniform 'scale' (f32), got none",
+    );
+    expect(() => run({ ...program, uniforms: { size: 1, scale: 2, more: 3 } }, [x])).toThrow(
+      'a sized sum: expected the uniforms size, scale, got size, scale, more',
+    );
+    expect(backend.numDataIds()).toBe(before);
+    const [made] = run({ ...program, uniforms: { size: 1, scale: 2.5 } }, [x]);
+    expect(await backend.read(made!.dataId)).toEqual(Float32Array.of(2.5));
   });
 
   test('a buffer that cannot be made', async () => {
@@ -258,7 +281,7 @@ describe('what goes wrong', () => {
   });
 
   test('a shader that does not compile in a warm-up', async () => {
-    const wrong = sum(1, { label: 'a wrong kernel', wgsl: 'fn main( {' });
+    const wrong = sum(1, { label: 'a wrong kernel', body: 'fn main( {' });
     await expect(backend.warmUp(() => run(wrong, [tf.ones([1])]))).rejects.toThrow(
       /^a wrong kernel: expected a shader .*error: expected '\)'/s,
     );

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { AdapterFacts } from './device.ts';
-import { fromHalf } from './half.wgsl.ts';
-import type { Program } from './program.ts';
+import { fromHalf } from './program/half.wgsl.ts';
+import type { Program } from './program/program.ts';
+import { uniformWords } from './program/uniform-words.ts';
 import { BufferPool } from './runtime/buffer-pool.ts';
 import { batchSize, CommandQueue } from './runtime/command-queue.ts';
 import { Constants } from './runtime/constants.ts';
@@ -85,7 +86,7 @@ export class WebgpuBackend extends tf.KernelBackend {
   run(program: Program, inputs: readonly tf.TensorInfo[], outputs: readonly Output[]): tf.TensorInfo[] {
     const copies: tf.TensorInfo[] = [];
     const taken = (x: tf.TensorInfo, i: number): tf.TensorInfo => {
-      if (program.half?.[i] || !this.isHalf(x)) return x;
+      if (program.shader.inputs[i]?.half || !this.isHalf(x)) return x;
       const copy = this.#expanded(x);
       copies.push(copy);
       return copy;
@@ -98,17 +99,17 @@ export class WebgpuBackend extends tf.KernelBackend {
   }
 
   #run(program: Program, inputs: readonly tf.TensorInfo[], outputs: readonly Output[]): tf.TensorInfo[] {
-    const { label, workgroups, half = [] } = program;
+    const { shader, workgroups } = program;
+    const { label } = shader;
     this.#check(label);
-    checkLimits(program, inputs.length + outputs.length, this);
+    checkLimits(program, this);
+    this.#checkBindings(program, inputs, outputs);
+    const words = uniformWords(program);
     const sizes = outputs.map(({ shape }, i) => {
-      const size = { elements: tf.util.sizeFromShape([...shape]), half: half[inputs.length + i] ?? false };
+      const size = { elements: tf.util.sizeFromShape([...shape]), half: shader.outputs[i]!.half };
       checkBinding(bytesOf(size), label, shape, this.facts);
       return size;
     });
-    const wrong = inputs.findIndex((input, i) => half[i] && !this.isHalf(input));
-    if (wrong >= 0)
-      throw new Error(`${label}: expected input ${wrong} in half precision, got ${inputs[wrong]!.dtype}; use half(x)`);
     const buffers = inputs.map((input) => this.#bufferOf(input, label));
     const made = outputs.map(({ shape, dtype }, i) => {
       const buffer = this.#pool.acquire(bytesOf(sizes[i]!), label);
@@ -120,11 +121,36 @@ export class WebgpuBackend extends tf.KernelBackend {
     });
     if (workgroups.includes(0)) return made;
     const ahead = this.#queue.held;
-    const pipeline = this.#pipelines.get(program, { inputs: inputs.length, outputs: outputs.length, ahead });
+    const pipeline = this.#pipelines.get(shader, { ahead });
     const cost = this.#recorder.active ? this.#recorder.cost(program, this.#bytesOf([...inputs, ...made])) : undefined;
-    if (program.uniforms) buffers.push(this.#uniforms.get(program.uniforms));
+    if (words.length > 0) buffers.push(this.#uniforms.get(words));
     this.#queue.dispatch({ pipeline, group: this.#group(pipeline, buffers, label), workgroups, cost });
     return made;
+  }
+
+  /** @throws when the tensors are not as many, or not of the dtypes, that the shader declares */
+  #checkBindings({ shader }: Program, inputs: readonly tf.TensorInfo[], outputs: readonly Output[]): void {
+    const { label } = shader;
+    for (const [side, tensors] of [
+      ['inputs', inputs],
+      ['outputs', outputs],
+    ] as const) {
+      const bindings = shader[side];
+      if (tensors.length !== bindings.length)
+        throw new Error(
+          `${label}: expected ${bindings.length} ${side} (${bindings.map(({ name }) => name).join(', ')}), got ${tensors.length}`,
+        );
+      bindings.forEach(({ name, type, float }, i) => {
+        const { dtype, shape } = tensors[i]!;
+        if (float !== (dtype === 'float32'))
+          throw new Error(`${label}: expected '${name}' of ${type}, got ${dtype} [${shape}]; cast it with tf.cast`);
+      });
+    }
+    const wrong = shader.inputs.findIndex(({ half }, i) => half && !this.isHalf(inputs[i]!));
+    if (wrong >= 0)
+      throw new Error(
+        `${label}: expected '${shader.inputs[wrong]!.name}' in half precision, got ${inputs[wrong]!.dtype}; use half(x)`,
+      );
   }
 
   /** Whether the values are stored in half precision. */

@@ -149,7 +149,7 @@ async function ceilingOf(backend: WebgpuBackend): Promise<Ceiling> {
   const best = (of: (time: DispatchTime) => number) => Math.max(...times.map((time) => perSecond([time], of)));
   const ceiling = {
     flopsPerSecond: best(({ flops = 0 }) => flops),
-    bytesPerSecond: best(({ label, bytes }) => (label === memory.label ? bytes : 0)),
+    bytesPerSecond: best(({ label, bytes }) => (label === memory.shader.label ? bytes : 0)),
   };
   ceilings.set(backend, ceiling);
   return ceiling;

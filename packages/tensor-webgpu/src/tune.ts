@@ -3,7 +3,7 @@ import type { WebgpuBackend } from './backend.ts';
 import { replacing, rounded } from './kernels/half.ts';
 import type { MatmulSpec } from './kernels/matmul.wgsl.ts';
 import { candidates, tuningOf } from './kernels/matmul-choice.ts';
-import type { Program } from './program.ts';
+import type { Program } from './program/program.ts';
 import type { DispatchTime } from './runtime/recorder.ts';
 import { openCache, type Timings } from './tune-cache.ts';
 
@@ -46,7 +46,7 @@ export async function* tune(
     signal?.throwIfAborted();
     const list = candidates(backend, spec).map(({ name, program }) => ({ name, program: program() }));
     const programs = list
-      .map(({ program: { wgsl } }) => wgsl)
+      .map(({ program: { shader } }) => shader.wgsl)
       .sort()
       .join(); // which is first depends on M
     const found = await known.find(matmul, programs);
@@ -85,7 +85,7 @@ async function timesOf(
   { spec, list }: { spec: MatmulSpec; list: readonly Timed[] },
   signal: AbortSignal | undefined,
 ): Promise<Timings> {
-  const { M, N, K, batch, parts, half } = spec;
+  const { M, N, K, batch, parts } = spec;
   const output = { shape: [parts, batch, M, N], dtype: 'float32' as const };
   const inputs: tf.TensorInfo[] = [];
   const run = (program: Program): void => {
@@ -103,8 +103,8 @@ async function timesOf(
     return times.reduce((sum, { milliseconds }) => sum + milliseconds, 0) / repeats;
   };
   try {
-    inputs.push(operand(backend, { elements: (spec.broadcastA ? 1 : batch) * M * K, half: half.A }));
-    inputs.push(operand(backend, { elements: (spec.broadcastB ? 1 : batch) * K * N, half: half.B }));
+    inputs.push(operand(backend, { elements: (spec.broadcastA ? 1 : batch) * M * K, half: spec.halfA }));
+    inputs.push(operand(backend, { elements: (spec.broadcastB ? 1 : batch) * K * N, half: spec.halfB }));
     if (spec.bias) inputs.push(operand(backend, { elements: N, half: false }));
     await backend.warmUp(() => {
       for (const { program } of list) run(program);

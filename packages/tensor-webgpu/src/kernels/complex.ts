@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { memoised } from '../program/memoised.ts';
 import type { ComplexParts } from '../runtime/stored.ts';
 import { binary, cast, casting } from './elementwise.ts';
-import type { Kernel } from './index.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 import { filled } from './movement.ts';
 import { resultMap } from './result-map.ts';
 import { rowMajor, stridedMap } from './strided-map.ts';
@@ -15,53 +16,52 @@ const view = (backend: WebgpuBackend, x: tf.TensorInfo): tf.TensorInfo => backen
 const complexOf = (backend: WebgpuBackend, real: tf.TensorInfo, imag: tf.TensorInfo): tf.TensorInfo =>
   backend.makeComplex({ real: view(backend, real), imag: view(backend, imag) });
 
+type Inputs = tf.NamedTensorInfoMap | readonly tf.TensorInfo[];
+
 /** A kernel that is linear in its complex inputs: it runs on the real and on the imaginary parts by themselves. */
-function onParts(kernel: Kernel): Kernel {
-  return {
-    kernelName: kernel.kernelName,
-    kernelFunc: (call) => {
-      const backend = call.backend as WebgpuBackend;
-      const entries = Object.entries(call.inputs) as [string, tf.TensorInfo][];
-      if (!entries.some(([, input]) => input?.dtype === 'complex64')) return kernel.kernelFunc(call);
-      const run = (part: Part): tf.TensorInfo | tf.TensorInfo[] => {
-        const split = entries.map(([name, input]) => [
-          name,
-          input?.dtype === 'complex64' ? backend.complexParts(input)[part] : input,
-        ]);
-        const inputs = Array.isArray(call.inputs) ? split.map(([, input]) => input) : Object.fromEntries(split);
-        return kernel.kernelFunc({ ...call, inputs: inputs as tf.NamedTensorInfoMap });
-      };
-      const [real, imag] = [run('real'), run('imag')];
-      if (!Array.isArray(real)) return backend.makeComplex({ real, imag: imag as tf.TensorInfo });
-      return real.map((part, k) => backend.makeComplex({ real: part, imag: (imag as tf.TensorInfo[])[k]! }));
-    },
-  };
-}
+const onParts = ({ kernelName, kernelFunc }: Kernel): Kernel =>
+  kernel<Inputs, tf.NamedAttrMap>(kernelName, (backend, inputs, attrs) => {
+    const run = (part?: Part) => {
+      const taken = (input: tf.TensorInfo | undefined) =>
+        part && input?.dtype === 'complex64' ? backend.complexParts(input)[part] : input;
+      const entries = Object.entries(inputs).map(([name, input]) => [name, taken(input)]);
+      // a list of tensors passes as the map of its numbers
+      return kernelFunc({
+        backend,
+        attrs,
+        inputs: Object.assign(Array.isArray(inputs) ? [] : {}, Object.fromEntries(entries)),
+      });
+    };
+    if (!Object.values(inputs).some((input) => input?.dtype === 'complex64')) return run();
+    const real = run('real');
+    const imag = [run('imag')].flat();
+    if (!Array.isArray(real)) return backend.makeComplex({ real, imag: imag[0]! });
+    return real.map((part, k) => backend.makeComplex({ real: part, imag: imag[k]! }));
+  });
 
 /** Another kernel for complex inputs `x`, or `a` and `b`. */
-function forComplex(
-  kernel: Kernel,
-  run: (backend: WebgpuBackend, inputs: readonly tf.TensorInfo[], attrs: tf.NamedAttrMap) => tf.TensorInfo,
-): Kernel {
-  return {
-    kernelName: kernel.kernelName,
-    kernelFunc: (call) => {
-      const inputs = Object.values(call.inputs) as tf.TensorInfo[];
-      if (inputs[0]?.dtype !== 'complex64') return kernel.kernelFunc(call);
-      return run(call.backend as WebgpuBackend, inputs, call.attrs as tf.NamedAttrMap);
-    },
-  };
-}
+const forComplex = (
+  { kernelName, kernelFunc }: Kernel,
+  run: (backend: WebgpuBackend, inputs: readonly tf.TensorInfo[]) => tf.TensorInfo,
+): Kernel =>
+  kernel<Tensors<string>, tf.NamedAttrMap>(kernelName, (backend, inputs, attrs) => {
+    const tensors = Object.values(inputs);
+    return tensors[0]?.dtype === 'complex64' ? run(backend, tensors) : kernelFunc({ backend, inputs, attrs });
+  });
+
+const product = binary({ label: tf.Multiply, value: (u, v) => `${u} * ${v}` });
+const sum = binary({ label: tf.Add, value: (u, v) => `${u} + ${v}` });
+const difference = binary({ label: tf.Sub, value: (u, v) => `${u} - ${v}` });
 
 /** (a + bi)(c + di) = (ac - bd) + (ad + bc)i. */
 function multiply(backend: WebgpuBackend, x: tf.TensorInfo, y: tf.TensorInfo): tf.TensorInfo {
   const [a, b] = [backend.complexParts(x), backend.complexParts(y)];
   const combine = (left: [Part, Part], right: [Part, Part], sign: '+' | '-') => {
-    const [first, second] = [left, right].map(([p, q]) =>
-      binary(backend, a[p], b[q], { label: tf.Multiply, value: (u, v) => `${u} * ${v}` }),
-    ) as [tf.TensorInfo, tf.TensorInfo];
-    const label = sign === '+' ? tf.Add : tf.Sub;
-    const made = binary(backend, first, second, { label, value: (u, v) => `${u} ${sign} ${v}` });
+    const [first, second] = [left, right].map(([p, q]) => product(backend, a[p], b[q])) as [
+      tf.TensorInfo,
+      tf.TensorInfo,
+    ];
+    const made = (sign === '+' ? sum : difference)(backend, first, second);
     for (const used of [first, second]) backend.disposeData(used.dataId);
     return made;
   };
@@ -98,15 +98,12 @@ const withComplex: Readonly<Record<string, (kernel: Kernel) => Kernel>> = {
         imag: filled(backend, x!.shape, 0, 'float32'),
       }),
     ),
-  [tf.Cast]: (kernel) => ({
-    kernelName: tf.Cast,
-    kernelFunc: (call) => {
-      const x = call.inputs.x as tf.TensorInfo;
-      const { dtype } = call.attrs as unknown as tf.CastAttrs;
-      if (x.dtype !== 'complex64' && dtype !== 'complex64') return kernel.kernelFunc(call);
-      return castComplex(call.backend as WebgpuBackend, x, dtype);
-    },
-  }),
+  [tf.Cast]: (real) =>
+    kernel<Tensors<'x'>, tf.CastAttrs>(tf.Cast, (backend, inputs, attrs) => {
+      const { dtype } = attrs;
+      if (inputs.x.dtype === 'complex64' || dtype === 'complex64') return castComplex(backend, inputs.x, dtype);
+      return real.kernelFunc({ backend, inputs, attrs: { dtype } });
+    }),
 };
 
 /** The kernels that also take complex tensors do so. */
@@ -117,20 +114,14 @@ export const takingComplex = (kernels: readonly Kernel[]): readonly Kernel[] =>
  * One part of the discrete Fourier transform over the last axis, N^2 terms a row: out[k] = sum of x[n] exp(-+2 pi i n k / N), divided by N
  * on the way back. The angle is reduced in integers.
  */
-function transformPart(
-  backend: WebgpuBackend,
-  { real, imag }: ComplexParts,
-  { part, inverse }: { part: Part; inverse: boolean },
-): tf.TensorInfo {
-  const N = real.shape.at(-1)!;
-  return resultMap(backend, {
+const transformPart = memoised(({ part }: { part: Part }) =>
+  resultMap({
     label: `Fourier ${part}`,
-    inputs: [real, imag],
-    output: { shape: real.shape, dtype: 'float32' },
-    integers: { N },
-    floats: { angle: ((inverse ? 2 : -2) * Math.PI) / N, scale: inverse ? 1 / N : 1 },
-    body: `let k = i % p.N; let base = i - k;
-  var turn = 0; var total = 0.0;
+    uniforms: { N: 'i32', angle: 'f32', scale: 'f32' },
+    body: `let k = i % p.N;
+  let base = i - k;
+  var turn = 0;
+  var total = 0.0;
   for (var n = 0; n < p.N; n++) {
     let angle = p.angle * f32(turn);
     total += ${part === 'real' ? 'in0[base + n] * cos(angle) - in1[base + n] * sin(angle)' : 'in0[base + n] * sin(angle) + in1[base + n] * cos(angle)'};
@@ -138,47 +129,48 @@ function transformPart(
     if (turn >= p.N) { turn -= p.N; }
   }
   out[i] = total * p.scale;`,
-  });
-}
+  }),
+);
 
 function fourier(backend: WebgpuBackend, x: tf.TensorInfo, inverse: boolean): tf.TensorInfo {
-  const parts = backend.complexParts(x);
-  return backend.makeComplex({
-    real: transformPart(backend, parts, { part: 'real', inverse }),
-    imag: transformPart(backend, parts, { part: 'imag', inverse }),
-  });
+  const { real, imag } = backend.complexParts(x);
+  const N = x.shape.at(-1)!;
+  const made = (part: Part) =>
+    transformPart({ part })(backend, {
+      inputs: [real, imag],
+      shape: real.shape,
+      dtype: 'float32',
+      uniforms: { N, angle: ((inverse ? 2 : -2) * Math.PI) / N, scale: inverse ? 1 / N : 1 },
+    });
+  return backend.makeComplex({ real: made('real'), imag: made('imag') });
 }
 
 /** |a + bi| without squares that underflow. */
-function absolute(backend: WebgpuBackend, x: tf.TensorInfo): tf.TensorInfo {
-  const { real, imag } = backend.complexParts(x);
-  return stridedMap(backend, {
-    label: 'ComplexAbs',
-    inputs: [real, imag].map((tensor) => ({ tensor, strides: rowMajor(tensor.shape) })),
-    shape: x.shape,
-    dtype: 'float32',
-    functions: ({ float }) => `fn hypotenuse(a: ${float}, b: ${float}) -> ${float} {
-  let large = max(abs(a), abs(b)); let small = min(abs(a), abs(b));
+const hypotenuse = stridedMap({
+  label: 'ComplexAbs',
+  functions: ({ float }) => `fn hypotenuse(a: ${float}, b: ${float}) -> ${float} {
+  let large = max(abs(a), abs(b));
+  let small = min(abs(a), abs(b));
   let ratio = small / select(large, ${float}(1.0), large == ${float}());
   return large * sqrt(1.0 + ratio * ratio);
 }`,
-    value: ([a, b]) => `hypotenuse(${a}, ${b})`,
+  value: ([a, b]) => `hypotenuse(${a}, ${b})`,
+});
+
+function absolute(backend: WebgpuBackend, x: tf.TensorInfo): tf.TensorInfo {
+  const { real, imag } = backend.complexParts(x);
+  return hypotenuse(backend, {
+    inputs: [real, imag].map((tensor) => ({ tensor, strides: rowMajor(tensor.shape) })),
+    shape: x.shape,
+    dtype: 'float32',
   });
 }
 
-const kernel = (
-  kernelName: string,
-  run: (backend: WebgpuBackend, inputs: Record<string, tf.TensorInfo>) => tf.TensorInfo,
-): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, backend }) => run(backend as WebgpuBackend, inputs as Record<string, tf.TensorInfo>),
-});
-
 export const complexKernels: readonly Kernel[] = [
-  kernel(tf.Complex, (backend, { real, imag }) => complexOf(backend, real!, imag!)),
-  kernel(tf.Real, (backend, { input }) => view(backend, backend.complexParts(input!).real)),
-  kernel(tf.Imag, (backend, { input }) => view(backend, backend.complexParts(input!).imag)),
-  kernel(tf.ComplexAbs, (backend, { x }) => absolute(backend, x!)),
-  kernel(tf.FFT, (backend, { input }) => fourier(backend, input!, false)),
-  kernel(tf.IFFT, (backend, { input }) => fourier(backend, input!, true)),
+  kernel<Tensors<'real' | 'imag'>>(tf.Complex, (backend, { real, imag }) => complexOf(backend, real, imag)),
+  kernel<Tensors<'input'>>(tf.Real, (backend, { input }) => view(backend, backend.complexParts(input).real)),
+  kernel<Tensors<'input'>>(tf.Imag, (backend, { input }) => view(backend, backend.complexParts(input).imag)),
+  kernel<Tensors<'x'>>(tf.ComplexAbs, (backend, { x }) => absolute(backend, x)),
+  kernel<Tensors<'input'>>(tf.FFT, (backend, { input }) => fourier(backend, input, false)),
+  kernel<Tensors<'input'>>(tf.IFFT, (backend, { input }) => fourier(backend, input, true)),
 ];

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { memoised } from '../program/memoised.ts';
 import { resultMap } from './result-map.ts';
 import { concatTexts } from './text.ts';
 
@@ -30,18 +31,29 @@ export function concat(backend: WebgpuBackend, parts: readonly tf.TensorInfo[], 
   const widths = some.map((part) => part.shape[axis]! * inner);
   const wide = widths.every((width) => width % 4 === 0);
   const ends = widths.map((_, k) => widths.slice(0, k + 1).reduce((a, b) => a + b, 0) / (wide ? 4 : 1));
-  const reads = ends.map((_, k) => {
-    const start = k === 0 ? '0' : `p.end${k - 1}`;
-    const read = `{ out[i] = in${k}[r * (p.end${k} - ${start}) + c - ${start}]; }`;
-    return k === ends.length - 1 ? read : `if (c < p.end${k}) ${read} else`;
-  });
-  return resultMap(backend, {
-    label: `Concat ${some.length}`,
+  return concatMap({ parts: some.length, wide })(backend, {
     inputs: some,
-    wide: some.map(() => wide),
-    output: { shape, dtype, wide },
-    moves: true,
-    integers: { width: ends.at(-1)!, ...Object.fromEntries(ends.map((end, k) => [`end${k}`, end])) },
-    body: `let r = i / p.width; let c = i - r * p.width;\n  ${reads.join(' ')}`,
+    shape,
+    dtype,
+    uniforms: { width: ends.at(-1)!, ...Object.fromEntries(ends.map((end, k) => [`end${k}`, end])) },
   });
 }
+
+const concatMap = memoised(({ parts, wide }: { parts: number; wide: boolean }) => {
+  const numbers = Array.from({ length: parts }, (_, k) => k);
+  const reads = numbers.map((k) => {
+    const start = k === 0 ? '0' : `p.end${k - 1}`;
+    const read = `{ out[i] = in${k}[r * (p.end${k} - ${start}) + c - ${start}]; }`;
+    return k === parts - 1 ? read : `if (c < p.end${k}) ${read} else`;
+  });
+  return resultMap<string>({
+    label: `Concat ${parts}`,
+    wide: numbers.map(() => wide),
+    wideOutput: wide,
+    moves: true,
+    uniforms: { width: 'i32', ...Object.fromEntries(numbers.map((k) => [`end${k}`, 'i32' as const])) },
+    body: `let r = i / p.width;
+  let c = i - r * p.width;
+  ${reads.join(' ')}`,
+  });
+});

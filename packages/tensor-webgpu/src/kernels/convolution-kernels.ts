@@ -3,14 +3,12 @@ import type { WebgpuBackend } from '../backend.ts';
 import { type Activation, finish } from './activation.ts';
 import { type Convolution, convolve, convolveToFilter, convolveToInput } from './convolution.ts';
 import { cast, casting } from './elementwise.ts';
-import type { Kernel } from './index.ts';
-import { kernelsOn } from './kernel.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 import { slice, transpose } from './movement.ts';
 import { windowsOf } from './window-map.ts';
 
 type Shape4D = [number, number, number, number];
 type Shape5D = [number, number, number, number, number];
-type Named = Record<'x' | 'dy' | 'filter' | 'bias' | 'preluActivationWeights', tf.TensorInfo>;
 
 const convolutionOf = (info: tf.backend_util.Conv2DInfo | tf.backend_util.Conv3DInfo): Convolution => ({
   windows: windowsOf(info),
@@ -105,11 +103,12 @@ function conv2D(
 const beside = (vector: tf.TensorInfo | undefined, format: 'NHWC' | 'NCHW'): tf.TensorInfo | undefined =>
   vector && format === 'NCHW' && vector.shape.length === 1 ? { ...vector, shape: [vector.shape[0]!, 1, 1] } : vector;
 
-const kernel = kernelsOn<Named>();
+type Filtered = Tensors<'x' | 'filter', 'bias' | 'preluActivationWeights'>;
 
 export const convolutionKernels: readonly Kernel[] = [
-  kernel<tf.Conv2DAttrs>(tf.Conv2D, (backend, { x, filter }, attrs) => conv2D(backend, { x, filter }, attrs)),
-  kernel<tf.FusedConv2DAttrs>(tf.FusedConv2D, (backend, { x, filter, bias, preluActivationWeights }, attrs) => {
+  kernel<Filtered, tf.Conv2DAttrs>(tf.Conv2D, (backend, { x, filter }, attrs) => conv2D(backend, { x, filter }, attrs)),
+  kernel<Filtered, tf.FusedConv2DAttrs>(tf.FusedConv2D, (backend, inputs, attrs) => {
+    const { x, filter, bias, preluActivationWeights } = inputs;
     const { dataFormat, activation, leakyreluAlpha } = attrs;
     const vector = bias?.shape.length === 1 && bias.shape[0] === filter.shape[3] && dataFormat === 'NHWC';
     const y = conv2D(backend, { x, filter, bias: vector ? bias : undefined }, attrs);
@@ -120,22 +119,25 @@ export const convolutionKernels: readonly Kernel[] = [
       alpha: leakyreluAlpha,
     });
   }),
-  kernel<tf.Conv2DBackpropInputAttrs>(tf.Conv2DBackpropInput, (backend, { dy, filter }, attrs) => {
-    const { inputShape, dataFormat } = attrs;
-    const info = info2D(inputShape, filter.shape, attrs);
-    const { batchSize, inHeight, inWidth, inChannels } = info;
-    // what lies beyond the convolution's own output is not used
-    const used = slice(backend, dy, [0, 0, 0, 0], info.outShape);
-    const dx = channelsLast(backend, used, dataFormat, (gradient) =>
-      casting(backend, filter, 'float32', (weights) =>
-        convolveToInput(backend, { dy: gradient, filter: weights }, convolutionOf(info)),
-      ),
-    );
-    backend.disposeData(used.dataId);
-    const images = { ...dx, shape: [batchSize, inHeight, inWidth, inChannels] };
-    return formatted(backend, images, { format: dataFormat, dtype: 'float32' });
-  }),
-  kernel<tf.Conv2DBackpropFilterAttrs>(tf.Conv2DBackpropFilter, (backend, { x, dy }, attrs) => {
+  kernel<Tensors<'dy' | 'filter'>, tf.Conv2DBackpropInputAttrs>(
+    tf.Conv2DBackpropInput,
+    (backend, { dy, filter }, attrs) => {
+      const { inputShape, dataFormat } = attrs;
+      const info = info2D(inputShape, filter.shape, attrs);
+      const { batchSize, inHeight, inWidth, inChannels } = info;
+      // what lies beyond the convolution's own output is not used
+      const used = slice(backend, dy, [0, 0, 0, 0], info.outShape);
+      const dx = channelsLast(backend, used, dataFormat, (gradient) =>
+        casting(backend, filter, 'float32', (weights) =>
+          convolveToInput(backend, { dy: gradient, filter: weights }, convolutionOf(info)),
+        ),
+      );
+      backend.disposeData(used.dataId);
+      const images = { ...dx, shape: [batchSize, inHeight, inWidth, inChannels] };
+      return formatted(backend, images, { format: dataFormat, dtype: 'float32' });
+    },
+  ),
+  kernel<Tensors<'x' | 'dy'>, tf.Conv2DBackpropFilterAttrs>(tf.Conv2DBackpropFilter, (backend, { x, dy }, attrs) => {
     const { filterShape, dataFormat } = attrs;
     const convolution = convolutionOf(info2D(x.shape, filterShape, attrs));
     const dw = channelsLast(backend, x, dataFormat, (images) =>
@@ -145,16 +147,22 @@ export const convolutionKernels: readonly Kernel[] = [
     );
     return { ...dw, shape: filterShape };
   }),
-  kernel<tf.Conv3DAttrs>(tf.Conv3D, (backend, { x, filter }, attrs) => {
+  kernel<Tensors<'x' | 'filter'>, tf.Conv3DAttrs>(tf.Conv3D, (backend, { x, filter }, attrs) => {
     const info = info3D(x.shape, filter.shape, attrs);
     return { ...convolve(backend, { x, filter }, convolutionOf(info)), shape: info.outShape };
   }),
-  kernel<tf.Conv3DBackpropInputV2Attrs>(tf.Conv3DBackpropInputV2, (backend, { dy, filter }, attrs) => {
-    const info = info3D(attrs.inputShape, filter.shape, attrs);
-    return { ...convolveToInput(backend, { dy, filter }, convolutionOf(info)), shape: info.inShape };
-  }),
-  kernel<tf.Conv3DBackpropFilterV2Attrs>(tf.Conv3DBackpropFilterV2, (backend, { x, dy }, attrs) => {
-    const info = info3D(x.shape, attrs.filterShape, attrs);
-    return { ...convolveToFilter(backend, { x, dy }, convolutionOf(info)), shape: attrs.filterShape };
-  }),
+  kernel<Tensors<'dy' | 'filter'>, tf.Conv3DBackpropInputV2Attrs>(
+    tf.Conv3DBackpropInputV2,
+    (backend, { dy, filter }, attrs) => {
+      const info = info3D(attrs.inputShape, filter.shape, attrs);
+      return { ...convolveToInput(backend, { dy, filter }, convolutionOf(info)), shape: info.inShape };
+    },
+  ),
+  kernel<Tensors<'x' | 'dy'>, tf.Conv3DBackpropFilterV2Attrs>(
+    tf.Conv3DBackpropFilterV2,
+    (backend, { x, dy }, attrs) => {
+      const info = info3D(x.shape, attrs.filterShape, attrs);
+      return { ...convolveToFilter(backend, { x, dy }, convolutionOf(info)), shape: attrs.filterShape };
+    },
+  ),
 ];

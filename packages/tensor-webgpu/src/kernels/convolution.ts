@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { memoised } from '../program/memoised.ts';
 import { concat } from './concat.ts';
 import { binary } from './elementwise.ts';
 import { matmul } from './matmul.ts';
 import { resultMap } from './result-map.ts';
-import { placesOf, type Windows, windowIntegers, windowMap } from './window-map.ts';
+import { placesOf, type Windows, windowIntegers, windowMap, windowUniforms } from './window-map.ts';
 
 /** A convolution of x [B, ..., I] with a filter [..., I, O] to [B, ..., O], channels last. */
 export interface Convolution {
@@ -40,26 +41,14 @@ const isPointwise = ({ windows }: Convolution): boolean =>
   windows.inputs.every((extent, d) => extent === windows.outputs[d]) &&
   windows.before.every((before) => before === 0);
 
-/** x [B, ..., I] to columns [places, taps, I]: what each tap of the filter reads at each output place, 0 outside. */
-function unfold(
-  backend: WebgpuBackend,
-  x: tf.TensorInfo,
-  convolution: Convolution,
-  { first, count }: Taps,
-): tf.TensorInfo {
-  const { windows, I } = convolution;
-  const { places } = placesAndTaps(convolution);
-  if (isPointwise(convolution)) return backend.makeView(x, [places, I]);
-  const wide = I % 4 === 0;
+const unfolding = memoised(({ wide }: { wide: boolean }) => {
   const side = (axis: string) => `o${axis} * p.stride${axis} - p.before${axis} + t${axis} * p.dilation${axis}`;
   const inside = (axis: string) => `i${axis} >= 0 && i${axis} < p.inputs${axis}`;
-  return resultMap(backend, {
+  return resultMap<string>({
     label: 'Unfold',
-    inputs: [x],
     wide: [wide],
-    output: { shape: [places, count * I], dtype: 'float32', wide },
-    units: places * count, // an invocation copies all channels
-    integers: { ...windowIntegers(windows), channels: I / (wide ? 4 : 1), first, count },
+    wideOutput: wide,
+    uniforms: { ...windowUniforms, channels: 'i32', first: 'i32', count: 'i32' },
     body: `let place = i / p.count; let tap = p.first + i - place * p.count;
   let oX = place % p.outputsX; let rows = place / p.outputsX; let oY = rows % p.outputsY;
   let oZ = (rows / p.outputsY) % p.outputsZ; let b = rows / (p.outputsY * p.outputsZ);
@@ -73,32 +62,58 @@ function unfold(
     for (var c = 0; c < p.channels; c++) { out[to + c] = Out(); }
   }`,
   });
-}
+});
 
-/** Columns [places, taps, I] to [B, ..., I], adding what falls on the same input place: the transpose of `unfold`. */
-function fold(
+/** x [B, ..., I] to columns [places, taps, I]: what each tap of the filter reads at each output place, 0 outside. */
+function unfold(
   backend: WebgpuBackend,
-  columns: tf.TensorInfo,
-  { windows, I }: Convolution,
+  x: tf.TensorInfo,
+  convolution: Convolution,
   { first, count }: Taps,
 ): tf.TensorInfo {
+  const { windows, I } = convolution;
+  const { places } = placesAndTaps(convolution);
+  if (isPointwise(convolution)) return backend.makeView(x, [places, I]);
   const wide = I % 4 === 0;
-  return windowMap(backend, {
-    label: 'Fold',
-    windows,
-    inputs: [columns],
-    per: 'input',
-    channels: I,
-    shape: [windows.B, ...windows.inputs, I],
+  return unfolding({ wide })(backend, {
+    inputs: [x],
+    shape: [places, count * I],
     dtype: 'float32',
+    units: places * count, // an invocation copies all channels
+    uniforms: { ...windowIntegers(windows), channels: I / (wide ? 4 : 1), first, count },
+  });
+}
+
+const folding = memoised(({ wide }: { wide: boolean }) =>
+  windowMap({
+    label: 'Fold',
+    per: 'input',
     wide: { inputs: [wide], output: wide },
-    integers: { first, count },
+    uniforms: { first: 'i32', count: 'i32' },
     before: 'var total = Out();',
     step: `let slot = tap - p.first;
     if (slot >= 0 && slot < p.count) { total += in0[(outAt * p.count + slot) * p.channels + c]; }`,
     after: 'out[i] = total;',
+  }),
+);
+
+/** Columns [places, taps, I] to [B, ..., I], adding what falls on the same input place: the transpose of `unfold`. */
+const fold = (
+  backend: WebgpuBackend,
+  columns: tf.TensorInfo,
+  { windows, I }: Convolution,
+  { first, count }: Taps,
+): tf.TensorInfo =>
+  folding({ wide: I % 4 === 0 })(backend, {
+    windows,
+    inputs: [columns],
+    channels: I,
+    shape: [windows.B, ...windows.inputs, I],
+    dtype: 'float32',
+    uniforms: { first, count },
   });
-}
+
+const tapsOf = resultMap({ label: 'Taps', uniforms: { start: 'i32' }, body: 'out[i] = in0[p.start + i];' });
 
 /** Rows of a filter [taps, I, O] as a matrix [taps I, O]. */
 function filterRows(
@@ -109,18 +124,15 @@ function filterRows(
 ): tf.TensorInfo {
   const rows = filter.shape.reduce((product, extent) => product * extent, 1) / Math.max(1, O);
   if (count * I === rows) return backend.makeView(filter, [rows, O]);
-  return resultMap(backend, {
-    label: 'Taps',
-    inputs: [filter],
-    output: { shape: [count * I, O], dtype: 'float32' },
-    integers: { start: first * I * O },
-    body: 'out[i] = in0[p.start + i];',
-  });
+  const shape = [count * I, O];
+  return tapsOf(backend, { inputs: [filter], shape, dtype: 'float32', uniforms: { start: first * I * O } });
 }
+
+const add = binary({ label: tf.Add, value: (a, b) => `${a} + ${b}` });
 
 const sum = (backend: WebgpuBackend, parts: readonly tf.TensorInfo[]): tf.TensorInfo =>
   parts.reduce((total, part) => {
-    const next = binary(backend, total, part, { label: tf.Add, value: (a, b) => `${a} + ${b}` });
+    const next = add(backend, total, part);
     backend.disposeData(total.dataId);
     backend.disposeData(part.dataId);
     return next;

@@ -1,14 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { memoised } from '../program/memoised.ts';
 import { type Activation, finish } from './activation.ts';
-import type { Kernel } from './index.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 import { addParts } from './reduce.ts';
 import { resultMap } from './result-map.ts';
-import { placesOf, windowIntegers, windowMap, windowsOf } from './window-map.ts';
+import { placesOf, windowIntegers, windowMap, windowsOf, windowUniforms } from './window-map.ts';
 
 type Shape4D = [number, number, number, number];
 type Attrs = Pick<tf.DepthwiseConv2dNativeAttrs, 'strides' | 'pad' | 'dilations' | 'dimRoundingMode'>;
-type Named = Record<'x' | 'dy' | 'filter' | 'bias' | 'preluActivationWeights', tf.TensorInfo>;
 
 /** Windows, input channels I and channels out of each of them, `many`. */
 function depthwiseOf(inShape: readonly number[], filterShape: readonly number[], attrs: Attrs) {
@@ -32,69 +32,72 @@ function depthwiseOf(inShape: readonly number[], filterShape: readonly number[],
 
 type Depthwise = ReturnType<typeof depthwiseOf>;
 
-/** y[place, c many + q] = sum of x[input, c] filter[tap, c, q]. */
-function depthwise(
-  backend: WebgpuBackend,
-  { x, filter }: { x: tf.TensorInfo; filter: tf.TensorInfo },
-  { windows, shape, I, many }: Depthwise,
-): tf.TensorInfo {
-  const wide = many === 1 && I % 4 === 0;
-  return windowMap(backend, {
+/** Whether four neighbouring channels have filters of their own and can be taken at once. */
+const isWide = ({ I, many }: Depthwise): boolean => many === 1 && I % 4 === 0;
+
+const forward = memoised(({ wide }: { wide: boolean }) =>
+  windowMap({
     label: 'DepthwiseConv2dNative',
-    windows,
-    inputs: [x, filter],
     per: 'output',
-    channels: I * many,
-    shape,
-    dtype: 'float32',
     wide: { inputs: [wide, wide], output: wide },
-    integers: { many },
+    uniforms: { many: 'i32' },
     before: 'let source = c / p.many; let sources = p.channels / p.many; var total = Out();',
     step: 'total += Out(in0[inAt * sources + source]) * Out(in1[tap * p.channels + c]);',
     after: 'out[i] = total;',
+  }),
+);
+
+/** y[place, c many + q] = sum of x[input, c] filter[tap, c, q]. */
+function depthwise(
+  backend: WebgpuBackend,
+  { x, filter }: Tensors<'x' | 'filter'>,
+  convolution: Depthwise,
+): tf.TensorInfo {
+  const { windows, shape, I, many } = convolution;
+  return forward({ wide: isWide(convolution) })(backend, {
+    windows,
+    inputs: [x, filter],
+    channels: I * many,
+    shape,
+    dtype: 'float32',
+    uniforms: { many },
   });
 }
 
-function toInput(
-  backend: WebgpuBackend,
-  { dy, filter }: { dy: tf.TensorInfo; filter: tf.TensorInfo },
-  { windows, I, many }: Depthwise,
-): tf.TensorInfo {
-  const wide = many === 1 && I % 4 === 0;
-  return windowMap(backend, {
+const inputGradient = memoised(({ wide }: { wide: boolean }) =>
+  windowMap({
     label: 'DepthwiseConv2dNative to input',
-    windows,
-    inputs: [dy, filter],
     per: 'input',
-    channels: I,
-    shape: [windows.B, windows.inputs[1], windows.inputs[2], I],
-    dtype: 'float32',
     wide: { inputs: [wide, wide], output: wide },
-    integers: { many },
+    uniforms: { many: 'i32' },
     before: 'var total = Out();',
     step: `for (var q = 0; q < p.many; q++) {
       total += in0[(outAt * p.channels + c) * p.many + q] * in1[(tap * p.channels + c) * p.many + q];
     }`,
     after: 'out[i] = total;',
+  }),
+);
+
+function toInput(
+  backend: WebgpuBackend,
+  { dy, filter }: Tensors<'dy' | 'filter'>,
+  convolution: Depthwise,
+): tf.TensorInfo {
+  const { windows, I, many } = convolution;
+  return inputGradient({ wide: isWide(convolution) })(backend, {
+    windows,
+    inputs: [dy, filter],
+    channels: I,
+    shape: [windows.B, windows.inputs[1], windows.inputs[2], I],
+    dtype: 'float32',
+    uniforms: { many },
   });
 }
 
-/** The gradient for the filter [taps, I, many]: one part for each row of outputs, then their sum. */
-function toFilter(
-  backend: WebgpuBackend,
-  { x, dy }: { x: tf.TensorInfo; dy: tf.TensorInfo },
-  { windows, I, many }: Depthwise,
-): tf.TensorInfo {
-  const values = placesOf(windows.filter) * I * many;
-  const rows = windows.B * windows.outputs[1];
-  const rowsPerPart = Math.max(1, Math.ceil((rows * values) / mostPartials));
-  const parts = Math.ceil(rows / rowsPerPart);
-  const partial = resultMap(backend, {
-    label: 'DepthwiseConv2dNative to filter',
-    inputs: [x, dy],
-    output: { shape: [parts, values], dtype: 'float32' },
-    integers: { ...windowIntegers(windows), I, many, values, rows, rowsPerPart },
-    body: `let value = i % p.values; let q = value % p.many; let c = (value / p.many) % p.I; let tap = value / (p.many * p.I);
+const filterGradient = resultMap<string>({
+  label: 'DepthwiseConv2dNative to filter',
+  uniforms: { ...windowUniforms, I: 'i32', many: 'i32', values: 'i32', rows: 'i32', rowsPerPart: 'i32' },
+  body: `let value = i % p.values; let q = value % p.many; let c = (value / p.many) % p.I; let tap = value / (p.many * p.I);
   let tapX = tap % p.filterX; let tapY = tap / p.filterX; let first = (i / p.values) * p.rowsPerPart;
   var total = Out();
   for (var row = first; row < min(first + p.rowsPerPart, p.rows); row++) {
@@ -108,6 +111,23 @@ function toFilter(
     }
   }
   out[i] = total;`,
+});
+
+/** The gradient for the filter [taps, I, many]: one part for each row of outputs, then their sum. */
+function toFilter(
+  backend: WebgpuBackend,
+  { x, dy }: Tensors<'x' | 'dy'>,
+  { windows, I, many }: Depthwise,
+): tf.TensorInfo {
+  const values = placesOf(windows.filter) * I * many;
+  const rows = windows.B * windows.outputs[1];
+  const rowsPerPart = Math.max(1, Math.ceil((rows * values) / mostPartials));
+  const parts = Math.ceil(rows / rowsPerPart);
+  const partial = filterGradient(backend, {
+    inputs: [x, dy],
+    shape: [parts, values],
+    dtype: 'float32',
+    uniforms: { ...windowIntegers(windows), I, many, values, rows, rowsPerPart },
   });
   const total = addParts(backend, partial);
   backend.disposeData(partial.dataId);
@@ -116,20 +136,13 @@ function toFilter(
 
 const mostPartials = 1 << 20;
 
-const kernel = <Extra>(
-  kernelName: string,
-  run: (backend: WebgpuBackend, inputs: Named, attrs: Attrs & Extra) => tf.TensorInfo,
-): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, attrs, backend }) =>
-    run(backend as WebgpuBackend, inputs as Named, attrs as unknown as Attrs & Extra),
-});
+type Filtered = Tensors<'x' | 'filter', 'bias' | 'preluActivationWeights'>;
 
 export const depthwiseKernels: readonly Kernel[] = [
-  kernel(tf.DepthwiseConv2dNative, (backend, { x, filter }, attrs) =>
+  kernel<Filtered, Attrs>(tf.DepthwiseConv2dNative, (backend, { x, filter }, attrs) =>
     depthwise(backend, { x, filter }, depthwiseOf(x.shape, filter.shape, attrs)),
   ),
-  kernel<tf.FusedDepthwiseConv2DAttrs>(tf.FusedDepthwiseConv2D, (backend, inputs, attrs) => {
+  kernel<Filtered, Attrs & tf.FusedDepthwiseConv2DAttrs>(tf.FusedDepthwiseConv2D, (backend, inputs, attrs) => {
     const { x, filter, bias, preluActivationWeights: slopes } = inputs;
     const y = depthwise(backend, { x, filter }, depthwiseOf(x.shape, filter.shape, attrs));
     return finish(backend, y, {
@@ -139,11 +152,16 @@ export const depthwiseKernels: readonly Kernel[] = [
       alpha: attrs.leakyreluAlpha,
     });
   }),
-  kernel<{ inputShape: Shape4D }>(tf.DepthwiseConv2dNativeBackpropInput, (backend, { dy, filter }, attrs) =>
-    toInput(backend, { dy, filter }, depthwiseOf(attrs.inputShape, filter.shape, attrs)),
+  kernel<Tensors<'dy' | 'filter'>, Attrs & { inputShape: Shape4D }>(
+    tf.DepthwiseConv2dNativeBackpropInput,
+    (backend, { dy, filter }, attrs) =>
+      toInput(backend, { dy, filter }, depthwiseOf(attrs.inputShape, filter.shape, attrs)),
   ),
-  kernel<{ filterShape: Shape4D }>(tf.DepthwiseConv2dNativeBackpropFilter, (backend, { x, dy }, attrs) => ({
-    ...toFilter(backend, { x, dy }, depthwiseOf(x.shape, attrs.filterShape, attrs)),
-    shape: attrs.filterShape,
-  })),
+  kernel<Tensors<'x' | 'dy'>, Attrs & { filterShape: Shape4D }>(
+    tf.DepthwiseConv2dNativeBackpropFilter,
+    (backend, { x, dy }, attrs) => ({
+      ...toFilter(backend, { x, dy }, depthwiseOf(x.shape, attrs.filterShape, attrs)),
+      shape: attrs.filterShape,
+    }),
+  ),
 ];

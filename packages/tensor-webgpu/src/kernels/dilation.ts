@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
-import type { Kernel } from './index.ts';
+import { memoised } from '../program/memoised.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 import { spreadToChosen } from './pool.ts';
 import { resultMap } from './result-map.ts';
 import { placesOf, type Windows, windowMap, windowsOf } from './window-map.ts';
@@ -23,68 +24,61 @@ function dilationOf(x: tf.TensorInfo, filter: tf.TensorInfo, attrs: tf.Dilation2
   return { windows: windowsOf(info), shape: info.outShape, C: info.inChannels };
 }
 
-/** The largest x + filter of each window, or the tap where it first is. */
-function dilate(
-  backend: WebgpuBackend,
-  { x, filter }: { x: tf.TensorInfo; filter: tf.TensorInfo },
-  { windows, shape, C }: Dilation,
-  want: 'value' | 'tap',
-): tf.TensorInfo {
-  return windowMap(backend, {
+const dilating = memoised(({ want }: { want: 'value' | 'tap' }) =>
+  windowMap({
     label: `Dilation2D ${want}`,
-    windows,
-    inputs: [x, filter],
     per: 'output',
-    channels: C,
-    shape,
-    dtype: want === 'tap' ? 'int32' : x.dtype,
-    before: `var best = In0(); var chosen = -1;`,
+    before: 'var best = In0(); var chosen = -1;',
     step: `let v = in0[inAt * p.channels + c] + in1[tap * p.channels + c];
     if (chosen < 0 || v > best) { best = v; chosen = tap; }`,
     after: `out[i] = ${want === 'tap' ? 'chosen' : 'best'};`,
-  });
-}
+  }),
+);
 
-/** dfilter[tap, c] = sum of dy where that tap was the largest. */
-function toFilter(
+/** The largest x + filter of each window, or the tap where it first is. */
+const dilate = (
   backend: WebgpuBackend,
-  { dy, chosen }: { dy: tf.TensorInfo; chosen: tf.TensorInfo },
+  { x, filter }: Tensors<'x' | 'filter'>,
   { windows, shape, C }: Dilation,
-): tf.TensorInfo {
-  return resultMap(backend, {
-    label: 'Dilation2DBackpropFilter',
-    inputs: [dy, chosen],
-    output: { shape: [placesOf(windows.filter), C], dtype: 'float32' },
-    integers: { C, size: tf.util.sizeFromShape([...shape]) },
-    body: `let tap = i / p.C;
+  want: 'value' | 'tap',
+): tf.TensorInfo =>
+  dilating({ want })(backend, {
+    windows,
+    inputs: [x, filter],
+    channels: C,
+    shape,
+    dtype: want === 'tap' ? 'int32' : x.dtype,
+  });
+
+const filterGradient = resultMap({
+  label: 'Dilation2DBackpropFilter',
+  uniforms: { C: 'i32', size: 'i32' },
+  body: `let tap = i / p.C;
   var total = 0.0;
   for (var at = i % p.C; at < p.size; at += p.C) { total += select(0.0, in0[at], in1[at] == tap); }
   out[i] = total;`,
-  });
-}
-
-type Named = Record<'x' | 'filter' | 'dy', tf.TensorInfo>;
-
-const kernel = (
-  kernelName: string,
-  run: (backend: WebgpuBackend, inputs: Named, dilation: Dilation) => tf.TensorInfo,
-): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, attrs, backend }) => {
-    const named = inputs as Named;
-    return run(
-      backend as WebgpuBackend,
-      named,
-      dilationOf(named.x, named.filter, attrs as unknown as tf.Dilation2DAttrs),
-    );
-  },
 });
 
+/** dfilter[tap, c] = sum of dy where that tap was the largest. */
+const toFilter = (
+  backend: WebgpuBackend,
+  { dy, chosen }: Tensors<'dy' | 'chosen'>,
+  { windows, shape, C }: Dilation,
+): tf.TensorInfo =>
+  filterGradient(backend, {
+    inputs: [dy, chosen],
+    shape: [placesOf(windows.filter), C],
+    dtype: 'float32',
+    uniforms: { C, size: tf.util.sizeFromShape([...shape]) },
+  });
+
+/** A gradient, from the taps that were the largest. */
 const gradient = (
   kernelName: string,
-  use: (backend: WebgpuBackend, inputs: Named & { chosen: tf.TensorInfo }, dilation: Dilation) => tf.TensorInfo,
+  use: (backend: WebgpuBackend, inputs: Tensors<'x' | 'filter' | 'dy' | 'chosen'>, dilation: Dilation) => tf.TensorInfo,
 ): Kernel =>
-  kernel(kernelName, (backend, inputs, dilation) => {
+  kernel<Tensors<'x' | 'filter' | 'dy'>, tf.Dilation2DAttrs>(kernelName, (backend, inputs, attrs) => {
+    const dilation = dilationOf(inputs.x, inputs.filter, attrs);
     const chosen = dilate(backend, inputs, dilation, 'tap');
     const made = use(backend, { ...inputs, chosen }, dilation);
     backend.disposeData(chosen.dataId);
@@ -92,7 +86,9 @@ const gradient = (
   });
 
 export const dilationKernels: readonly Kernel[] = [
-  kernel(tf.Dilation2D, (backend, inputs, dilation) => dilate(backend, inputs, dilation, 'value')),
+  kernel<Tensors<'x' | 'filter'>, tf.Dilation2DAttrs>(tf.Dilation2D, (backend, inputs, attrs) =>
+    dilate(backend, inputs, dilationOf(inputs.x, inputs.filter, attrs), 'value'),
+  ),
   gradient(tf.Dilation2DBackpropInput, (backend, { x, dy, chosen }, dilation) =>
     spreadToChosen(backend, { dy, chosen }, { ...dilation, shape: x.shape }),
   ),

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { cast, casting } from './elementwise.ts';
-import type { Kernel } from './index.ts';
+import { type Kernel, kernel } from './kernel.ts';
 import { matmul } from './matmul.ts';
 import { transpose } from './movement.ts';
 import { sum } from './reduce.ts';
@@ -90,13 +90,7 @@ function einsum(backend: WebgpuBackend, tensors: readonly tf.TensorInfo[], equat
 }
 
 export const einsumKernels: readonly Kernel[] = [
-  {
-    kernelName: tf.Einsum,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      einsum(
-        backend as WebgpuBackend,
-        inputs as unknown as tf.TensorInfo[],
-        (attrs as unknown as tf.EinsumAttrs).equation,
-      ),
-  },
+  kernel<readonly tf.TensorInfo[], tf.EinsumAttrs>(tf.Einsum, (backend, tensors, { equation }) =>
+    einsum(backend, tensors, equation),
+  ),
 ];

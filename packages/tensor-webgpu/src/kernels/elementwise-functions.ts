@@ -1,7 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Binary, Unary } from './elementwise.ts';
+import type { WgslTypes } from '../program/types.wgsl.ts';
 import { isNan, magnitude } from './elementwise.wgsl.ts';
-import type { WgslTypes } from './strided-map.ts';
+import type { OwnTypes } from './strided-map.ts';
+
+/** WGSL of a function of one value. */
+export type Unary = (x: string, types: OwnTypes) => string;
+/** WGSL of a function of two values. */
+export type Binary = (a: string, b: string, types: OwnTypes) => string;
 
 /** half = exp(|x|) / 2, without the overflow of exp; the smaller exponential is 0.25 / half. */
 const halfExp = (x: string): string => `exp(abs(${x}) - 0.6931471805599453)`;
@@ -94,7 +99,7 @@ export const arithmetic: Record<string, Binary> = {
   [tf.Atan2]: (a, b) => `atan2(${a}, ${b})`,
 };
 
-type Comparison = '==' | '!=' | '<' | '<=' | '>' | '>=';
+export type Comparison = '==' | '!=' | '<' | '<=' | '>' | '>=';
 
 export const comparisons: Record<string, Comparison> = {
   [tf.Equal]: '==',

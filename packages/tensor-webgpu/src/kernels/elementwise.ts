@@ -1,19 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import type { WgslTypes } from '../program/types.wgsl.ts';
 import { erfFunction, logarithmFunction, powerFunction, unknownFunction } from './elementwise.wgsl.ts';
+import type { Binary, Unary } from './elementwise-functions.ts';
 import { exponentialFunction } from './exponential.wgsl.ts';
-import { broadcastStrides, rowMajor, stridedMap, type WgslTypes } from './strided-map.ts';
+import { broadcastStrides, rowMajor, stridedMap } from './strided-map.ts';
 import { trigonometryFunctions } from './trigonometry.wgsl.ts';
-
-/** WGSL types at one place, with the type that the operands have themselves. */
-interface OwnTypes extends WgslTypes {
-  readonly own: string;
-  /** A constant of the uniform, such as `p.c0`, in that type. */
-  readonly constant: (name: string) => string;
-}
-
-export type Unary = (x: string, types: OwnTypes) => string;
-export type Binary = (a: string, b: string, types: OwnTypes) => string;
 
 /** Module-scope functions that the formulas of some kernels call. */
 const functionsOf: Readonly<Record<string, (types: WgslTypes) => string>> = {
@@ -29,75 +21,78 @@ const functionsOf: Readonly<Record<string, (types: WgslTypes) => string>> = {
 
 const inlineFrom = 1024; // results smaller than this are not worth a pipeline of their own
 
-const owning = (types: WgslTypes, dtype: tf.DataType): OwnTypes => ({
-  ...types,
-  own: dtype === 'float32' ? types.float : types.int,
-  constant: (name) => (dtype === 'float32' ? `${types.float}(${name})` : `${types.int}(i32(${name}))`),
-});
-
-/** out[i] = value(x[i]); `constants` are read as `p.c0` to `p.c3`. */
-export function unary(
-  backend: WebgpuBackend,
-  x: tf.TensorInfo,
-  how: { label: string; value: Unary; dtype?: tf.DataType; constants?: readonly number[] },
-): tf.TensorInfo {
-  return stridedMap(backend, {
-    label: how.label,
-    inputs: [{ tensor: x, strides: rowMajor(x.shape) }],
-    shape: x.shape,
-    dtype: how.dtype ?? x.dtype,
-    value: ([v], types) => how.value(v!, owning(types, x.dtype)),
-    constants: how.constants ?? [],
-    ...(functionsOf[how.label] && { functions: functionsOf[how.label]! }),
+/** out[i] = value(x[i]); `constants` numbers are read as `p.c0` to `p.c3`. The result has x's dtype unless another is given. */
+export function unary(how: {
+  label: string;
+  value: Unary;
+  dtype?: tf.DataType;
+  constants?: number;
+}): (backend: WebgpuBackend, x: tf.TensorInfo, constants?: readonly number[]) => tf.TensorInfo {
+  const { label, value, dtype, constants: count = 0 } = how;
+  const map = stridedMap({
+    label,
+    value: ([x], types) => value(x!, types),
+    functions: functionsOf[label],
+    constants: count,
   });
+  return (backend, x, constants = []) =>
+    map(backend, {
+      inputs: [{ tensor: x, strides: rowMajor(x.shape) }],
+      shape: x.shape,
+      dtype: dtype ?? x.dtype,
+      constants,
+    });
 }
 
-/** out = value(a, b) with broadcasting. A scalar that is known on the CPU travels in the uniform. */
-export function binary(
-  backend: WebgpuBackend,
-  a: tf.TensorInfo,
-  b: tf.TensorInfo,
-  how: { label: string; value: Binary; dtype?: tf.DataType },
-): tf.TensorInfo {
-  const shape = tf.broadcast_util.assertAndGetBroadcastShape(a.shape, b.shape);
-  const size = tf.util.sizeFromShape(shape);
-  const scalarOf = (x: tf.TensorInfo): number | undefined =>
-    size >= inlineFrom && x.dtype === 'float32' && tf.util.sizeFromShape(x.shape) === 1
-      ? backend.cpuValues(x)?.[0]
-      : undefined;
-  const scalarB = scalarOf(b);
-  const scalarA = scalarB === undefined ? scalarOf(a) : undefined;
-  const scalar = scalarB ?? scalarA;
-  const read = scalarB !== undefined ? [a] : scalarA !== undefined ? [b] : [a, b];
-  return stridedMap(backend, {
-    label: how.label,
-    inputs: read.map((tensor) => ({ tensor, strides: broadcastStrides(tensor.shape, shape) })),
-    shape,
-    dtype: how.dtype ?? a.dtype,
-    value: ([x, y], types) => {
-      const constant = `${types.float}(p.c0)`;
-      const operands = owning(types, a.dtype);
-      if (scalarB !== undefined) return how.value(x!, constant, operands);
-      return scalarA !== undefined ? how.value(constant, x!, operands) : how.value(x!, y!, operands);
-    },
-    constants: scalar === undefined ? [] : [scalar],
-    ...(functionsOf[how.label] && { functions: functionsOf[how.label]! }),
-  });
+/** out = value(a, b) with broadcasting. A scalar that is known on the CPU travels in the uniform. The dtype is a's unless another is given. */
+export function binary(how: {
+  label: string;
+  value: Binary;
+  dtype?: tf.DataType;
+}): (backend: WebgpuBackend, a: tf.TensorInfo, b: tf.TensorInfo) => tf.TensorInfo {
+  const { label, value } = how;
+  const functions = functionsOf[label];
+  const ofTwo = stridedMap({ label, value: ([a, b], types) => value(a!, b!, types), functions });
+  const withScalar = (text: (x: string, scalar: string) => [string, string]) =>
+    stridedMap({
+      label,
+      value: ([x], types) => value(...text(x!, `${types.float}(p.c0)`), types),
+      functions,
+      constants: 1,
+    });
+  const scalarLeft = withScalar((x, scalar) => [scalar, x]);
+  const scalarRight = withScalar((x, scalar) => [x, scalar]);
+  return (backend, a, b) => {
+    const shape = tf.util.arraysEqual(a.shape, b.shape)
+      ? a.shape
+      : tf.broadcast_util.assertAndGetBroadcastShape(a.shape, b.shape);
+    const strided = (tensor: tf.TensorInfo) => ({ tensor, strides: broadcastStrides(tensor.shape, shape) });
+    const result = { shape, dtype: how.dtype ?? a.dtype };
+    const size = tf.util.sizeFromShape(shape);
+    const scalarOf = (x: tf.TensorInfo): number | undefined =>
+      size >= inlineFrom && x.dtype === 'float32' && tf.util.sizeFromShape(x.shape) === 1
+        ? backend.cpuValues(x)?.[0]
+        : undefined;
+    const right = scalarOf(b);
+    if (right !== undefined) return scalarRight(backend, { inputs: [strided(a)], ...result, constants: [right] });
+    const left = scalarOf(a);
+    if (left !== undefined) return scalarLeft(backend, { inputs: [strided(b)], ...result, constants: [left] });
+    return ofTwo(backend, { inputs: [strided(a), strided(b)], ...result });
+  };
 }
+
+const casts = {
+  bool: unary({ label: 'Cast to bool', value: (v, { int, own }) => `${int}(${v} != ${own}())`, dtype: 'bool' }),
+  int32: unary({ label: 'Cast to int32', value: (v, { int }) => `${int}(${v})`, dtype: 'int32' }),
+  float32: unary({ label: 'Cast to float32', value: (v, { float }) => `${float}(${v})`, dtype: 'float32' }),
+};
 
 /** Another dtype: floats lose their fraction on the way to int32, anything but 0 is true. */
 export function cast(backend: WebgpuBackend, x: tf.TensorInfo, dtype: tf.DataType): tf.TensorInfo {
   if (x.dtype === dtype) return backend.makeView(x, x.shape);
-  if (dtype === 'bool')
-    return unary(backend, x, {
-      label: 'Cast to bool',
-      value: (v, { int, own }) => `${int}(${v} != ${own}())`,
-      dtype,
-    });
-  if (dtype !== 'int32' && dtype !== 'float32')
+  if (dtype !== 'int32' && dtype !== 'float32' && dtype !== 'bool')
     throw new Error(`cast: expected float32, int32 or bool, got ${dtype}; this backend does not hold it`);
-  const type = dtype === 'int32' ? 'int' : 'float';
-  return unary(backend, x, { label: `Cast to ${dtype}`, value: (v, types) => `${types[type]}(${v})`, dtype });
+  return casts[dtype](backend, x);
 }
 
 /** Runs `use` on `x` as `dtype` and frees the copy that this took. */

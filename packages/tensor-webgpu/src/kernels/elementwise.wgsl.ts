@@ -1,4 +1,4 @@
-import type { WgslTypes } from './strided-map.ts';
+import type { WgslTypes } from '../program/types.wgsl.ts';
 
 /** erf to 1.5e-7: Abramowitz and Stegun 7.1.26 is 1.5e-7 off at most; near 0 the series keeps the relative error small. */
 export const erfFunction = ({ float, bool }: WgslTypes): string => `fn erf(x: ${float}) -> ${float} {

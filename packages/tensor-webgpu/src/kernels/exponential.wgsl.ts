@@ -1,4 +1,4 @@
-import type { WgslTypes } from './strided-map.ts';
+import type { WgslTypes } from '../program/types.wgsl.ts';
 
 /** ln 2 in two parts: of the first, of 9 bits, a multiple up to 2^15 is exact. */
 const [logTwoHigh, logTwoLow] = [0.693359375, Math.LN2 - 0.693359375];

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
-import { toHalf } from '../half.wgsl.ts';
+import { toHalf } from '../program/half.wgsl.ts';
 
 /** The same values in half precision. */
 export function rounded(backend: WebgpuBackend, x: tf.TensorInfo): tf.TensorInfo {

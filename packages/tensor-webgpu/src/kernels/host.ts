@@ -1,7 +1,7 @@
 /** Kernels whose results have a size that depends on values: they run on the CPU, on values that are still known there. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
-import type { Kernel } from './index.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 
 /**
  * The values of a tensor without waiting for the GPU.
@@ -17,7 +17,6 @@ export function hostValues(backend: WebgpuBackend, x: tf.TensorInfo, label: stri
   );
 }
 
-type Named = Record<string, tf.TensorInfo>;
 type Selection = ReturnType<typeof tf.kernel_impls.nonMaxSuppressionV5Impl>;
 
 interface SuppressionAttrs {
@@ -35,15 +34,12 @@ const suppression = (
     scores: tf.backend_util.TypedArray,
     attrs: SuppressionAttrs,
   ) => Partial<Selection>,
-): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, attrs, backend: current }) => {
-    const backend = current as WebgpuBackend;
-    const { boxes, scores } = inputs as Named;
+): Kernel =>
+  kernel<Tensors<'boxes' | 'scores'>, SuppressionAttrs>(kernelName, (backend, { boxes, scores }, attrs) => {
     const selected = run(
-      hostValues(backend, boxes!, 'nonMaxSuppression'),
-      hostValues(backend, scores!, 'nonMaxSuppression'),
-      attrs as unknown as SuppressionAttrs,
+      hostValues(backend, boxes, 'nonMaxSuppression'),
+      hostValues(backend, scores, 'nonMaxSuppression'),
+      attrs,
     );
     const { selectedIndices = [], selectedScores, validOutputs } = selected;
     const indices = backend.makeTensor(Int32Array.from(selectedIndices), [selectedIndices.length], 'int32');
@@ -51,8 +47,7 @@ const suppression = (
       return [indices, backend.makeTensor(Float32Array.from(selectedScores), [selectedScores.length], 'float32')];
     if (validOutputs !== undefined) return [indices, backend.makeTensor(Int32Array.of(validOutputs), [], 'int32')];
     return indices;
-  },
-});
+  });
 
 /** The different slices along an axis in order of appearance, and which of them each slice is. */
 function unique(backend: WebgpuBackend, x: tf.TensorInfo, axis: number): tf.TensorInfo[] {
@@ -117,19 +112,10 @@ export const hostKernels: readonly Kernel[] = [
       attrs.softNmsSigma,
     ),
   ),
-  {
-    kernelName: tf.Unique,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      unique(backend as WebgpuBackend, inputs.x as tf.TensorInfo, (attrs as unknown as tf.UniqueAttrs).axis),
-  },
-  {
-    kernelName: tf.BroadcastArgs,
-    kernelFunc: ({ inputs, backend: current }) => {
-      const backend = current as WebgpuBackend;
-      const { s0, s1 } = inputs as Named;
-      const [a, b] = [s0!, s1!].map((shape) => Array.from(hostValues(backend, shape, 'broadcastArgs')));
-      const shape = tf.backend_util.assertAndGetBroadcastShape(a!, b!);
-      return backend.makeTensor(Int32Array.from(shape), [shape.length], 'int32');
-    },
-  },
+  kernel<Tensors<'x'>, tf.UniqueAttrs>(tf.Unique, (backend, { x }, { axis }) => unique(backend, x, axis)),
+  kernel<Tensors<'s0' | 's1'>>(tf.BroadcastArgs, (backend, { s0, s1 }) => {
+    const [a, b] = [s0, s1].map((shape) => Array.from(hostValues(backend, shape, 'broadcastArgs')));
+    const shape = tf.backend_util.assertAndGetBroadcastShape(a!, b!);
+    return backend.makeTensor(Int32Array.from(shape), [shape.length], 'int32');
+  }),
 ];

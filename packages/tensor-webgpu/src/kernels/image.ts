@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { memoised } from '../program/memoised.ts';
 import { casting } from './elementwise.ts';
-import type { Kernel } from './index.ts';
-import { kernelsOn } from './kernel.ts';
-import { restride } from './movement.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
+import { restriding } from './movement.ts';
 import { resultMap } from './result-map.ts';
 import { rowMajor } from './strided-map.ts';
 
@@ -15,20 +15,10 @@ const bilinear = `let x0 = floor(x); let y0 = floor(y); let a = x - x0; let b = 
   let below = pixel(y0 + 1.0, x0, rest) * (1.0 - a) + pixel(y0 + 1.0, x0 + 1.0, rest) * a;
   out[i] = Out(above * (1.0 - b) + below * b);`;
 
-/** out[n] = boxes[n] of image boxInd[n], resized to cropSize. Boxes are [y1, x1, y2, x2] in parts of the image. */
-function cropAndResize(
-  backend: WebgpuBackend,
-  { image, boxes, boxInd }: Record<'image' | 'boxes' | 'boxInd', tf.TensorInfo>,
-  { cropSize, method, extrapolationValue }: tf.CropAndResizeAttrs,
-): tf.TensorInfo {
-  const [B, h, w, C] = image.shape as Shape4D;
-  const [H, W] = cropSize;
-  return resultMap(backend, {
+const cropping = memoised(({ method }: { method: tf.CropAndResizeAttrs['method'] }) =>
+  resultMap({
     label: `CropAndResize ${method}`,
-    inputs: [image, boxes, boxInd],
-    output: { shape: [boxes.shape[0]!, H, W, C], dtype: 'float32' },
-    integers: { B, h, w, C, H, W },
-    floats: { outside: extrapolationValue },
+    uniforms: { B: 'i32', h: 'i32', w: 'i32', C: 'i32', H: 'i32', W: 'i32', outside: 'f32' },
     functions: `fn at(place: i32, count: i32, size: i32, low: f32, high: f32) -> f32 {
   if (count <= 1) { return 0.5 * (low + high) * f32(size - 1); }
   return low * f32(size - 1) + f32(place) * ((high - low) * f32(size - 1) / f32(count - 1));
@@ -42,6 +32,22 @@ fn pixel(y: f32, x: f32, rest: vec2i) -> f32 { // beyond the border only with we
   let y = at(Y, p.H, p.h, in1[box * 4], in1[box * 4 + 2]); let x = at(X, p.W, p.w, in1[box * 4 + 1], in1[box * 4 + 3]);
   if (y < 0.0 || x < 0.0 || y > f32(p.h - 1) || x > f32(p.w - 1)) { out[i] = p.outside; return; }
   ${method === 'nearest' ? 'out[i] = pixel(floor(y + 0.5), floor(x + 0.5), rest);' : bilinear}`,
+  }),
+);
+
+/** out[n] = boxes[n] of image boxInd[n], resized to cropSize. Boxes are [y1, x1, y2, x2] in parts of the image. */
+function cropAndResize(
+  backend: WebgpuBackend,
+  { image, boxes, boxInd }: Tensors<'image' | 'boxes' | 'boxInd'>,
+  { cropSize, method, extrapolationValue: outside }: tf.CropAndResizeAttrs,
+): tf.TensorInfo {
+  const [B, h, w, C] = image.shape as Shape4D;
+  const [H, W] = cropSize;
+  return cropping({ method })(backend, {
+    inputs: [image, boxes, boxInd],
+    shape: [boxes.shape[0]!, H, W, C],
+    dtype: 'float32',
+    uniforms: { B, h, w, C, H, W, outside },
   });
 }
 
@@ -67,20 +73,12 @@ const fillModes: Record<tf.TransformAttrs['fillMode'], string> = {
   return clamp(at, 0.0, size - 1.0);`,
 };
 
-/** out[b, Y, X] = image at the place that the projective transform [8] sends (X, Y) to. */
-function transform(
-  backend: WebgpuBackend,
-  { image, transforms }: Record<'image' | 'transforms', tf.TensorInfo>,
-  { interpolation, fillMode, fillValue, outputShape }: tf.TransformAttrs,
-): tf.TensorInfo {
-  const [B, h, w, C] = image.shape as Shape4D;
-  const [H, W] = outputShape ?? [h, w];
-  return resultMap(backend, {
+type TransformText = Pick<tf.TransformAttrs, 'interpolation' | 'fillMode'>;
+
+const transforming = memoised(({ interpolation, fillMode }: TransformText) =>
+  resultMap({
     label: `Transform ${interpolation} ${fillMode}`,
-    inputs: [image, transforms],
-    output: { shape: [B, H, W, C], dtype: image.dtype },
-    integers: { h, w, C, H, W, each: transforms.shape[0] === 1 ? 0 : 8 },
-    floats: { fill: fillValue },
+    uniforms: { h: 'i32', w: 'i32', C: 'i32', H: 'i32', W: 'i32', each: 'i32', fill: 'f32' },
     functions: `fn map(v: f32, size: f32) -> f32 { ${fillModes[fillMode]} }
 fn pixel(y: f32, x: f32, rest: vec2i) -> f32 {
   if (y < 0.0 || x < 0.0 || y >= f32(p.h) || x >= f32(p.w)) { return p.fill; }
@@ -93,52 +91,76 @@ fn pixel(y: f32, x: f32, rest: vec2i) -> f32 {
   let x = map((in1[t] * X + in1[t + 1] * Y + in1[t + 2]) / depth, f32(p.w));
   let y = map((in1[t + 3] * X + in1[t + 4] * Y + in1[t + 5]) / depth, f32(p.h));
   ${interpolation === 'nearest' ? 'out[i] = Out(pixel(round(y), round(x), rest));' : bilinear}`,
+  }),
+);
+
+/** out[b, Y, X] = image at the place that the projective transform [8] sends (X, Y) to. */
+function transform(
+  backend: WebgpuBackend,
+  { image, transforms }: Tensors<'image' | 'transforms'>,
+  { interpolation, fillMode, fillValue: fill, outputShape }: tf.TransformAttrs,
+): tf.TensorInfo {
+  const [B, h, w, C] = image.shape as Shape4D;
+  const [H, W] = outputShape ?? [h, w];
+  return transforming({ interpolation, fillMode })(backend, {
+    inputs: [image, transforms],
+    shape: [B, H, W, C],
+    dtype: image.dtype,
+    uniforms: { h, w, C, H, W, each: transforms.shape[0] === 1 ? 0 : 8, fill },
   });
 }
 
-/** Rotates images about a centre given in parts of their size; places from outside are filled. */
-function rotate(backend: WebgpuBackend, image: tf.TensorInfo, attrs: tf.RotateWithOffsetAttrs): tf.TensorInfo {
-  const { radians, fillValue, center } = attrs;
-  const [, h, w, C] = image.shape as Shape4D;
-  const [centerX, centerY] = tf.backend_util.getImageCenter(center, h, w);
-  const fill = typeof fillValue === 'number' ? Array<number>(4).fill(fillValue) : [...fillValue, 255];
-  const names = ['fill0', 'fill1', 'fill2', 'fill3'];
-  return resultMap(backend, {
-    label: 'RotateWithOffset',
-    inputs: [image],
-    output: { shape: image.shape, dtype: image.dtype },
-    integers: { h, w, C },
-    floats: {
-      ...{ centerX, centerY, sin: Math.sin(radians), cos: Math.cos(radians) },
-      ...Object.fromEntries(names.map((name, channel) => [name, fill[channel] ?? 0])),
-    },
-    body: `let c = i % p.C; let X = (i / p.C) % p.w; let rows = i / (p.C * p.w); let Y = rows % p.h;
+const rotating = resultMap({
+  label: 'RotateWithOffset',
+  uniforms: {
+    ...{ h: 'i32', w: 'i32', C: 'i32', centerX: 'f32', centerY: 'f32', sin: 'f32', cos: 'f32' },
+    ...{ fill0: 'f32', fill1: 'f32', fill2: 'f32', fill3: 'f32' },
+  },
+  body: `let c = i % p.C; let X = (i / p.C) % p.w; let rows = i / (p.C * p.w); let Y = rows % p.h;
   let dx = f32(X) - p.centerX; let dy = f32(Y) - p.centerY;
   let x = i32(round(dx * p.cos - dy * p.sin + p.centerX)); let y = i32(round(dx * p.sin + dy * p.cos + p.centerY));
   if (x >= 0 && y >= 0 && x < p.w && y < p.h) { out[i] = in0[((rows - Y + y) * p.w + x) * p.C + c]; return; }
   let fills = vec4f(p.fill0, p.fill1, p.fill2, p.fill3);
   out[i] = Out(fills[min(c, 3)]);`,
+});
+
+/** Rotates images about a centre given in parts of their size; places from outside are filled. */
+function rotate(
+  backend: WebgpuBackend,
+  { image }: Tensors<'image'>,
+  { radians, fillValue, center }: tf.RotateWithOffsetAttrs,
+): tf.TensorInfo {
+  const [, h, w, C] = image.shape as Shape4D;
+  const [centerX, centerY] = tf.backend_util.getImageCenter(center, h, w);
+  const fill = typeof fillValue === 'number' ? Array<number>(4).fill(fillValue) : [...fillValue, 255];
+  const [fill0 = 0, fill1 = 0, fill2 = 0, fill3 = 0] = fill;
+  return rotating(backend, {
+    inputs: [image],
+    shape: image.shape,
+    dtype: image.dtype,
+    uniforms: {
+      ...{ h, w, C, centerX, centerY, sin: Math.sin(radians), cos: Math.cos(radians) },
+      ...{ fill0, fill1, fill2, fill3 },
+    },
   });
 }
 
-function flipLeftRight(backend: WebgpuBackend, image: tf.TensorInfo): tf.TensorInfo {
+function flipLeftRight(backend: WebgpuBackend, { image }: Tensors<'image'>): tf.TensorInfo {
   const [, , w, C] = image.shape as Shape4D;
-  return restride(backend, 'FlipLeftRight', image, {
+  return flip(backend, image, {
     shape: image.shape,
     strides: rowMajor(image.shape).map((stride, d) => (d === 2 ? -stride : stride)),
     offset: (w - 1) * C,
   });
 }
 
-type Named = Record<'image' | 'boxes' | 'boxInd' | 'transforms', tf.TensorInfo>;
-
-const kernel = kernelsOn<Named>();
+const flip = restriding(tf.FlipLeftRight);
 
 export const imageKernels: readonly Kernel[] = [
-  kernel<tf.CropAndResizeAttrs>(tf.CropAndResize, cropAndResize),
-  kernel<tf.TransformAttrs>(tf.Transform, (backend, { image, transforms }, attrs) =>
+  kernel(tf.CropAndResize, cropAndResize),
+  kernel<Tensors<'image' | 'transforms'>, tf.TransformAttrs>(tf.Transform, (backend, { image, transforms }, attrs) =>
     casting(backend, transforms, 'float32', (floats) => transform(backend, { image, transforms: floats }, attrs)),
   ),
-  kernel<tf.RotateWithOffsetAttrs>(tf.RotateWithOffset, (backend, { image }, attrs) => rotate(backend, image, attrs)),
-  kernel(tf.FlipLeftRight, (backend, { image }) => flipLeftRight(backend, image)),
+  kernel(tf.RotateWithOffset, rotate),
+  kernel(tf.FlipLeftRight, flipLeftRight),
 ];

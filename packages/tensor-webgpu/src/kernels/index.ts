@@ -1,4 +1,3 @@
-import type { KernelConfig } from '@tensorflow/tfjs-core';
 import { complexKernels, takingComplex } from './complex.ts';
 import { convolutionKernels } from './convolution-kernels.ts';
 import { depthwiseKernels } from './depthwise.ts';
@@ -8,6 +7,7 @@ import { elementwiseKernels } from './elementwise-kernels.ts';
 import { gatherKernels } from './gather.ts';
 import { hostKernels } from './host.ts';
 import { imageKernels } from './image.ts';
+import type { Kernel } from './kernel.ts';
 import { matmulKernels } from './matmul.ts';
 import { movementKernels } from './movement.ts';
 import { normalizationKernels } from './normalization.ts';
@@ -20,9 +20,6 @@ import { scatterKernels } from './scatter.ts';
 import { softmaxKernels } from './softmax.ts';
 import { sparseKernels } from './sparse.ts';
 import { textKernels } from './text.ts';
-
-/** A kernel without the name of the backend that runs it. */
-export type Kernel = Omit<KernelConfig, 'backendName'>;
 
 /** Every TensorFlow.js kernel of this backend. */
 export const kernels: readonly Kernel[] = takingComplex([

@@ -1,5 +1,5 @@
 import type { WebgpuBackend } from '../backend.ts';
-import type { Program } from '../program.ts';
+import type { Program } from '../program/program.ts';
 import type { MatmulSpec } from './matmul.wgsl.ts';
 import { type PanelShape, panelMatmul } from './matmul-panel.wgsl.ts';
 import { type TileShape, tileMatmul } from './matmul-tile.wgsl.ts';
@@ -88,13 +88,13 @@ export function tuningOf(backend: WebgpuBackend): Tuning {
 }
 
 /** What decides which program is the fastest: M and the batch only to the next power of two, as a user's batches vary. */
-function matmulClass({ M, N, K, batch, transposeA, transposeB, bias, half, ...spec }: MatmulSpec): string {
+function matmulClass({ M, N, K, batch, transposeA, transposeB, bias, ...spec }: MatmulSpec): string {
   const upTo = (size: number) => (size > 2 ? `..${2 ** Math.ceil(Math.log2(size))}` : String(size));
   const matrix = (rows: number | string, columns: number, one: boolean, how: { half: boolean; transposed: boolean }) =>
     `[${one || batch === 1 ? '' : `${upTo(batch)}, `}${rows}, ${columns}]${how.transposed ? '^T' : ''}${how.half ? ' half' : ''}`;
-  const a = matrix(upTo(M), K, spec.broadcastA, { half: half.A, transposed: transposeA });
-  const b = matrix(K, N, spec.broadcastB, { half: half.B, transposed: transposeB });
-  return `${a} x ${b}${bias ? ' + bias' : ''}${spec.activation ? ', activated' : ''}${half.C ? ' to half' : ''}${spec.parts > 1 ? ` in ${spec.parts} parts` : ''}`;
+  const a = matrix(upTo(M), K, spec.broadcastA, { half: spec.halfA, transposed: transposeA });
+  const b = matrix(K, N, spec.broadcastB, { half: spec.halfB, transposed: transposeB });
+  return `${a} x ${b}${bias ? ' + bias' : ''}${spec.activation ? ', activated' : ''}${spec.halfC ? ' to half' : ''}${spec.parts > 1 ? ` in ${spec.parts} parts` : ''}`;
 }
 
 /** The program that was measured to be the fastest for the spec's class, else the one that is expected to be. */

@@ -1,6 +1,8 @@
-import { enableHalf, floatType } from '../half.wgsl.ts';
-import type { Program } from '../program.ts';
-import { epilogue, launch, type MatmulSpec, place, sizes, times } from './matmul.wgsl.ts';
+import { memoised } from '../program/memoised.ts';
+import { dispatching, type Program } from '../program/program.ts';
+import { shader } from '../program/shader.ts';
+import { floatType } from '../program/types.wgsl.ts';
+import { epilogue, launch, type MatmulSpec, matmulUniforms, place, times } from './matmul.wgsl.ts';
 
 const lanes = 8;
 
@@ -21,46 +23,53 @@ export interface PanelShape {
  * compiler otherwise sinks the arithmetic behind the store's branches and spills.
  */
 export function panelMatmul(spec: MatmulSpec, shape: PanelShape): Program {
-  const { M, N, K, batch, transposeA, transposeB, bias, activation, half } = spec;
+  const { M, N, K, batch, transposeA, transposeB, bias, activation, halfA, halfB } = spec;
   const { vectors, kBlock } = shape;
-  const vectorA = !transposeA && K % 4 === 0;
-  const vectorB = transposeB ? K % 4 === 0 : N % 4 === 0;
   const gridX = Math.ceil(N / (lanes * vectors * 4));
   let gridY = 1;
   while (gridX * gridY * batch < 8 && M / (gridY * 2) >= 48) gridY *= 2;
   const rows = Math.ceil(M / gridY);
   const step = Math.min(kBlock, Math.ceil(K / 4) * 4);
-  return {
-    label: `matmul-panel ${kBlock} x ${lanes * vectors * 4}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
-    wgsl: panelText({
-      kBlock,
-      vectors,
-      vectorA,
-      vectorB,
-      vectorC: N % 4 === 0,
-      transposeA,
-      transposeB,
-      bias,
-      activation,
-      half,
-    }),
-    ...launch(spec, { gridX, gridY: Math.ceil(M / rows), rows, kBlock: step }),
-  };
+  const panel = panelShader({
+    kBlock,
+    vectors,
+    vectorA: !transposeA && K % 4 === 0,
+    vectorB: transposeB ? K % 4 === 0 : N % 4 === 0,
+    vectorC: N % 4 === 0,
+    transposeA,
+    transposeB,
+    bias,
+    activation,
+    halfA,
+    halfB,
+  });
+  return dispatching(panel, launch(spec, { gridX, gridY: Math.ceil(M / rows), rows, kBlock: step }));
 }
 
-interface PanelText extends PanelShape {
+/** What the text depends on. */
+interface PanelText
+  extends PanelShape,
+    Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias' | 'activation' | 'halfA' | 'halfB'> {
   readonly vectorA: boolean;
   readonly vectorB: boolean;
   readonly vectorC: boolean;
-  readonly transposeA: boolean;
-  readonly transposeB: boolean;
-  readonly bias: boolean;
-  readonly activation: MatmulSpec['activation'];
-  readonly half: MatmulSpec['half'];
 }
 
-function panelText(spec: PanelText): string {
-  const { kBlock, vectors, vectorA, vectorC, bias, activation, half } = spec;
+const panelShader = memoised((text: PanelText) => {
+  const { kBlock, vectors, vectorA, vectorB, vectorC, transposeA, transposeB, bias, halfA, halfB } = text;
+  const C = floatType(false, vectorC);
+  return shader({
+    label: `matmul-panel ${kBlock} x ${lanes * vectors * 4}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
+    enable: ['subgroups'],
+    inputs: { A: floatType(halfA, vectorA), B: floatType(halfB, vectorB), ...(bias && { bias: C }) },
+    outputs: { C },
+    uniforms: matmulUniforms,
+    body: panelBody(text),
+  });
+});
+
+function panelBody(spec: PanelText): string {
+  const { kBlock, vectors, vectorA, vectorC, bias, activation } = spec;
   const perGather = vectorA ? lanes * 4 : lanes; // values of A that one gather brings
   const gathers = kBlock / perGather;
   const source = (k: number): string => {
@@ -69,14 +78,7 @@ function panelText(spec: PanelText): string {
       ? `subgroupBroadcast(a${gather}[${k & 3}], ${Math.floor((k % perGather) / 4)}u)`
       : `subgroupBroadcast(a${gather}, ${k % perGather}u)`;
   };
-  return `enable subgroups;
-${enableHalf(half.A || half.B)}${sizes}
-@group(0) @binding(0) var<storage, read> A: array<${floatType(half.A, vectorA)}>;
-@group(0) @binding(1) var<storage, read> B: array<${floatType(half.B, spec.vectorB)}>;
-${bias ? `@group(0) @binding(2) var<storage, read> bias: array<${vectorC ? 'vec4f' : 'f32'}>;` : ''}
-@group(0) @binding(${bias ? 3 : 2}) var<storage, read_write> C: array<${vectorC ? 'vec4f' : 'f32'}>;
-@group(0) @binding(${bias ? 4 : 3}) var<uniform> p: Sizes;
-${epilogue({ bias, activation, wide: vectorC })}
+  return `${epilogue({ bias, activation, wide: vectorC })}
 var<private> panel: array<vec4f, ${kBlock * vectors + vectors}>;
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {

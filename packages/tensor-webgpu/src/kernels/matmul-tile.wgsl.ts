@@ -1,6 +1,8 @@
-import { enableHalf, floatType } from '../half.wgsl.ts';
-import type { Program } from '../program.ts';
-import { epilogue, launch, type MatmulSpec, place, sizes, times } from './matmul.wgsl.ts';
+import { memoised } from '../program/memoised.ts';
+import { dispatching, type Program } from '../program/program.ts';
+import { shader } from '../program/shader.ts';
+import { floatType } from '../program/types.wgsl.ts';
+import { epilogue, launch, type MatmulSpec, matmulUniforms, place, times } from './matmul.wgsl.ts';
 
 /** The part of C that a workgroup makes, and how its threads share it. */
 export interface TileShape {
@@ -23,52 +25,67 @@ export interface TileShape {
  * others reach no sum that is stored.
  */
 export function tileMatmul(spec: MatmulSpec, shape: TileShape): Program {
-  const { M, N, K, transposeA, transposeB, bias, activation, half } = spec;
-  const wide = {
-    A: (transposeA ? M : K) % 4 === 0,
-    B: (transposeB ? K : N) % 4 === 0,
-    C: N % 4 === 0,
-  };
-  return {
-    label: `matmul-tile ${shape.rows} x ${shape.columns}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
-    wgsl: tileText({ ...shape, wide, transposeA, transposeB, bias, activation, half }),
-    ...launch(spec, {
+  const { M, N, K, transposeA, transposeB, bias, activation, halfA, halfB, halfC } = spec;
+  const tile = tileShader({
+    ...shape,
+    wideA: (transposeA ? M : K) % 4 === 0,
+    wideB: (transposeB ? K : N) % 4 === 0,
+    wideC: N % 4 === 0,
+    ...{ transposeA, transposeB, bias, activation, halfA, halfB, halfC },
+  });
+  return dispatching(
+    tile,
+    launch(spec, {
       gridX: Math.ceil(N / shape.columns),
       gridY: Math.ceil(M / shape.rows),
       rows: shape.rows,
       kBlock: Math.min(shape.depth, Math.ceil(K / 4) * 4),
     }),
-  };
+  );
 }
 
-interface TileText extends TileShape, Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias' | 'activation' | 'half'> {
-  readonly wide: { readonly A: boolean; readonly B: boolean; readonly C: boolean };
+/** What the text depends on. */
+interface TileText
+  extends TileShape,
+    Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias' | 'activation' | 'halfA' | 'halfB' | 'halfC'> {
+  readonly wideA: boolean;
+  readonly wideB: boolean;
+  readonly wideC: boolean;
 }
 
-function tileText(text: TileText): string {
-  const { rows, columns, threadRows, threadVectors, depth, wide, transposeA, transposeB, bias, activation, half } =
+const tileShader = memoised((text: TileText) => {
+  const { rows, columns, wideA, wideB, wideC, transposeA, transposeB, bias, halfA, halfB, halfC } = text;
+  return shader({
+    label: `matmul-tile ${rows} x ${columns}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
+    inputs: {
+      A: floatType(halfA, wideA),
+      B: floatType(halfB, wideB),
+      ...(bias && { bias: floatType(false, wideC) }),
+    },
+    outputs: { C: floatType(halfC, wideC) },
+    uniforms: matmulUniforms,
+    body: tileBody(text),
+  });
+});
+
+function tileBody(text: TileText): string {
+  const { rows, columns, threadRows, threadVectors, depth, wideC, transposeA, transposeB, bias, activation, halfC } =
     text;
   const [threadsX, threadsY] = [columns / (4 * threadVectors), rows / threadRows];
   const [A, B] = [mover('A', text, threadsX * threadsY), mover('B', text, threadsX * threadsY)];
   const each = (body: (i: number, v: number) => string) =>
     times(threadRows, (i) => times(threadVectors, (v) => body(i, v), ' '));
-  const [one, result] = [floatType(half.C, false), floatType(half.C, true)];
-  return `${enableHalf(half.A || half.B || half.C)}${sizes}
-@group(0) @binding(0) var<storage, read> A: array<${floatType(half.A, wide.A)}>;
-@group(0) @binding(1) var<storage, read> B: array<${floatType(half.B, wide.B)}>;
-${bias ? `@group(0) @binding(2) var<storage, read> bias: array<${wide.C ? 'vec4f' : 'f32'}>;` : ''}
-@group(0) @binding(${bias ? 3 : 2}) var<storage, read_write> C: array<${wide.C ? result : one}>;
-@group(0) @binding(${bias ? 4 : 3}) var<uniform> p: Sizes;
-var<workgroup> tileA: array<vec4f, ${(rows * depth) / 4}>; // [row][k / 4]
+  const result = floatType(halfC, true);
+  return `var<workgroup> tileA: array<vec4f, ${(rows * depth) / 4}>; // [row][k / 4]
 var<workgroup> tileB: array<vec4f, ${(depth * columns) / 4}>; // [k][column / 4]
 fn placeA(base: u32, row: u32, k: u32) -> u32 { return base + ${transposeA ? 'k * p.M + row' : 'row * p.K + k'}; }
 fn placeB(base: u32, column: u32, k: u32) -> u32 { return base + ${transposeB ? 'column * p.K + k' : 'k * p.N + column'}; }
-${epilogue({ bias, activation, wide: wide.C })}
+${epilogue({ bias, activation, wide: wideC })}
 fn store(base: u32, row: u32, column: u32, sum: vec4f) {
   if (row >= p.M || column >= p.N) { return; }
   let value = ${result}(finished(sum, column));
   let at = base + row * p.N + column;
-  ${wide.C ? 'C[at / 4u] = value;' : times(4, (e) => `if (column + ${e}u < p.N) { C[at + ${e}u] = value[${e}]; }`, ' ')}
+  ${wideC ? 'C[at / 4u] = value;' : times(4, (e) => `if (column + ${e}u < p.N) { C[at + ${e}u] = value[${e}]; }`, ' ')}
 }
 @compute @workgroup_size(${threadsX}, ${threadsY})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -102,10 +119,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
 /** WGSL: how the threads bring the block of A or B that begins at `next` into registers, and from there into workgroup memory. */
 function mover(name: 'A' | 'B', text: TileText, threads: number): { registers: string; fetch: string; store: string } {
   const ofA = name === 'A';
-  const { depth, wide, half } = text;
+  const { depth } = text;
+  const [wide, half] = ofA ? [text.wideA, text.halfA] : [text.wideB, text.halfB];
   const [start, extent] = ofA ? ['row0', text.rows] : ['column0', text.columns]; // of x, which is A's row or B's column
   const turned = ofA ? text.transposeA : text.transposeB;
-  const square = turned && wide[name]; // a thread takes four vectors and turns them
+  const square = turned && wide; // a thread takes four vectors and turns them
   const items = (extent * depth) / (square ? 16 : 4);
   const rounds = Math.ceil(items / threads);
   // neighbouring threads take neighbouring k, but neighbouring columns of a B that is stored so
@@ -117,10 +135,10 @@ function mover(name: 'A' | 'B', text: TileText, threads: number): { registers: s
   const load = (e: number, vector: boolean) => {
     const [xe, ke] = ofA ? [`${start} + x`, `next + k + ${e}u`] : [`${start} + x + ${e}u`, 'next + k'];
     const index = `place${name}(base${name}, ${xe}, ${ke})${vector ? ' / 4u' : ''}`;
-    return `select(${floatType(half[name], vector)}(), ${name}[${index}], ${ke} < p.K)`;
+    return `select(${floatType(half, vector)}(), ${name}[${index}], ${ke} < p.K)`;
   };
-  const vector = floatType(half[name], true);
-  const whole = wide[name] ? load(0, true) : `${vector}(${times(4, (e) => load(e, false), ', ')})`;
+  const vector = floatType(half, true);
+  const whole = wide ? load(0, true) : `${vector}(${times(4, (e) => load(e, false), ', ')})`;
   const slot = (e: number) =>
     ofA ? `tileA[(x + ${e}u) * ${depth / 4}u + k / 4u]` : `tileB[(k + ${e}u) * ${inX}u + x / 4u]`;
   const register = (n: number) => `next${name}${n}`;

@@ -101,7 +101,8 @@ function specOf(
 ) {
   const sizes = { batch: batch!, M: M!, K: K!, N: N!, broadcastA: batch === 1, broadcastB: batch === 1 };
   const isHalf = halves !== undefined;
-  return { ...sizes, transposeA, transposeB, bias: false, parts: 1, half: { A: isHalf, B: isHalf, C: isHalf } };
+  const halfs = { halfA: isHalf, halfB: isHalf, halfC: isHalf };
+  return { ...sizes, transposeA, transposeB, bias: false, parts: 1, activation: undefined, ...halfs };
 }
 
 /** [M, K] x [K, N] by each program that can make it. */
@@ -129,7 +130,7 @@ describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) =
     });
     afterEach(() => {
       Object.assign(opened(), real);
-      const labels = vi.mocked(opened().run).mock.calls.map(([{ label }]) => label);
+      const labels = vi.mocked(opened().run).mock.calls.map(([{ shader }]) => shader.label);
       vi.restoreAllMocks();
       expect(labels.filter((label) => label.startsWith('matmul-tile'))).not.toEqual([]);
       expect(labels.filter((label) => label.startsWith('matmul-panel'))).toEqual([]);

@@ -1,14 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { type Activation, finish } from './activation.ts';
+import type { MatmulActivation } from './activations.wgsl.ts';
 import { cast, casting } from './elementwise.ts';
 import { replacing, rounded } from './half.ts';
-import type { Kernel } from './index.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 import { type MatmulSpec, partsOfK } from './matmul.wgsl.ts';
 import { programFor, takesPanels } from './matmul-choice.ts';
-import { transpose } from './movement.ts';
+import { broadcastTo, transpose } from './movement.ts';
 import { addParts } from './reduce.ts';
-import { broadcastStrides, stridedMap } from './strided-map.ts';
 
 /** How to multiply: which operand is stored transposed, an optional bias [N] that is added to every row, and whether the result is in half precision. */
 export interface MatmulOptions {
@@ -16,8 +16,8 @@ export interface MatmulOptions {
   readonly transposeB?: boolean;
   readonly bias?: tf.TensorInfo;
   readonly half?: boolean;
-  /** WGSL that defines `fn activation(v: vec4f) -> vec4f`, for the results before they are stored; with a bias, and K > 0. */
-  readonly activation?: string | undefined;
+  /** Of the results before they are stored; with a bias, and K > 0. */
+  readonly activation?: MatmulActivation | undefined;
 }
 
 /**
@@ -76,7 +76,7 @@ export function matmul(
     bias: bias !== undefined,
     activation,
     parts,
-    half: { A: backend.isHalf(a), B: backend.isHalf(b), C: halfAtOnce },
+    ...{ halfA: backend.isHalf(a), halfB: backend.isHalf(b), halfC: halfAtOnce },
   };
   const program = programFor(backend, spec);
   const inputs = bias ? [a, b, bias] : [a, b];
@@ -105,17 +105,6 @@ function repeated(
   return made;
 }
 
-function broadcastTo(backend: WebgpuBackend, x: tf.TensorInfo, shape: readonly number[]): tf.TensorInfo {
-  return stridedMap(backend, {
-    label: 'BroadcastTo',
-    inputs: [{ tensor: x, strides: broadcastStrides(x.shape, shape) }],
-    shape,
-    dtype: x.dtype,
-    moves: true,
-    value: ([v]) => v!,
-  });
-}
-
 function lastTwo(shape: readonly number[], transposed: boolean): [number, number] {
   const [rows, columns] = [shape.at(-2)!, shape.at(-1)!];
   return transposed ? [columns, rows] : [rows, columns];
@@ -137,33 +126,25 @@ function anyMatmul(
   return made;
 }
 
+type Fused = Tensors<'a' | 'b', 'bias' | 'preluActivationWeights'>;
+
 export const matmulKernels: readonly Kernel[] = [
-  {
-    kernelName: tf.BatchMatMul,
-    kernelFunc: ({ inputs, attrs, backend }) => {
-      const { transposeA, transposeB } = attrs as unknown as tf.BatchMatMulAttrs;
-      const webgpu = backend as WebgpuBackend;
-      const { a, b } = inputs as Record<'a' | 'b', tf.TensorInfo>;
-      // gradients meet one operand in float32, and stay so
-      return anyMatmul(webgpu, { a, b }, { transposeA, transposeB, half: webgpu.isHalf(a) && webgpu.isHalf(b) });
-    },
-  },
-  {
-    kernelName: tf._FusedMatMul,
-    kernelFunc: ({ inputs, attrs, backend: current }) => {
-      const backend = current as WebgpuBackend;
-      const { a, b, bias, preluActivationWeights: slopes } = inputs as Record<string, tf.TensorInfo>;
-      const { transposeA, transposeB, activation, leakyreluAlpha } = attrs as unknown as tf._FusedMatMulAttrs;
-      // a bias [N] is added by the matmul itself
-      const vector =
-        bias?.shape.length === 1 && bias.shape[0] === b!.shape.at(transposeB ? -2 : -1) && bias.dtype === 'float32';
-      const product = anyMatmul(backend, { a: a!, b: b! }, { transposeA, transposeB, ...(vector && { bias }) });
-      return finish(backend, product, {
-        bias: vector ? undefined : bias,
-        activation: activation as Activation,
-        slopes,
-        alpha: leakyreluAlpha,
-      });
-    },
-  },
+  kernel<Tensors<'a' | 'b'>, tf.BatchMatMulAttrs>(tf.BatchMatMul, (backend, { a, b }, { transposeA, transposeB }) => {
+    const half = backend.isHalf(a) && backend.isHalf(b); // gradients meet one operand in float32, and stay so
+    return anyMatmul(backend, { a, b }, { transposeA, transposeB, half });
+  }),
+  kernel<Fused, tf._FusedMatMulAttrs>(tf._FusedMatMul, (backend, inputs, attrs) => {
+    const { a, b, bias, preluActivationWeights: slopes } = inputs;
+    const { transposeA, transposeB, activation, leakyreluAlpha } = attrs;
+    // a bias [N] is added by the matmul itself
+    const vector =
+      bias?.shape.length === 1 && bias.shape[0] === b.shape.at(transposeB ? -2 : -1) && bias.dtype === 'float32';
+    const product = anyMatmul(backend, { a, b }, { transposeA, transposeB, ...(vector && { bias }) });
+    return finish(backend, product, {
+      bias: vector ? undefined : bias,
+      activation: activation as Activation,
+      slopes,
+      alpha: leakyreluAlpha,
+    });
+  }),
 ];

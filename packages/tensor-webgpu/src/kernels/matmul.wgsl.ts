@@ -1,5 +1,7 @@
-import type { Program } from '../program.ts';
-import { linearDispatch } from './dispatch.ts';
+import { linearDispatch } from '../program/grid.ts';
+import type { Program } from '../program/program.ts';
+import type { UniformType } from '../program/types.wgsl.ts';
+import { activationTexts, type MatmulActivation } from './activations.wgsl.ts';
 
 /** The sizes of C[b, M, N] = A[b, M, K] B[b, K, N] (+ bias[N]), and how A and B are stored. */
 export interface MatmulSpec {
@@ -15,12 +17,14 @@ export interface MatmulSpec {
   readonly broadcastA: boolean;
   readonly broadcastB: boolean;
   readonly bias: boolean;
-  /** WGSL that defines `fn activation(v: vec4f) -> vec4f`, for whole sums with their bias; only with one. */
-  readonly activation?: string | undefined;
+  /** Of whole sums with their bias; only with one. */
+  readonly activation: MatmulActivation | undefined;
   /** How many workgroups share the sum over K; with more than one, C is [parts, b, M, N] and still to be added. */
   readonly parts: number;
   /** Which are in half precision; sums are float32. C only in `tileMatmul`, with one part: panels pass their sums through it. */
-  readonly half: { readonly A: boolean; readonly B: boolean; readonly C: boolean };
+  readonly halfA: boolean;
+  readonly halfB: boolean;
+  readonly halfC: boolean;
 }
 
 const partTile = 64; // tiles of C are counted in squares of it
@@ -44,9 +48,25 @@ export interface Grid {
   readonly kBlock: number;
 }
 
-/** WGSL: the uniform that `launch` fills. */
-export const sizes = `struct Sizes { M: u32, N: u32, K: u32, rows: u32, strideA: u32, strideB: u32, strideC: u32, kBlock: u32,
-  gridX: u32, gridY: u32, batch: u32, partK: u32, groups: u32, row: u32, unused0: u32, unused1: u32 };`;
+/** The uniforms that `launch` fills. */
+export const matmulUniforms = {
+  M: 'u32',
+  N: 'u32',
+  K: 'u32',
+  rows: 'u32',
+  strideA: 'u32',
+  strideB: 'u32',
+  strideC: 'u32',
+  kBlock: 'u32',
+  gridX: 'u32',
+  gridY: 'u32',
+  batch: 'u32',
+  partK: 'u32',
+  groups: 'u32',
+  row: 'u32',
+} as const satisfies Record<string, UniformType>;
+
+type MatmulUniforms = keyof typeof matmulUniforms;
 
 /** WGSL: which tile of C and which part of K is this workgroup's; the grid is one line, folded where it gets long. */
 export const place = `let index = group.x + group.y * p.row;
@@ -56,21 +76,20 @@ export const place = `let index = group.x + group.y * p.row;
   let baseA = b * p.strideA; let baseB = b * p.strideB; let baseC = slice * p.strideC;
   let startK = (slice / p.batch) * p.partK; let endK = min(startK + p.partK, p.K);`;
 
-/** How a program of `spec` is dispatched over `grid`, and what its `Sizes` are. */
+/** How a shader for `spec` is dispatched over a grid, and what its uniforms are. */
 export function launch(
   spec: MatmulSpec,
   { gridX, gridY, rows, kBlock }: Grid,
-): Pick<Program, 'workgroups' | 'uniforms' | 'flops' | 'half'> {
+): Omit<Program<MatmulUniforms>, 'shader'> {
   const { M, N, K, batch, parts } = spec;
   const groups = gridX * gridY * batch * parts;
   const { workgroups, row } = linearDispatch(groups, 1);
   const partK = Math.ceil(K / partUnit / parts) * partUnit;
-  const strides = [spec.broadcastA ? 0 : M * K, spec.broadcastB ? 0 : K * N, M * N];
+  const strides = { strideA: spec.broadcastA ? 0 : M * K, strideB: spec.broadcastB ? 0 : K * N, strideC: M * N };
   return {
     workgroups,
-    uniforms: new Uint32Array([M, N, K, rows, ...strides, kBlock, gridX, gridY, batch, partK, groups, row, 0, 0]),
+    uniforms: { M, N, K, rows, ...strides, kBlock, gridX, gridY, batch, partK, groups, row },
     flops: 2 * batch * M * N * K,
-    half: [spec.half.A, spec.half.B, ...(spec.bias ? [false] : []), spec.half.C],
   };
 }
 
@@ -87,7 +106,7 @@ export function epilogue({
     ? 'bias[column / 4u]'
     : 'vec4f(bias[column], bias[column + 1u], bias[column + 2u], bias[column + 3u])';
   const whole = bias ? `sum + ${four}` : 'sum';
-  return `${activation ?? ''}
+  return `${activation ? activationTexts[activation] : ''}
 fn finished(sum: vec4f, column: u32) -> vec4f { return ${activation ? `activation(${whole})` : whole}; }`;
 }
 

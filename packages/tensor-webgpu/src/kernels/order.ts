@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { memoised } from '../program/memoised.ts';
 import { casting } from './elementwise.ts';
-import type { Kernel } from './index.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 import { resultMap } from './result-map.ts';
 import { softmax } from './softmax.ts';
 
@@ -15,20 +16,11 @@ const orderKey = (isFloat: boolean): string =>
 }`
     : 'fn key(v: i32) -> u32 { return bitcast<u32>(v) ^ 0x80000000u; }';
 
-/**
- * The k largest values of each row and where they were, in falling order, the first of equal ones first. Each value counts those ahead of
- * it, which is its place: N^2 comparisons of a row of N, all at once.
- */
-function topK(backend: WebgpuBackend, x: tf.TensorInfo, k: number): [tf.TensorInfo, tf.TensorInfo] {
-  const N = x.shape.at(-1)!;
-  const shape = [...x.shape.slice(0, -1), k];
-  const indices = resultMap(backend, {
+const topPlaces = memoised(({ float }: { float: boolean }) =>
+  resultMap({
     label: 'TopK places',
-    inputs: [x],
-    output: { shape, dtype: 'int32' },
-    units: k === 0 ? 0 : tf.util.sizeFromShape(x.shape),
-    integers: { N, k },
-    functions: orderKey(x.dtype === 'float32'),
+    uniforms: { N: 'i32', k: 'i32' },
+    functions: orderKey(float),
     body: `let row = i / p.N; let base = row * p.N; let own = i - base; let mine = key(in0[i]);
   var ahead = 0;
   for (var j = 0; j < p.N; j++) {
@@ -36,28 +28,36 @@ function topK(backend: WebgpuBackend, x: tf.TensorInfo, k: number): [tf.TensorIn
     ahead += select(0, 1, other > mine || (other == mine && j < own));
   }
   if (ahead < p.k) { out[row * p.k + ahead] = own; }`,
+  }),
+);
+
+const topValues = resultMap({
+  label: 'TopK values',
+  uniforms: { N: 'i32', k: 'i32' },
+  body: 'out[i] = in0[(i / p.k) * p.N + in1[i]];',
+});
+
+/**
+ * The k largest values of each row and where they were, in falling order, the first of equal ones first. Each value counts those ahead of
+ * it, which is its place: N^2 comparisons of a row of N, all at once.
+ */
+function topK(backend: WebgpuBackend, { x }: Tensors<'x'>, { k }: tf.TopKAttrs): [tf.TensorInfo, tf.TensorInfo] {
+  const uniforms = { N: x.shape.at(-1)!, k };
+  const shape = [...x.shape.slice(0, -1), k];
+  const indices = topPlaces({ float: x.dtype === 'float32' })(backend, {
+    inputs: [x],
+    shape,
+    dtype: 'int32',
+    units: k === 0 ? 0 : tf.util.sizeFromShape(x.shape),
+    uniforms,
   });
-  const values = resultMap(backend, {
-    label: 'TopK values',
-    inputs: [x, indices],
-    output: { shape, dtype: x.dtype },
-    integers: { N, k },
-    body: 'out[i] = in0[(i / p.k) * p.N + in1[i]];',
-  });
-  return [values, indices];
+  return [topValues(backend, { inputs: [x, indices], shape, dtype: x.dtype, uniforms }), indices];
 }
 
-/** Where each value [B, M] belongs in its ascending row [B, N]: before (left) or behind (right) equal ones. */
-function searchSorted(
-  backend: WebgpuBackend,
-  { sortedSequence, values }: Record<'sortedSequence' | 'values', tf.TensorInfo>,
-  side: 'left' | 'right',
-): tf.TensorInfo {
-  return resultMap(backend, {
+const searching = memoised(({ side }: { side: 'left' | 'right' }) =>
+  resultMap({
     label: `SearchSorted ${side}`,
-    inputs: [sortedSequence, values],
-    output: { shape: values.shape, dtype: 'int32' },
-    integers: { N: sortedSequence.shape[1]!, M: values.shape[1]! },
+    uniforms: { N: 'i32', M: 'i32' },
     body: `let base = (i / p.M) * p.N; let v = in1[i];
   var low = 0; var high = p.N;
   while (low < high) {
@@ -65,28 +65,31 @@ function searchSorted(
     if (in0[base + middle] ${side === 'left' ? '<' : '<='} v) { low = middle + 1; } else { high = middle; }
   }
   out[i] = low;`,
-  });
-}
+  }),
+);
 
-/** Draws events [B, samples] by their probabilities [B, events], with random numbers hashed from the seed and the sample's number. */
-function draw(
+/** Where each value [B, M] belongs in its ascending row [B, N]: before (left) or behind (right) equal ones. */
+const searchSorted = (
   backend: WebgpuBackend,
-  probabilities: tf.TensorInfo,
-  { numSamples, seed }: { numSamples: number; seed: number },
-): tf.TensorInfo {
-  const [B, events] = probabilities.shape as [number, number];
-  const bits = new Int32Array(Float64Array.of(seed).buffer);
-  return resultMap(backend, {
-    label: 'Multinomial',
-    inputs: [probabilities],
-    output: { shape: [B, numSamples], dtype: 'int32' },
-    integers: { samples: numSamples, events, seed0: bits[0]!, seed1: bits[1]! },
-    functions: `fn mix(v: u32) -> u32 { // the output permutation of PCG
+  { sortedSequence, values }: Tensors<'sortedSequence' | 'values'>,
+  { side }: tf.SearchSortedAttrs,
+): tf.TensorInfo =>
+  searching({ side })(backend, {
+    inputs: [sortedSequence, values],
+    shape: values.shape,
+    dtype: 'int32',
+    uniforms: { N: sortedSequence.shape[1]!, M: values.shape[1]! },
+  });
+
+const drawing = resultMap({
+  label: 'Multinomial',
+  uniforms: { samples: 'i32', events: 'i32', seed0: 'i32', seed1: 'i32' },
+  functions: `fn mix(v: u32) -> u32 { // the output permutation of PCG
   let state = v * 747796405u + 2891336453u;
   let word = ((state >> ((state >> 28u) + 4u)) ^ state) * 277803737u;
   return (word >> 22u) ^ word;
 }`,
-    body: `let base = (i / p.samples) * p.events;
+  body: `let base = (i / p.samples) * p.events;
   let bits = mix(mix(mix(u32(p.seed0)) ^ u32(p.seed1)) ^ u32(i));
   let drawn = f32(bits >> 8u) / 16777216.0;
   var sum = 0.0; var event = 0;
@@ -96,36 +99,34 @@ function draw(
     event++;
   }
   out[i] = event;`,
+});
+
+/** Draws events [B, samples] by their probabilities [B, events], with random numbers hashed from the seed and the sample's number. */
+function draw(
+  backend: WebgpuBackend,
+  probabilities: tf.TensorInfo,
+  { numSamples, seed }: { numSamples: number; seed: number },
+): tf.TensorInfo {
+  const [B, events] = probabilities.shape as [number, number];
+  const bits = new Int32Array(Float64Array.of(seed).buffer);
+  return drawing(backend, {
+    inputs: [probabilities],
+    shape: [B, numSamples],
+    dtype: 'int32',
+    uniforms: { samples: numSamples, events, seed0: bits[0]!, seed1: bits[1]! },
   });
 }
 
 export const orderKernels: readonly Kernel[] = [
-  {
-    kernelName: tf.TopK,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      topK(backend as WebgpuBackend, inputs.x as tf.TensorInfo, (attrs as unknown as tf.TopKAttrs).k),
-  },
-  {
-    kernelName: tf.SearchSorted,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      searchSorted(
-        backend as WebgpuBackend,
-        inputs as Record<'sortedSequence' | 'values', tf.TensorInfo>,
-        (attrs as unknown as tf.SearchSortedAttrs).side,
-      ),
-  },
-  {
-    kernelName: tf.Multinomial,
-    kernelFunc: ({ inputs, attrs, backend: current }) => {
-      const backend = current as WebgpuBackend;
-      const { normalized, ...how } = attrs as unknown as tf.MultinomialAttrs;
-      return casting(backend, inputs.logits as tf.TensorInfo, 'float32', (logits) => {
-        if (normalized) return draw(backend, logits, how);
-        const probabilities = softmax(backend, logits);
-        const drawn = draw(backend, probabilities, how);
-        backend.disposeData(probabilities.dataId);
-        return drawn;
-      });
-    },
-  },
+  kernel(tf.TopK, topK),
+  kernel(tf.SearchSorted, searchSorted),
+  kernel<Tensors<'logits'>, tf.MultinomialAttrs>(tf.Multinomial, (backend, inputs, { normalized, ...how }) =>
+    casting(backend, inputs.logits, 'float32', (logits) => {
+      if (normalized) return draw(backend, logits, how);
+      const probabilities = softmax(backend, logits);
+      const drawn = draw(backend, probabilities, how);
+      backend.disposeData(probabilities.dataId);
+      return drawn;
+    }),
+  ),
 ];

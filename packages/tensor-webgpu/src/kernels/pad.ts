@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { memoised } from '../program/memoised.ts';
 import { resultMap } from './result-map.ts';
 import { rowMajor } from './strided-map.ts';
 
@@ -34,37 +35,52 @@ export function pad(
     [from, to, before].every((list) => list[rank - 1]! % 4 === 0) && (!mirror || to[rank - 1] === from[rank - 1]);
   if (wide) for (const list of [from, to, before]) list[rank - 1]! /= 4;
   const strides = rowMajor(from);
-  const integers: Record<string, number> = {};
-  from.forEach((extent, d) => {
-    Object.assign(integers, {
-      [`to${d}`]: to[d]!,
-      [`before${d}`]: before[d]!,
-      [`from${d}`]: extent,
-      [`stride${d}`]: strides[d]!,
-    });
-  });
   const isFloat = x.dtype === 'float32';
-  if (mirror) integers.twice = filling.mirror === 'symmetric' ? 1 : 0;
-  else if (!isFloat) integers.value = filling.value;
-  const step = (d: number) => `{ let q = rest / p.to${d}; var c = rest - q * p.to${d} - p.before${d}; rest = q;
+  const uniforms: Record<string, number> = {};
+  from.forEach((extent, d) => {
+    uniforms[`to${d}`] = to[d]!;
+    uniforms[`before${d}`] = before[d]!;
+    uniforms[`from${d}`] = extent;
+    uniforms[`stride${d}`] = strides[d]!;
+  });
+  if (mirror) uniforms.twice = filling.mirror === 'symmetric' ? 1 : 0;
+  else uniforms.value = filling.value;
+  return padding({ rank, mirror, isFloat, wide })(backend, { inputs: [x], shape, dtype: x.dtype, uniforms });
+}
+
+interface PadText {
+  readonly rank: number;
+  readonly mirror: boolean;
+  readonly isFloat: boolean;
+  readonly wide: boolean;
+}
+
+const padding = memoised(({ rank, mirror, isFloat, wide }: PadText) => {
+  const dimensions = Array.from({ length: rank }, (_, d) => d);
+  const step = (d: number) => `{
+    let q = rest / p.to${d};
+    var c = rest - q * p.to${d} - p.before${d};
+    rest = q;
     ${
       mirror
         ? `if (c < 0) { c = -c - p.twice; } if (c >= p.from${d}) { c = 2 * p.from${d} - 2 + p.twice - c; }`
         : `inside = inside && c >= 0 && c < p.from${d};`
-    } at += c * p.stride${d}; }`;
-  return resultMap(backend, {
+    }
+    at += c * p.stride${d};
+  }`;
+  return resultMap<string>({
     label: `${mirror ? 'MirrorPad' : 'PadV2'} ${rank}`,
-    inputs: [x],
     wide: [wide],
-    output: { shape, dtype: x.dtype, wide },
-    integers,
+    wideOutput: wide,
     moves: true,
-    ...(!mirror && isFloat && { floats: { value: filling.value } }),
+    uniforms: {
+      ...Object.fromEntries(
+        dimensions.flatMap((d) => ['to', 'before', 'from', 'stride'].map((name) => [`${name}${d}`, 'i32' as const])),
+      ),
+      ...(mirror ? { twice: 'i32' } : { value: isFloat ? 'f32' : 'i32' }),
+    },
     body: `var rest = i; var at = 0; var inside = true;
-  ${from
-    .map((_, d) => step(d))
-    .reverse()
-    .join('\n  ')}
+  ${dimensions.map(step).reverse().join('\n')}
   ${mirror ? 'out[i] = in0[at];' : 'if (inside) { out[i] = in0[at]; } else { out[i] = Out(One(p.value)); }'}`,
   });
-}
+});

@@ -1,13 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
-import { casting } from './elementwise.ts';
+import type { Program } from '../program/program.ts';
+import { casting, unary } from './elementwise.ts';
 import { isNan } from './elementwise.wgsl.ts';
-import type { Kernel } from './index.ts';
-import { type Fold, foldProgram } from './reduce.wgsl.ts';
-import { rowMajor, stridedMap } from './strided-map.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
+import { transpose } from './movement.ts';
+import { type Fold, type FoldSpec, foldPrograms } from './reduce.wgsl.ts';
 
-const adding: Fold = { name: 'Sum', float: 0, int: 0, step: (total, next) => `${total} + ${next}` };
-const product: Fold = { name: 'Prod', float: 1, int: 1, step: (total, next) => `${total} * ${next}` };
+/** A way to fold, with its programs. */
+interface Folding {
+  readonly program: (spec: FoldSpec) => Program;
+}
+const folding = (how: Fold): Folding => ({ program: foldPrograms(how) });
+
 // written so that NaN stays NaN
 const extreme = (name: string, sign: '<' | '>', float: number, int: number): Fold => ({
   name,
@@ -16,10 +21,15 @@ const extreme = (name: string, sign: '<' | '>', float: number, int: number): Fol
   step: (total, next, types) =>
     `select(${total}, ${next}, (${next} ${sign} ${total}) | (${isNan(next, types, types.own)}))`,
 });
-const largest = extreme('Max', '>', Number.NEGATIVE_INFINITY, -(2 ** 31));
-const smallest = extreme('Min', '<', Number.POSITIVE_INFINITY, 2 ** 31 - 1);
-const every = { ...smallest, int: 1 };
-const some = { ...largest, int: 0 };
+const largestOf = extreme('Max', '>', Number.NEGATIVE_INFINITY, -(2 ** 31));
+const smallestOf = extreme('Min', '<', Number.POSITIVE_INFINITY, 2 ** 31 - 1);
+
+const adding = folding({ name: 'Sum', float: 0, int: 0, step: (total, next) => `${total} + ${next}` });
+const product = folding({ name: 'Prod', float: 1, int: 1, step: (total, next) => `${total} * ${next}` });
+const largest = folding(largestOf);
+const smallest = folding(smallestOf);
+const every = folding({ ...smallestOf, int: 1 });
+const some = folding({ ...largestOf, int: 0 });
 
 const enoughOutputs = 512; // with fewer, the fold is cut into parts so that every core has work
 const partLength = 1024; // and so that one float sum does not run too long
@@ -34,7 +44,7 @@ interface Sizes {
  * Folds [outer, length, inner] to [outer, inner], each result by one invocation, in parts first when there are few results.
  * The order of additions depends on the shape only, so equal inputs give equal bits.
  */
-function fold(backend: WebgpuBackend, x: tf.TensorInfo, sizes: Sizes, how: Fold): tf.TensorInfo {
+function fold(backend: WebgpuBackend, x: tf.TensorInfo, sizes: Sizes, how: Folding): tf.TensorInfo {
   const { outer, length, inner } = sizes;
   const results = outer * inner;
   let parts = 1;
@@ -47,7 +57,7 @@ function fold(backend: WebgpuBackend, x: tf.TensorInfo, sizes: Sizes, how: Fold)
   const perPart = Math.max(4, Math.ceil(Math.ceil(length / parts) / 4) * 4);
   parts = Math.max(1, Math.ceil(length / perPart));
   const isFloat = x.dtype === 'float32';
-  const program = foldProgram({ ...sizes, perPart, parts, isFloat }, how);
+  const program = how.program({ ...sizes, perPart, parts, isFloat });
   const once = backend.run(program, [x], [{ shape: [outer, parts, inner], dtype: x.dtype }])[0]!;
   if (parts === 1) return once;
   const rest = fold(backend, once, { outer, length: parts, inner }, how);
@@ -68,7 +78,7 @@ function reduce(
   backend: WebgpuBackend,
   x: tf.TensorInfo,
   { axis, keepDims }: { axis: number | number[]; keepDims: boolean },
-  how: Fold,
+  how: Folding,
 ): tf.TensorInfo {
   const axes = tf.util.parseAxisParam(axis, x.shape).sort((a, b) => a - b);
   const [kept] = tf.backend_util.computeOutAndReduceShapes(x.shape, axes);
@@ -85,14 +95,7 @@ function reduce(
     return { ...fold(backend, x, sizes, how), shape };
   }
   const order = [...x.shape.keys()].filter((d) => !axes.includes(d)).concat(axes);
-  const strides = rowMajor(x.shape);
-  const together = stridedMap(backend, {
-    label: 'Transpose',
-    inputs: [{ tensor: x, strides: order.map((d) => strides[d]!) }],
-    shape: order.map((d) => x.shape[d]!),
-    dtype: x.dtype,
-    value: ([v]) => v!,
-  });
+  const together = transpose(backend, x, order);
   const sizes = { outer: sizeOf(kept), length: sizeOf(axes.map((d) => x.shape[d]!)), inner: 1 };
   const folded = fold(backend, together, sizes, how);
   backend.disposeData(together.dataId);
@@ -110,34 +113,22 @@ interface ReduceAttrs {
   readonly keepDims?: boolean;
 }
 
-function reduction(kernelName: string, how: Fold, resultType?: (dtype: tf.DataType) => tf.DataType): Kernel {
-  return {
-    kernelName,
-    kernelFunc: ({ inputs, attrs, backend: current }) => {
-      const backend = current as WebgpuBackend;
-      const x = inputs.x as tf.TensorInfo;
-      const { axis, reductionIndices, keepDims = false } = attrs as unknown as ReduceAttrs;
-      return casting(backend, x, resultType?.(x.dtype) ?? x.dtype, (source) =>
-        reduce(backend, source, { axis: reductionIndices ?? axis!, keepDims }, how),
-      );
-    },
-  };
-}
+const reduction = (kernelName: string, how: Folding, resultType?: (dtype: tf.DataType) => tf.DataType): Kernel =>
+  kernel<Tensors<'x'>, ReduceAttrs>(kernelName, (backend, { x }, { axis, reductionIndices, keepDims = false }) =>
+    casting(backend, x, resultType?.(x.dtype) ?? x.dtype, (source) =>
+      reduce(backend, source, { axis: reductionIndices ?? axis!, keepDims }, how),
+    ),
+  );
 
 const counted = (dtype: tf.DataType): tf.DataType => (dtype === 'bool' ? 'int32' : dtype);
 
-function mean(backend: WebgpuBackend, x: tf.TensorInfo, attrs: ReduceAttrs): tf.TensorInfo {
+const divided = unary({ label: 'Mean', value: (v) => `${v} / p.c0`, constants: 1 });
+
+function mean(backend: WebgpuBackend, { x }: Tensors<'x'>, attrs: ReduceAttrs): tf.TensorInfo {
   return casting(backend, x, 'float32', (source) => {
     const total = reduce(backend, source, { axis: attrs.axis!, keepDims: attrs.keepDims ?? false }, adding);
     const count = tf.util.sizeFromShape(x.shape) / Math.max(1, tf.util.sizeFromShape(total.shape));
-    const made = stridedMap(backend, {
-      label: 'Mean',
-      inputs: [{ tensor: total, strides: rowMajor(total.shape) }],
-      shape: total.shape,
-      dtype: 'float32',
-      value: ([v]) => `${v} / p.c0`,
-      constants: [count],
-    });
+    const made = divided(backend, total, [count]);
     backend.disposeData(total.dataId);
     return made;
   });
@@ -150,9 +141,5 @@ export const reduceKernels: readonly Kernel[] = [
   reduction(tf.Min, smallest),
   reduction(tf.All, every),
   reduction(tf.Any, some),
-  {
-    kernelName: tf.Mean,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      mean(backend as WebgpuBackend, inputs.x as tf.TensorInfo, attrs as unknown as ReduceAttrs),
-  },
+  kernel(tf.Mean, mean),
 ];

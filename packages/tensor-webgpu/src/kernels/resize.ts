@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { WebgpuBackend } from '../backend.ts';
-import type { Kernel } from './index.ts';
+import { memoised } from '../program/memoised.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 import { resultMap } from './result-map.ts';
 
 type Method = 'bilinear' | 'nearest';
@@ -20,41 +20,55 @@ function side(method: Method, from: number, to: number, { alignCorners, halfPixe
   return { mul: from - 1, add: 0, div: to - 1, shift: 0 };
 }
 
+const uniformTypes = {
+  h: 'i32',
+  w: 'i32',
+  c: 'i32',
+  H: 'i32',
+  W: 'i32',
+  mulY: 'i32',
+  addY: 'i32',
+  divY: 'i32',
+  mulX: 'i32',
+  addX: 'i32',
+  divX: 'i32',
+  shift: 'f32',
+} as const;
+
+/** How the sides of x [B, h, w, C] and y [B, H, W, C] lie to one another. */
 function places(method: Method, x: readonly number[], y: readonly number[], corners: Corners) {
   const rows = side(method, x[1]!, y[1]!, corners);
   const columns = side(method, x[2]!, y[2]!, corners);
   const wide = x[3]! % 4 === 0;
-  return {
-    wide,
-    integers: {
-      ...{ h: x[1]!, w: x[2]!, c: x[3]! / (wide ? 4 : 1), H: y[1]!, W: y[2]! },
-      ...{ mulY: rows.mul, addY: rows.add, divY: Math.max(1, rows.div) },
-      ...{ mulX: columns.mul, addX: columns.add, divX: Math.max(1, columns.div) },
-    },
-    floats: { shift: rows.shift },
-    functions:
-      method === 'nearest'
-        ? 'fn at(n: i32, div: i32, size: i32) -> f32 { return f32(min(n / div, size - 1)); }'
-        : 'fn at(n: i32, div: i32, size: i32) -> f32 { return clamp(f32(n) / f32(div) - p.shift, 0.0, f32(size - 1)); }',
+  const uniforms = {
+    ...{ h: x[1]!, w: x[2]!, c: x[3]! / (wide ? 4 : 1), H: y[1]!, W: y[2]! },
+    ...{ mulY: rows.mul, addY: rows.add, divY: Math.max(1, rows.div) },
+    ...{ mulX: columns.mul, addX: columns.add, divX: Math.max(1, columns.div) },
+    shift: rows.shift,
   };
+  return { wide, uniforms };
 }
 
-/** Resizes [B, h, w, C] to [B, H, W, C]. */
-function resize(
-  backend: WebgpuBackend,
-  method: Method,
-  images: tf.TensorInfo,
-  attrs: Corners & { size: [number, number] },
-): tf.TensorInfo {
-  const shape = [images.shape[0]!, ...attrs.size, images.shape[3]!];
-  const { wide, ...where } = places(method, images.shape, shape, attrs);
+/** WGSL of where an output pixel reads. */
+const readAt: Readonly<Record<Method, string>> = {
+  nearest: 'fn at(n: i32, div: i32, size: i32) -> f32 { return f32(min(n / div, size - 1)); }',
+  bilinear:
+    'fn at(n: i32, div: i32, size: i32) -> f32 { return clamp(f32(n) / f32(div) - p.shift, 0.0, f32(size - 1)); }',
+};
+
+interface ResizeText {
+  readonly method: Method;
+  readonly wide: boolean;
+}
+
+const resizing = memoised(({ method, wide }: ResizeText) => {
   const read = (y: string, x: string) => `in0[((top + ${y}) * p.w + ${x}) * p.c + c]`;
-  return resultMap(backend, {
+  return resultMap({
     label: `Resize ${method}`,
-    inputs: [images],
     wide: [wide],
-    output: { shape, dtype: method === 'nearest' ? images.dtype : 'float32', wide },
-    ...where,
+    wideOutput: wide,
+    uniforms: uniformTypes,
+    functions: readAt[method],
     body: `let c = i % p.c; let X = (i / p.c) % p.W; let rows = i / (p.c * p.W); let Y = rows % p.H; let top = (rows / p.H) * p.h;
   let fy = at(Y * p.mulY + p.addY, p.divY, p.h); let fx = at(X * p.mulX + p.addX, p.divX, p.w);
   let y0 = i32(fy); let x0 = i32(fx);
@@ -68,23 +82,15 @@ function resize(
   out[i] = above * (1.0 - b) + below * b;`
   }`,
   });
-}
+});
 
-/** The gradient of a resize: every input pixel sums over the output pixels that read it, with their weights. */
-function resizeGrad(
-  backend: WebgpuBackend,
-  method: Method,
-  { images, dy }: { images: tf.TensorInfo; dy: tf.TensorInfo },
-  corners: Corners,
-): tf.TensorInfo {
-  const { wide, ...where } = places(method, images.shape, dy.shape, corners);
-  return resultMap(backend, {
+const resizingBack = memoised(({ method, wide }: ResizeText) =>
+  resultMap({
     label: `Resize ${method} gradient`,
-    inputs: [dy],
     wide: [wide],
-    output: { shape: images.shape, dtype: 'float32', wide },
-    ...where,
-    functions: `${where.functions}
+    wideOutput: wide,
+    uniforms: uniformTypes,
+    functions: `${readAt[method]}
 // the output pixels that may read pixel y: those within 1.5 input pixels, all beyond the border
 fn first(y: i32, mul: i32, div: i32) -> i32 { return select(max(0, i32(floor((f32(y) - 1.5) * f32(div) / f32(mul))) - 1), 0, y == 0); }
 fn end(y: i32, mul: i32, div: i32, size: i32, count: i32) -> i32 { return select(min(count, i32((f32(y) + 1.5) * f32(div) / f32(mul)) + 2), count, y == size - 1 || mul == 0); }`,
@@ -100,31 +106,24 @@ fn end(y: i32, mul: i32, div: i32, size: i32, count: i32) -> i32 { return select
     }
   }
   out[i] = total;`,
+  }),
+);
+
+/** Resizes [B, h, w, C] to [B, H, W, C]. */
+const forward = (kernelName: string, method: Method): Kernel =>
+  kernel<Tensors<'images'>, Corners & { size: [number, number] }>(kernelName, (backend, { images }, attrs) => {
+    const shape = [images.shape[0]!, ...attrs.size, images.shape[3]!];
+    const { wide, uniforms } = places(method, images.shape, shape, attrs);
+    const dtype = method === 'nearest' ? images.dtype : 'float32';
+    return resizing({ method, wide })(backend, { inputs: [images], shape, dtype, uniforms });
   });
-}
 
-const forward = (kernelName: string, method: Method): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, attrs, backend }) =>
-    resize(
-      backend as WebgpuBackend,
-      method,
-      inputs.images as tf.TensorInfo,
-      attrs as unknown as tf.ResizeBilinearAttrs,
-    ),
-});
-
-const backward = (kernelName: string, method: Method): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, attrs, backend }) =>
-    resizeGrad(
-      backend as WebgpuBackend,
-      method,
-      inputs as Record<'images' | 'dy', tf.TensorInfo>,
-      // the gradient is called with the attributes of the resize itself
-      attrs as unknown as Corners,
-    ),
-});
+/** The gradient of a resize, with its attributes: every input pixel sums over the output pixels that read it, with their weights. */
+const backward = (kernelName: string, method: Method): Kernel =>
+  kernel<Tensors<'images' | 'dy'>, Corners>(kernelName, (backend, { images, dy }, corners) => {
+    const { wide, uniforms } = places(method, images.shape, dy.shape, corners);
+    return resizingBack({ method, wide })(backend, { inputs: [dy], shape: images.shape, dtype: 'float32', uniforms });
+  });
 
 export const resizeKernels: readonly Kernel[] = [
   forward(tf.ResizeBilinear, 'bilinear'),

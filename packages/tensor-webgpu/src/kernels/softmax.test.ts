@@ -96,7 +96,7 @@ test('one dispatch forward, one for the gradient', async () => {
   const own = backend();
   const run = own.run;
   own.run = (program, ...rest) => {
-    labels.push(program.label);
+    labels.push(program.shader.label);
     return run.call(own, program, ...rest);
   };
   const dx = tf.grad((x) => tf.softmax(x))(x, dy);

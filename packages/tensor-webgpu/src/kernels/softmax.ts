@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
-import type { Kernel } from './index.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 import { type SoftmaxSpec, softmaxForward, softmaxGradient, type Team } from './softmax.wgsl.ts';
 
 /** On a CPU adapter a subgroup, or one alone where that has none: barriers are slow there. */
@@ -26,21 +26,12 @@ export function softmax(
   return backend.run(softmaxForward(specOf(backend, logits), logarithm), [logits], [like(logits)])[0]!;
 }
 
-const forwardKernel = (kernelName: string, logarithm: boolean): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, backend }) => softmax(backend as WebgpuBackend, inputs.logits as tf.TensorInfo, { logarithm }),
-});
-
 /** Over the last axis, as TensorFlow.js calls them; `SoftmaxGrad` is ours and serves the gradient of the first. */
 export const softmaxKernels: readonly Kernel[] = [
-  forwardKernel(tf.Softmax, false),
-  forwardKernel(tf.LogSoftmax, true),
-  {
-    kernelName: 'SoftmaxGrad',
-    kernelFunc: ({ inputs, backend }) => {
-      const webgpu = backend as WebgpuBackend;
-      const { y, dy } = inputs as Record<'y' | 'dy', tf.TensorInfo>;
-      return webgpu.run(softmaxGradient(specOf(webgpu, y)), [y, dy], [like(y)])[0]!;
-    },
-  },
+  kernel<Tensors<'logits'>>(tf.Softmax, (backend, { logits }) => softmax(backend, logits)),
+  kernel<Tensors<'logits'>>(tf.LogSoftmax, (backend, { logits }) => softmax(backend, logits, { logarithm: true })),
+  kernel<Tensors<'y' | 'dy'>>(
+    'SoftmaxGrad',
+    (backend, { y, dy }) => backend.run(softmaxGradient(specOf(backend, y)), [y, dy], [like(y)])[0]!,
+  ),
 ];

@@ -1,13 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { hostValues } from './host.ts';
-import type { Kernel } from './index.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 import { resultMap } from './result-map.ts';
 import { rowMajor } from './strided-map.ts';
 
 const messages = tf.backend_util;
 
-type Segments = Record<'data' | 'indices' | 'segmentIds', tf.TensorInfo>;
+type Segments = Tensors<'data' | 'indices' | 'segmentIds'>;
 
 /** How many segments there are. @throws when the ids or the indices are not what TensorFlow takes, in its words */
 function checkSegments(ids: ArrayLike<number>, indices: ArrayLike<number>, rows: number): number {
@@ -26,25 +26,29 @@ function checkSegments(ids: ArrayLike<number>, indices: ArrayLike<number>, rows:
 }
 
 /** out[s, n] = the sum or mean of data[indices[r], n] over the r with segmentIds[r] = s. */
-function segmentReduction(
-  backend: WebgpuBackend,
-  { data, indices, segmentIds }: Segments,
-  { label, mean }: { label: string; mean: boolean },
-): tf.TensorInfo {
-  const ids = hostValues(backend, segmentIds, label);
-  const segments = checkSegments(ids, hostValues(backend, indices, label), data.shape[0]!);
-  const slice = data.shape.slice(1);
-  return resultMap(backend, {
+function segmentReduction(label: string, { mean }: { mean: boolean }): Kernel {
+  const map = resultMap({
     label,
-    inputs: [data, indices, segmentIds],
-    output: { shape: [segments, ...slice], dtype: data.dtype },
-    integers: { inner: tf.util.sizeFromShape(slice), rows: ids.length },
-    body: `let n = i % p.inner; let segment = i / p.inner;
-  var total = Out(); var count = 0;
+    uniforms: { inner: 'i32', rows: 'i32' },
+    body: `let n = i % p.inner;
+  let segment = i / p.inner;
+  var total = Out();
+  var count = 0;
   for (var r = 0; r < p.rows; r++) {
     if (in2[r] == segment) { total += in0[in1[r] * p.inner + n]; count++; }
   }
   out[i] = ${mean ? 'total / Out(max(count, 1))' : 'total'};`,
+  });
+  return kernel<Segments>(label, (backend, { data, indices, segmentIds }) => {
+    const ids = hostValues(backend, segmentIds, label);
+    const segments = checkSegments(ids, hostValues(backend, indices, label), data.shape[0]!);
+    const slice = data.shape.slice(1);
+    return map(backend, {
+      inputs: [data, indices, segmentIds],
+      shape: [segments, ...slice],
+      dtype: data.dtype,
+      uniforms: { inner: tf.util.sizeFromShape(slice), rows: ids.length },
+    });
   });
 }
 
@@ -73,7 +77,7 @@ function wholeShape(shape: number[], target: readonly number[]): number[] {
 /** The indices [N, rank] of a sparse tensor after a reshape, and its new shape. */
 function sparseReshape(
   backend: WebgpuBackend,
-  { inputIndices, inputShape, newShape }: Record<'inputIndices' | 'inputShape' | 'newShape', tf.TensorInfo>,
+  { inputIndices, inputShape, newShape }: Tensors<'inputIndices' | 'inputShape' | 'newShape'>,
 ): tf.TensorInfo[] {
   const numbers = (x: tf.TensorInfo) => Array.from(hostValues(backend, x, 'sparseReshape'));
   const from = numbers(inputShape);
@@ -98,7 +102,7 @@ function sparseReshape(
 /** Gives every row of a sparse matrix an entry: [indices, values, which rows were empty, where the old entries went]. */
 function fillEmptyRows(
   backend: WebgpuBackend,
-  inputs: Record<'indices' | 'values' | 'denseShape' | 'defaultValue', tf.TensorInfo>,
+  inputs: Tensors<'indices' | 'values' | 'denseShape' | 'defaultValue'>,
 ): tf.TensorInfo[] {
   const { indices, values, denseShape, defaultValue } = inputs;
   const numbers = (x: tf.TensorInfo) => Array.from(hostValues(backend, x, 'sparseFillEmptyRows'));
@@ -139,21 +143,9 @@ function fillEmptyRows(
   ];
 }
 
-const kernel = <Names extends string>(
-  kernelName: string,
-  run: (backend: WebgpuBackend, inputs: Record<Names, tf.TensorInfo>) => tf.TensorInfo | tf.TensorInfo[],
-): Kernel => ({
-  kernelName,
-  kernelFunc: ({ inputs, backend }) => run(backend as WebgpuBackend, inputs as Record<Names, tf.TensorInfo>),
-});
-
 export const sparseKernels: readonly Kernel[] = [
-  kernel<keyof Segments>(tf.SparseSegmentSum, (backend, inputs) =>
-    segmentReduction(backend, inputs, { label: tf.SparseSegmentSum, mean: false }),
-  ),
-  kernel<keyof Segments>(tf.SparseSegmentMean, (backend, inputs) =>
-    segmentReduction(backend, inputs, { label: tf.SparseSegmentMean, mean: true }),
-  ),
+  segmentReduction(tf.SparseSegmentSum, { mean: false }),
+  segmentReduction(tf.SparseSegmentMean, { mean: true }),
   kernel(tf.SparseReshape, sparseReshape),
   kernel(tf.SparseFillEmptyRows, fillEmptyRows),
 ];

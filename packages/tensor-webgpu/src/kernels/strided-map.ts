@@ -1,7 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
-import { enableHalf, floatType } from '../half.wgsl.ts';
-import { linearDispatch, threads } from './dispatch.ts';
+import { linearDispatch, threads } from '../program/grid.ts';
+import { memoised } from '../program/memoised.ts';
+import { dispatching } from '../program/program.ts';
+import { type Shader, shader } from '../program/shader.ts';
+import {
+  type ElementType,
+  floatType,
+  fourTypes,
+  oneType,
+  type UniformType,
+  type WgslTypes,
+} from '../program/types.wgsl.ts';
 
 /** An input that is read at `offset + sum(coordinate * stride)`; a stride of 0 repeats, a negative one reverses. */
 interface StridedInput {
@@ -10,30 +20,35 @@ interface StridedInput {
   readonly offset?: number;
 }
 
-/** WGSL types of one value or of four at once. */
-export interface WgslTypes {
-  readonly float: 'f32' | 'vec4f';
-  readonly int: 'i32' | 'vec4i';
-  readonly bool: 'bool' | 'vec4<bool>';
+/** WGSL types at one place, with the type that the first input has itself. */
+export interface OwnTypes extends WgslTypes {
+  readonly own: string;
+  /** A constant of the uniform, such as `p.c0`, in that type. */
+  readonly constant: (name: string) => string;
 }
 
-export const oneType: WgslTypes = { float: 'f32', int: 'i32', bool: 'bool' };
-export const fourTypes: WgslTypes = { float: 'vec4f', int: 'vec4i', bool: 'vec4<bool>' };
-
-export interface StridedMap {
+/** What is done at one place, whatever the sizes and dtypes are. */
+export interface StridedText {
   readonly label: string;
+  /** The value at one place from the inputs' values there: WGSL, in terms of the types given. */
+  readonly value: (inputs: readonly string[], types: OwnTypes) => string;
+  /** Module-scope WGSL that `value` calls. */
+  readonly functions?: ((types: WgslTypes) => string) | undefined;
+  /** It only moves values: of a tensor in half precision the result is so too. */
+  readonly moves?: boolean;
+  /** How many numbers `value` reads as `p.c0`, `p.c1`, …: they do not change the text. */
+  readonly constants?: number;
+}
+
+/** What it is done to. */
+interface StridedCall {
   readonly inputs: readonly StridedInput[];
   readonly shape: readonly number[];
   readonly dtype: tf.DataType;
-  /** The value at one place from the inputs' values there: WGSL, in terms of the types given. */
-  readonly value: (inputs: readonly string[], types: WgslTypes) => string;
-  /** Module-scope WGSL that `value` calls. */
-  readonly functions?: (types: WgslTypes) => string;
-  /** It only moves values: of a tensor in half precision the result is so too. */
-  readonly moves?: boolean;
-  /** Numbers that `value` reads as `p.c0` to `p.c3`: they do not change the text. */
   readonly constants?: readonly number[];
 }
+
+export type StridedMap = (backend: WebgpuBackend, call: StridedCall) => tf.TensorInfo;
 
 const exactFloats = 1 << 22; // below this an index divided as a float is off by one at most
 const maxRank = 6;
@@ -45,61 +60,76 @@ const fewestRuns = 512;
  *
  * Dimensions that no input needs apart are merged first, and four neighbours are computed at once where all inputs allow it.
  */
-export function stridedMap(backend: WebgpuBackend, map: StridedMap): tf.TensorInfo {
-  const size = tf.util.sizeFromShape([...map.shape]);
-  const output = { shape: map.shape, dtype: map.dtype };
-  const merged = mergeDimensions(
-    map.shape,
-    map.inputs.map((input) => input.strides),
-  );
-  const rank = merged.sizes.length;
-  if (rank > maxRank)
-    throw new Error(`${map.label}: expected at most ${maxRank} separate dimensions, got ${rank} for [${map.shape}]`);
-  const offsets = map.inputs.map((input) => input.offset ?? 0);
-  const inner = merged.sizes[rank - 1]!;
-  const reads = merged.strides.map((strides, k): Read => {
-    if (strides[rank - 1] === 0) return 'repeat';
-    const aligned = offsets[k]! % 4 === 0 && strides.slice(0, -1).every((stride) => stride % 4 === 0);
-    return strides[rank - 1] === 1 && aligned ? 'four' : 'gather';
-  });
-  // a last group of four that reaches beyond the size only touches the buffers' padding
-  const flat = rank === 1 && reads.every((read) => read !== 'gather');
-  const vector = flat || inner % 4 === 0;
-  const all = vector ? Math.ceil(size / 4) : size;
-  const innerUnits = vector ? inner / 4 : inner;
-  const inRuns = backend.facts.isCpu && rank > 1 && innerUnits >= shortestRun && all / innerUnits >= fewestRuns;
-  const units = inRuns ? all / innerUnits : all;
-  const halves = map.inputs.map(({ tensor }) => backend.isHalf(tensor));
-  const half = [...halves, map.moves === true && halves.every(Boolean)];
-  const text = mapText(map, { rank, vector, reads, half, inRuns, exact: units < exactFloats });
-  const { workgroups, row } = linearDispatch(units);
-  const words = new ArrayBuffer(4 * (8 + maxRank * (map.inputs.length + 1) + map.inputs.length));
-  const ints = new Int32Array(words);
-  const floats = new Float32Array(words);
-  ints.set([units, row]);
-  floats.set((map.constants ?? []).slice(0, 4), 4);
-  merged.sizes.forEach((extent, d) => {
-    ints[8 + d] = vector && d === rank - 1 ? Math.ceil(extent / 4) : extent;
-  });
-  merged.strides.forEach((strides, k) => {
-    const base = 8 + maxRank * (k + 1) + k;
-    ints[base] = offsets[k]!;
-    strides.forEach((stride, d) => {
-      ints[base + 1 + d] = vector && d === rank - 1 ? stride * 4 : stride;
+export function stridedMap(text: StridedText): StridedMap {
+  const shaderOf = memoised((variant: MapVariant) => mapShader(text, variant));
+  return (backend, { inputs, shape, dtype, constants = [] }) => {
+    const size = tf.util.sizeFromShape([...shape]);
+    const merged = mergeDimensions(
+      shape,
+      inputs.map((input) => input.strides),
+    );
+    const rank = merged.sizes.length;
+    if (rank > maxRank)
+      throw new Error(`${text.label}: expected at most ${maxRank} separate dimensions, got ${rank} for [${shape}]`);
+    const inner = merged.sizes[rank - 1]!;
+    const reads = merged.strides.map((strides, k): Read => {
+      if (strides[rank - 1] === 0) return 'repeat';
+      const aligned =
+        (inputs[k]!.offset ?? 0) % 4 === 0 && strides.every((stride, d) => d === rank - 1 || stride % 4 === 0);
+      return strides[rank - 1] === 1 && aligned ? 'four' : 'gather';
     });
-  });
-  return backend.run(
-    {
-      label: map.label,
-      wgsl: text,
-      workgroups,
-      uniforms: new Uint32Array(words),
-      half,
-    },
-    map.inputs.map((input) => input.tensor),
-    [output],
-  )[0]!;
+    // a last group of four that reaches beyond the size only touches the buffers' padding
+    const flat = rank === 1 && !reads.includes('gather');
+    const vector = flat || inner % 4 === 0;
+    const all = vector ? Math.ceil(size / 4) : size;
+    const innerUnits = vector ? inner / 4 : inner;
+    const inRuns = backend.facts.isCpu && rank > 1 && innerUnits >= shortestRun && all / innerUnits >= fewestRuns;
+    const units = inRuns ? all / innerUnits : all;
+    let types = '';
+    let halves = 0;
+    for (const { tensor } of inputs) {
+      const half = backend.isHalf(tensor);
+      if (half) halves++;
+      types += `${half ? 'half' : tensor.dtype},`;
+    }
+    const half = text.moves === true && halves === inputs.length;
+    const made = shaderOf({
+      rank,
+      vector,
+      reads: reads.join(),
+      types,
+      result: half ? 'half' : dtype,
+      inRuns,
+      exact: units < exactFloats,
+    });
+    const { workgroups, row } = linearDispatch(units);
+    const uniforms: Record<string, number> = { units, row };
+    constants.forEach((value, c) => {
+      uniforms[constantNames[c]!] = value;
+    });
+    const last = rank - 1;
+    for (let d = 0; d < rank; d++)
+      uniforms[sizeNames[d]!] = vector && d === last ? Math.ceil(merged.sizes[d]! / 4) : merged.sizes[d]!;
+    for (let k = 0; k < inputs.length; k++) {
+      const strides = merged.strides[k]!;
+      uniforms[offsetNames[k]!] = inputs[k]!.offset ?? 0;
+      for (let d = 0; d < rank; d++)
+        uniforms[strideNames[k]![d]!] = vector && d === last ? strides[d]! * 4 : strides[d]!;
+    }
+    return backend.run(
+      dispatching(made, { workgroups, uniforms }),
+      inputs.map(({ tensor }) => tensor),
+      [{ shape, dtype }],
+    )[0]!;
+  };
 }
+
+const mostInputs = 8;
+const dimensions = Array.from({ length: maxRank }, (_, d) => d);
+const constantNames = ['c0', 'c1', 'c2', 'c3'] as const;
+const sizeNames = dimensions.map((d) => `size${d}`);
+const offsetNames = Array.from({ length: mostInputs }, (_, k) => `offset${k}`);
+const strideNames = offsetNames.map((_, k) => dimensions.map((d) => `stride${k}_${d}`));
 
 /** Row-major strides of a shape. */
 export function rowMajor(shape: readonly number[]): number[] {
@@ -143,67 +173,87 @@ function mergeDimensions(
 /** How four neighbours are read: as one vector, as one value that repeats, or one by one. */
 type Read = 'four' | 'repeat' | 'gather';
 
-interface MapText {
+/** What the text depends on beside what is done. */
+interface MapVariant {
   readonly rank: number;
   readonly vector: boolean;
-  readonly reads: readonly Read[];
-  /** Which inputs, and then the result, are in half precision. */
-  readonly half: readonly boolean[];
+  /** A `Read` for each input, with commas between them. */
+  readonly reads: string;
+  /** A dtype or `half` for each input, each with a comma. */
+  readonly types: string;
+  readonly result: tf.DataType | 'half';
   /** An invocation takes a whole last dimension. */
   readonly inRuns: boolean;
   readonly exact: boolean;
 }
 
-function mapText(map: StridedMap, { rank, vector, reads, half, inRuns, exact }: MapText): string {
+function mapShader(text: StridedText, variant: MapVariant): Shader {
+  const { rank, vector, inRuns, exact } = variant;
   const types = vector ? fourTypes : oneType;
-  const typeOf = (dtype: tf.DataType) => (dtype === 'float32' ? types.float : types.int);
+  const reads = variant.reads.split(',') as Read[];
+  const inputTypes = variant.types.split(',').slice(0, -1);
+  const isFloat = inputTypes.map((type) => type === 'float32' || type === 'half');
+  const valueType = (float: boolean) => (float ? types.float : types.int);
+  const own = valueType(isFloat[0]!);
   const wide = reads.map((read) => vector && read === 'four');
-  const isFloat = (k: number) => map.inputs[k]!.tensor.dtype === 'float32';
-  const elementOf = (k: number) => (isFloat(k) ? floatType(half[k]!, wide[k]!) : wide[k] ? 'vec4i' : 'i32');
-  const count = map.inputs.length;
-  const result = half[count] ? floatType(true, vector) : typeOf(map.dtype);
-  const coordinates = Array.from({ length: rank }, (_, d) => d);
+  const elements = inputTypes.map((type, k): ElementType => {
+    if (isFloat[k]) return floatType(type === 'half', wide[k]!);
+    return wide[k] ? 'vec4i' : 'i32';
+  });
+  const result = variant.result === 'half' ? floatType(true, vector) : valueType(variant.result === 'float32');
   const last = rank - 1;
-  const split = coordinates
+  const uniforms: Record<string, UniformType> = { units: 'i32', row: 'i32' };
+  for (const name of constantNames.slice(0, text.constants ?? 0)) uniforms[name] = 'f32';
+  for (const name of sizeNames.slice(0, rank)) uniforms[name] = 'i32';
+  inputTypes.forEach((_, k) => {
+    for (const name of [offsetNames[k]!, ...strideNames[k]!.slice(0, rank)]) uniforms[name] = 'i32';
+  });
+  const split = dimensions
     .slice(1, inRuns ? last : rank)
     .reverse()
     .map(
-      (d) =>
-        `let q${d} = divide(rest${d}, p.size${d}); let x${d} = rest${d} - q${d} * p.size${d}; let rest${d - 1} = q${d};`,
+      (d) => `let q${d} = divide(rest${d}, p.size${d});
+let x${d} = rest${d} - q${d} * p.size${d};
+let rest${d - 1} = q${d};`,
     );
-  return `${enableHalf(half.includes(true))}struct Sizes { units: i32, row: i32, unused0: i32, unused1: i32, c0: f32, c1: f32, c2: f32, c3: f32,
-  ${Array.from({ length: maxRank }, (_, d) => `size${d}: i32`).join(', ')},
-  ${map.inputs.map((_, k) => `offset${k}: i32, ${Array.from({ length: maxRank }, (_, d) => `stride${k}_${d}: i32`).join(', ')}`).join(',\n  ')} };
-${map.inputs.map((_, k) => `@group(0) @binding(${k}) var<storage, read> in${k}: array<${elementOf(k)}>;`).join('\n')}
-@group(0) @binding(${count}) var<storage, read_write> out: array<${result}>;
-@group(0) @binding(${count + 1}) var<uniform> p: Sizes;
-${exact ? fastDivide : 'fn divide(i: i32, size: i32) -> i32 { return i / size; }'}
-${map.functions?.(types) ?? ''}
+  const load = (k: number): string => {
+    const at = `p.offset${k} + ${dimensions
+      .slice(0, rank)
+      .map((d) => `x${d} * p.stride${k}_${d}`)
+      .join(' + ')}`;
+    const type = valueType(isFloat[k]!);
+    if (wide[k]) return `let v${k} = ${type}(in${k}[(${at}) / 4]);`;
+    const one = (place: string) => `${isFloat[k] ? 'f32' : 'i32'}(in${k}[${place}])`;
+    if (!vector || reads[k] === 'repeat') return `let v${k} = ${type}(${one(at)});`;
+    const four = [`a${k}`, `a${k} + s${k}`, `a${k} + 2 * s${k}`, `a${k} + 3 * s${k}`];
+    return `let a${k} = ${at};
+let s${k} = p.stride${k}_${last} / 4;
+let v${k} = ${type}(${four.map(one).join(', ')});`;
+  };
+  const value = text.value(
+    inputTypes.map((_, k) => `v${k}`),
+    { ...types, own, constant: (name) => (isFloat[0] ? `${types.float}(${name})` : `${types.int}(i32(${name}))`) },
+  );
+  return shader<string>({
+    label: text.label,
+    inputs: Object.fromEntries(elements.map((type, k) => [`in${k}`, type])),
+    outputs: { out: result },
+    uniforms,
+    body: `${exact ? fastDivide : 'fn divide(i: i32, size: i32) -> i32 { return i / size; }'}
+${text.functions?.(types) ?? ''}
 @compute @workgroup_size(${threads})
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = i32(id.x) + i32(id.y) * p.row;
   if (i >= p.units) { return; }
   let rest${inRuns ? last - 1 : last} = i;
-  ${split.join('\n  ')}
+  ${split.join('\n')}
   let x0 = rest0;
   ${inRuns ? `for (var x${last} = 0; x${last} < p.size${last}; x${last}++) {` : ''}
-  ${map.inputs
-    .map((_, k) => {
-      const at = `p.offset${k} + ${coordinates.map((d) => `x${d} * p.stride${k}_${d}`).join(' + ')}`;
-      const type = typeOf(map.inputs[k]!.tensor.dtype);
-      if (wide[k]) return `let v${k} = ${type}(in${k}[(${at}) / 4]);`;
-      const one = (place: string) => `${isFloat(k) ? 'f32' : 'i32'}(in${k}[${place}])`;
-      if (!vector || reads[k] === 'repeat') return `let v${k} = ${type}(${one(at)});`;
-      const step = `p.stride${k}_${last} / 4`;
-      return `let a${k} = ${at}; let s${k} = ${step}; let v${k} = ${type}(${[`a${k}`, `a${k} + s${k}`, `a${k} + 2 * s${k}`, `a${k} + 3 * s${k}`].map(one).join(', ')});`;
-    })
-    .join('\n  ')}
-  out[${inRuns ? `i * p.size${last} + x${last}` : 'i'}] = ${result}(${map.value(
-    map.inputs.map((_, k) => `v${k}`),
-    types,
-  )});
+  ${inputTypes.map((_, k) => load(k)).join('\n')}
+  out[${inRuns ? `i * p.size${last} + x${last}` : 'i'}] = ${result}(${value});
   ${inRuns ? '}' : ''}
-}`;
+}`,
+  });
 }
 
 // integer division is done lane by lane on CPU adapters; the quotient of floats is off by one at most, and mended

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { hostValues } from './host.ts';
-import type { Kernel } from './index.ts';
+import { type Kernel, kernel, type Tensors } from './kernel.ts';
 import { broadcastStrides, rowMajor } from './strided-map.ts';
 
 type Texts = readonly Uint8Array[];
@@ -107,8 +107,8 @@ function tokens(text: Uint8Array, delimiters: Uint8Array, skipEmpty: boolean): T
 /** Sparse indices [tokens, 2], the tokens, and the shape of the dense matrix. */
 function stringSplit(
   backend: WebgpuBackend,
-  { input, delimiter }: Record<'input' | 'delimiter', tf.TensorInfo>,
-  skipEmpty: boolean,
+  { input, delimiter }: Tensors<'input' | 'delimiter'>,
+  { skipEmpty }: tf.StringSplitAttrs,
 ): tf.TensorInfo[] {
   const rows = backend.texts(input).map((text) => tokens(text, backend.texts(delimiter)[0]!, skipEmpty));
   const indices = rows.flatMap((row, r) => row.flatMap((_, k) => [r, k]));
@@ -134,7 +134,7 @@ function checkSplits(splits: ArrayLike<number>, size: number): void {
 /** All runs of `width` neighbours of each row, padded at its ends, joined by the separator; and where each row's runs begin. */
 function stringNGrams(
   backend: WebgpuBackend,
-  { data, dataSplits }: Record<'data' | 'dataSplits', tf.TensorInfo>,
+  { data, dataSplits }: Tensors<'data' | 'dataSplits'>,
   attrs: tf.StringNGramsAttrs,
 ): tf.TensorInfo[] {
   const { separator, nGramWidths, leftPad, rightPad, padWidth, preserveShortSequences } = attrs;
@@ -159,49 +159,25 @@ function stringNGrams(
   return [backend.makeTexts(all, [all.length]), backend.makeTensor(Int32Array.from(ends), dataSplits.shape, 'int32')];
 }
 
-type Named = Record<string, tf.TensorInfo>;
-
 export const textKernels: readonly Kernel[] = [
-  {
-    kernelName: tf.StringNGrams,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      stringNGrams(
-        backend as WebgpuBackend,
-        inputs as Record<'data' | 'dataSplits', tf.TensorInfo>,
-        attrs as unknown as tf.StringNGramsAttrs,
-      ),
-  },
-  {
-    kernelName: tf.StringSplit,
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      stringSplit(
-        backend as WebgpuBackend,
-        inputs as Record<'input' | 'delimiter', tf.TensorInfo>,
-        (attrs as unknown as tf.StringSplitAttrs).skipEmpty,
-      ),
-  },
-  {
-    kernelName: tf.StringToHashBucketFast,
-    kernelFunc: ({ inputs, attrs, backend: current }) => {
-      const backend = current as WebgpuBackend;
-      const { input } = inputs as Named;
-      const { numBuckets } = attrs as unknown as tf.StringToHashBucketFastAttrs;
+  kernel(tf.StringNGrams, stringNGrams),
+  kernel(tf.StringSplit, stringSplit),
+  kernel<Tensors<'input'>, tf.StringToHashBucketFastAttrs>(
+    tf.StringToHashBucketFast,
+    (backend, { input }, { numBuckets }) => {
       if (numBuckets <= 0) throw new Error('Number of buckets must be at least 1'); // TensorFlow.js's own words
       const buckets = backend
-        .texts(input!)
+        .texts(input)
         .map((text) => tf.util.fingerPrint64(text).modulo(numBuckets).getLowBitsUnsigned());
-      return backend.makeTensor(Int32Array.from(buckets), input!.shape, 'int32');
+      return backend.makeTensor(Int32Array.from(buckets), input.shape, 'int32');
     },
-  },
-  {
-    kernelName: tf.StaticRegexReplace,
-    kernelFunc: ({ inputs, attrs, backend: current }) => {
-      const backend = current as WebgpuBackend;
-      const { x } = inputs as Named;
-      const { pattern, rewrite, replaceGlobal } = attrs as unknown as tf.StaticRegexReplaceAttrs;
+  ),
+  kernel<Tensors<'x'>, tf.StaticRegexReplaceAttrs>(
+    tf.StaticRegexReplace,
+    (backend, { x }, { pattern, rewrite, replaceGlobal }) => {
       const search = new RegExp(pattern, replaceGlobal ? 'g' : '');
-      const replaced = backend.texts(x!).map((text) => encode(decode(text).replace(search, rewrite)));
-      return backend.makeTexts(replaced, x!.shape);
+      const replaced = backend.texts(x).map((text) => encode(decode(text).replace(search, rewrite)));
+      return backend.makeTexts(replaced, x.shape);
     },
-  },
+  ),
 ];

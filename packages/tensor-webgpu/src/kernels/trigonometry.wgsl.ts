@@ -1,4 +1,4 @@
-import type { WgslTypes } from './strided-map.ts';
+import type { WgslTypes } from '../program/types.wgsl.ts';
 
 /** sin, cos and tan as calls of `trigonometryFunctions`. */
 export type Trigonometry = 'sine' | 'cosine' | 'tangent';

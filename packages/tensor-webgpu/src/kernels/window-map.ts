@@ -35,29 +35,29 @@ export function windowsOf(info: Info2D | Info3D): Windows {
 
 export const placesOf = ([depth, height, width]: Extents): number => depth * height * width;
 
-/** The windows as uniforms, `inputsZ` to `beforeX`. */
-export function windowIntegers({ B: _, ...windows }: Windows): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(windows).flatMap(([name, extents]) => axes.map((axis, d) => [`${name}${axis}`, extents[d]!])),
-  );
-}
-
 const axes = ['Z', 'Y', 'X'] as const;
+const windowNames = ['inputs', 'outputs', 'filter', 'stride', 'dilation', 'before'] as const;
+type WindowUniform = `${(typeof windowNames)[number]}${(typeof axes)[number]}`;
 
-interface WindowMap {
+/** The windows' uniforms, `inputsZ` to `beforeX`. */
+export const windowUniforms = Object.fromEntries(
+  windowNames.flatMap((name) => axes.map((axis) => [`${name}${axis}`, 'i32'])),
+) as Record<WindowUniform, 'i32'>;
+
+/** Their numbers. */
+export const windowIntegers = (windows: Windows): Record<WindowUniform, number> =>
+  Object.fromEntries(
+    windowNames.flatMap((name) => axes.map((axis, d) => [`${name}${axis}`, windows[name][d]!])),
+  ) as Record<WindowUniform, number>;
+
+/** What is done over windows, whatever the sizes and dtypes are. */
+interface WindowText<Uniforms extends string> {
   readonly label: string;
-  readonly windows: Windows;
-  readonly inputs: readonly tf.TensorInfo[];
   /** Whether each invocation is for an output place and runs through its window, or for an input place and through all windows around it. */
   readonly per: 'output' | 'input';
-  /** Values at each place of the result. */
-  readonly channels: number;
-  readonly shape: readonly number[];
-  readonly dtype: tf.DataType;
   /** Which inputs, and whether the result, are read and written four channels at a time. */
   readonly wide?: { readonly inputs: readonly boolean[]; readonly output: boolean };
-  readonly integers?: Readonly<Record<string, number>>;
-  readonly floats?: Readonly<Record<string, number>>;
+  readonly uniforms?: Readonly<Record<Uniforms, 'i32' | 'f32'>>;
   /** WGSL before the loops. */
   readonly before: string;
   /**
@@ -69,9 +69,37 @@ interface WindowMap {
   readonly after: string;
 }
 
+/** What it is done to. */
+interface WindowCall<Uniforms extends string> {
+  readonly windows: Windows;
+  readonly inputs: readonly tf.TensorInfo[];
+  /** Values at each place of the result. */
+  readonly channels: number;
+  readonly shape: readonly number[];
+  readonly dtype: tf.DataType;
+  readonly uniforms?: Readonly<Record<Uniforms, number>>;
+}
+
 /** One result for each place and channel, gathered over a window: pooling, depthwise convolutions, their gradients. */
-export function windowMap(backend: WebgpuBackend, map: WindowMap): tf.TensorInfo {
-  const { per, windows } = map;
+export function windowMap<Uniforms extends string = never>(
+  text: WindowText<Uniforms>,
+): (backend: WebgpuBackend, call: WindowCall<Uniforms>) => tf.TensorInfo {
+  const map = resultMap<string>({
+    label: text.label,
+    ...(text.wide && { wide: text.wide.inputs, wideOutput: text.wide.output }),
+    uniforms: { ...windowUniforms, channels: 'i32', ...text.uniforms },
+    body: windowBody(text),
+  });
+  return (backend, { windows, inputs, channels, shape, dtype, uniforms }) =>
+    map(backend, {
+      inputs,
+      shape,
+      dtype,
+      uniforms: { ...windowIntegers(windows), channels: channels / (text.wide?.output ? 4 : 1), ...uniforms },
+    });
+}
+
+function windowBody({ per, before, step, after }: WindowText<string>): string {
   const [fixed, free] = per === 'output' ? ['out', 'in'] : ['in', 'out'];
   const place = (side: string) => {
     const size = side === 'in' ? 'inputs' : 'outputs';
@@ -91,26 +119,15 @@ export function windowMap(backend: WebgpuBackend, map: WindowMap): tf.TensorInfo
     if (reach${axis} < 0 || out${axis} * p.stride${axis} != reach${axis} || out${axis} >= p.outputs${axis}) { continue; }`
     }`;
   const size = per === 'output' ? 'outputs' : 'inputs';
-  return resultMap(backend, {
-    label: map.label,
-    inputs: map.inputs,
-    ...(map.wide && { wide: map.wide.inputs }),
-    output: { shape: map.shape, dtype: map.dtype, wide: map.wide?.output ?? false },
-    integers: {
-      ...windowIntegers(windows),
-      channels: map.channels / (map.wide?.output ? 4 : 1),
-      ...map.integers,
-    },
-    ...(map.floats && { floats: map.floats }),
-    body: `let c = i % p.channels; let ${per === 'output' ? 'outAt' : 'inAt'} = i / p.channels;
+  return `let c = i % p.channels;
+  let ${per === 'output' ? 'outAt' : 'inAt'} = i / p.channels;
   let ${fixed}X = (i / p.channels) % p.${size}X; let rows = (i / p.channels) / p.${size}X;
   let ${fixed}Y = rows % p.${size}Y; let ${fixed}Z = (rows / p.${size}Y) % p.${size}Z; let b = rows / (p.${size}Y * p.${size}Z);
   ${start.join(' ')}
-  ${map.before}
+  ${before}
   ${axes.map(loop).join('\n  ')}
     let tap = (tapZ * p.filterY + tapY) * p.filterX + tapX; let ${per === 'output' ? 'inAt' : 'outAt'} = ${place(free!)};
-    ${map.step}
+    ${step}
   } } }
-  ${map.after}`,
-  });
+  ${after}`;
 }

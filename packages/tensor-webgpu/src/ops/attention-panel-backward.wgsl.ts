@@ -1,4 +1,5 @@
-import type { Program } from '../program.ts';
+import { memoised } from '../program/memoised.ts';
+import type { Program } from '../program/program.ts';
 import { type AttentionSpec, attentionProgram } from './attention.wgsl.ts';
 import {
   butterfly,
@@ -8,7 +9,6 @@ import {
   entry,
   gather,
   gatherBias,
-  header,
   keysOf,
   lanes,
   ownKey,
@@ -16,6 +16,7 @@ import {
   packColumns,
   packOwn,
   panelOf,
+  panelShader,
   throughMemory,
   times,
   value,
@@ -28,8 +29,10 @@ const backwardPairs = 2000; // of 700 to 2600, the fastest on lavapipe for windo
  * width's)]. With p = exp(s - log-sum-exp) and ds = p (dO . value - dO . O): dQ = scale sum_k ds key, dK = scale sum_q ds query,
  * dV = sum_q p dO. A workgroup does a whole attention, for the panels add to the same rows of dQ.
  */
-export function panelBackward(spec: AttentionSpec): Program {
-  const panel = panelOf(spec, 5, backwardPairs);
+export const panelBackward = (spec: AttentionSpec): Program =>
+  attentionProgram(backwardShader(panelOf(spec, 5, backwardPairs)), spec, { rows: spec.Nq, of: spec.Nq, products: 5 });
+
+const backwardShader = memoised((panel: Panel) => {
   const { D, slots, columnUnits, bias, vector } = panel;
   const all = (text: (t: number) => string, joint = ' ') => times(slots, text, joint);
   const packed = keysOf(panel) * columnUnits;
@@ -53,8 +56,7 @@ export function panelBackward(spec: AttentionSpec): Program {
       for (var e = 0u; e < ${units}u * one; e++) { ${tensor}[start + e] = ${sum}${factor}; }
     } }`;
   };
-  const wgsl = `${header(panel, bias ? [...inputs, 'H', 'W'] : inputs, bias ? [...outputs, 'dH', 'dW'] : outputs)}
-var<private> keys: array<f32, ${D * slots + 2 * slots}>; // [D][slots], scaled, and scores on their way
+  const body = `var<private> keys: array<f32, ${D * slots + 2 * slots}>; // [D][slots], scaled, and scores on their way
 var<private> values: array<f32, ${D * slots}>; // [D][slots]
 var<private> keySums: array<f32, ${D * slots}>;
 var<private> valueSums: array<f32, ${D * slots}>;
@@ -86,8 +88,13 @@ ${entry(panel)}
     ${unpack('valueSums', 'dV', '')}
   }
 }`;
-  return attentionProgram('attention gradient', spec, { rows: spec.Nq, of: spec.Nq, products: 5 }, wgsl);
-}
+  return panelShader(panel, {
+    label: 'attention gradient',
+    inputs: bias ? [...inputs, 'H', 'W'] : inputs,
+    outputs: bias ? [...outputs, 'dH', 'dW'] : outputs,
+    body,
+  });
+});
 
 /** The bias' gradients: ds of the slots, added over a row of keys (height) and over rows of keys (width). */
 function biasGradients({ rows, perLane, parts, columns, vectorWidth }: Panel): string {

@@ -1,4 +1,5 @@
-import type { Program } from '../program.ts';
+import { memoised } from '../program/memoised.ts';
+import type { Program } from '../program/program.ts';
 import { type AttentionSpec, attentionProgram } from './attention.wgsl.ts';
 import {
   butterfly,
@@ -8,12 +9,13 @@ import {
   entry,
   gather,
   gatherBias,
-  header,
   keysOf,
   ownKey,
+  type Panel,
   packColumns,
   packOwn,
   panelOf,
+  panelShader,
   throughMemory,
   times,
 } from './attention-panel.wgsl.ts';
@@ -25,13 +27,18 @@ const forwardPairs = 1100; // of 600 to 1400, the fastest on lavapipe for window
  *
  * The softmax is online: after each panel the output is normalised, and the log-sum-exp so far says how much it weighs against the next.
  */
-export function panelForward(spec: AttentionSpec): Program {
-  const panel = panelOf(spec, 2, forwardPairs);
+export const panelForward = (spec: AttentionSpec): Program =>
+  attentionProgram(forwardShader(panelOf(spec, 2, forwardPairs)), spec, {
+    rows: rowsFor(spec),
+    of: spec.Nq,
+    products: 2,
+  });
+
+const forwardShader = memoised((panel: Panel) => {
   const { D, slots, columnUnits, bias } = panel;
   const all = (text: (t: number) => string, joint = ' ') => times(slots, text, joint);
   const values = keysOf(panel) * columnUnits;
-  const wgsl = `${header(panel, bias ? ['Q', 'K', 'V', 'H', 'W'] : ['Q', 'K', 'V'], ['O', 'L'])}
-var<private> keys: array<f32, ${D * slots + slots}>; // [D][slots], and scores on their way
+  const body = `var<private> keys: array<f32, ${D * slots + slots}>; // [D][slots], and scores on their way
 var<private> values: array<${columnType(panel)}, ${values + columnUnits}>; // [keys][columns], and sums on their way
 ${bias ? '' : `var<private> absent: array<f32, ${slots}>;`}
 ${entry(panel)}
@@ -62,8 +69,9 @@ ${entry(panel)}
     }
   }
 }`;
-  return attentionProgram('attention', spec, { rows: rowsFor(spec), of: spec.Nq, products: 2 }, wgsl);
-}
+  const inputs = bias ? ['Q', 'K', 'V', 'H', 'W'] : ['Q', 'K', 'V'];
+  return panelShader(panel, { label: 'attention', inputs, outputs: ['O', 'L'], body });
+});
 
 const mostRows = 512;
 

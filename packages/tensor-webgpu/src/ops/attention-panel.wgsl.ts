@@ -1,5 +1,6 @@
-import { enableHalf, floatType } from '../half.wgsl.ts';
-import type { AttentionSpec } from './attention.wgsl.ts';
+import { shader } from '../program/shader.ts';
+import { type ElementType, floatType } from '../program/types.wgsl.ts';
+import { type AttentionShader, type AttentionSpec, attentionLabel, attentionUniforms } from './attention.wgsl.ts';
 
 /**
  * Attention on CPU adapters. A workgroup is one subgroup without barriers. It packs a panel of keys (and their values) into private
@@ -69,23 +70,32 @@ function holder({ bias, columns, perLane, vectorWidth }: Panel, i: number): { sl
 
 export const keysOf = ({ rows, columns }: Panel): number => rows * columns;
 
-export function header(panel: Panel, inputs: readonly string[], outputs: readonly string[]): string {
-  const typeOf = (name: string) => {
+/** The shader of a panel kernel. */
+export function panelShader(
+  panel: Panel,
+  {
+    label,
+    inputs,
+    outputs,
+    body,
+  }: { label: string; inputs: readonly string[]; outputs: readonly string[]; body: string },
+): AttentionShader {
+  const typeOf = (name: string): ElementType => {
     if (name === 'statistics') return 'vec2f';
-    if (name === 'W') return panel.vectorWidth ? 'vec4f' : 'f32';
-    if (['O', 'dQ'].includes(name)) return panel.columnWidth === 4 ? 'vec4f' : 'f32';
+    if (name === 'W') return floatType(false, panel.vectorWidth);
+    if (['O', 'dQ'].includes(name)) return floatType(false, panel.columnWidth === 4);
     if (['Q', 'K', 'V'].includes(name)) return floatType(panel.half, panel.vector);
-    return ['dO', 'dK', 'dV'].includes(name) && panel.vector ? 'vec4f' : 'f32';
+    return floatType(false, ['dO', 'dK', 'dV'].includes(name) && panel.vector);
   };
-  return `${enableHalf(panel.half)}enable subgroups;
-struct Sizes { G: u32, Nq: u32, Nk: u32, kh: u32, kw: u32, gridY: u32, rows: u32, scale: f32 };
-${[...inputs, ...outputs]
-  .map(
-    (name, i) =>
-      `@group(0) @binding(${i}) var<storage, ${i < inputs.length ? 'read' : 'read_write'}> ${name}: array<${typeOf(name)}>;`,
-  )
-  .join('\n')}
-@group(0) @binding(${inputs.length + outputs.length}) var<uniform> p: Sizes;`;
+  const typed = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, typeOf(name)]));
+  return shader({
+    label: attentionLabel(label, panel),
+    enable: ['subgroups'],
+    inputs: typed(inputs),
+    outputs: typed(outputs),
+    uniforms: attentionUniforms,
+    body,
+  });
 }
 
 /** The entry point up to the loop over panels, which it opens; `g` is the attention, `kb` the panel. */

@@ -1,7 +1,14 @@
-import { enableHalf, floatType } from '../half.wgsl.ts';
-import type { Program } from '../program.ts';
-import type { AttentionSpec } from './attention.wgsl.ts';
-import { attentionProgram } from './attention.wgsl.ts';
+import { memoised } from '../program/memoised.ts';
+import type { Program } from '../program/program.ts';
+import { shader } from '../program/shader.ts';
+import { type ElementType, floatType } from '../program/types.wgsl.ts';
+import {
+  type AttentionShader,
+  type AttentionSpec,
+  attentionLabel,
+  attentionProgram,
+  attentionUniforms,
+} from './attention.wgsl.ts';
 
 /**
  * Attention on GPUs: an invocation owns one row of one side (a query; in the key gradient a key) in named registers, and tiles of the
@@ -13,6 +20,13 @@ const mostTileBytes = 16384; // WebGPU's guaranteed workgroup memory
 const times = (count: number, text: (i: number) => string, joint = ' '): string =>
   Array.from({ length: count }, (_, i) => text(i)).join(joint);
 
+/** What the texts depend on; `widthSums` is how many columns of a bias the query gradient holds. */
+interface TileText extends Pick<AttentionSpec, 'D' | 'bias' | 'half'> {
+  readonly widthSums: number;
+}
+
+const textOf = ({ D, bias, half }: AttentionSpec, widthSums = 0): TileText => ({ D, bias, half, widthSums });
+
 interface Shape {
   /** vec4f where D allows it, else f32, and how many make a row. */
   readonly type: 'vec4f' | 'f32';
@@ -21,7 +35,7 @@ interface Shape {
   readonly tile: number;
 }
 
-function shapeOf({ D }: AttentionSpec): Shape {
+function shapeOf({ D }: TileText): Shape {
   const vector = D % 4 === 0;
   const rows = Math.floor(mostTileBytes / (2 * D * 4) / 8) * 8;
   return { type: vector ? 'vec4f' : 'f32', units: vector ? D / 4 : D, tile: Math.max(1, Math.min(32, rows)) };
@@ -37,10 +51,11 @@ interface Sides {
 }
 
 /** The shader up to the work on a tile: `i` is the owned row, `first` its number, and tiles start at row `begin` and hold `count`. */
-function shader(
-  spec: AttentionSpec,
+function tileShader(
+  spec: TileText,
   sides: Sides,
   text: {
+    label: string;
     inputs: readonly string[];
     outputs: readonly string[];
     globals?: string;
@@ -48,24 +63,16 @@ function shader(
     perTile: string;
     after: string;
   },
-): string {
+): AttentionShader {
   const { type, units, tile } = shapeOf(spec);
   const { own, ownSize, passing, passingSize } = sides;
-  const typeOf = (name: string) => {
+  const typeOf = (name: string): ElementType => {
     if (name === 'statistics') return 'vec2f';
     if (['Q', 'K', 'V', 'O'].includes(name)) return floatType(spec.half, type === 'vec4f');
     return ['dO', 'dQ', 'dK', 'dV'].includes(name) ? type : 'f32';
   };
-  const { inputs, outputs } = text;
-  return `${enableHalf(spec.half)}struct Sizes { G: u32, Nq: u32, Nk: u32, kh: u32, kw: u32, gridY: u32, unused: u32, scale: f32 };
-${[...inputs, ...outputs]
-  .map(
-    (name, i) =>
-      `@group(0) @binding(${i}) var<storage, ${i < inputs.length ? 'read' : 'read_write'}> ${name}: array<${typeOf(name)}>;`,
-  )
-  .join('\n')}
-@group(0) @binding(${inputs.length + outputs.length}) var<uniform> p: Sizes;
-var<workgroup> tile${passing[0]}: array<${type}, ${tile * units}>;
+  const typed = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, typeOf(name)]));
+  const body = `var<workgroup> tile${passing[0]}: array<${type}, ${tile * units}>;
 var<workgroup> tile${passing[1]}: array<${type}, ${tile * units}>;
 ${text.globals ?? ''}
 fn product(a: ${type}, b: ${type}) -> f32 { return ${type === 'vec4f' ? 'dot(a, b)' : 'a * b'}; }
@@ -91,6 +98,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   }
   if (inside) { ${text.after} }
 }`;
+  return shader({
+    label: attentionLabel(text.label, spec),
+    inputs: typed(text.inputs),
+    outputs: typed(text.outputs),
+    uniforms: attentionUniforms,
+    body,
+  });
 }
 
 /** The product of an owned row with row `row` of a tile. */
@@ -98,14 +112,14 @@ const dotRow = ({ units }: Shape, name: string, tile: string, row: string): stri
   times(units, (e) => `product(${name}${e}, tile${tile}[${row} * ${units}u + ${e}u])`, ' + ');
 
 /** The bias of query `q` and key number `k` of the attention. */
-const biasOf = ({ bias }: AttentionSpec, q: string, k: string): string =>
+const biasOf = ({ bias }: TileText, q: string, k: string): string =>
   bias ? ` + H[${q} * p.kh + (${k}) / p.kw] + W[${q} * p.kw + (${k}) % p.kw]` : '';
 
-const program = (label: string, spec: AttentionSpec, sizes: { of: number; products: number }, wgsl: string): Program =>
-  attentionProgram(label, spec, { rows: width, ...sizes }, wgsl);
-
 /** Forward with an online softmax: [query, key, value (, height, width)] -> [output [G, Nq, D], log-sum-exp [G, Nq]]. */
-export function tileForward(spec: AttentionSpec): Program {
+export const tileForward = (spec: AttentionSpec): Program =>
+  attentionProgram(forwardShader(textOf(spec)), spec, { rows: width, of: spec.Nq, products: 2 });
+
+const forwardShader = memoised((spec: TileText) => {
   const shape = shapeOf(spec);
   const { units, type } = shape;
   // keys whose scores share one rescaling of the output; with 8 at D = 64 lavapipe compiles for minutes
@@ -114,7 +128,8 @@ export function tileForward(spec: AttentionSpec): Program {
   const sides: Sides = { own: { Q: 'q' }, ownSize: 'Nq', passing: ['K', 'V'], passingSize: 'Nk' };
   const score = (u: number) =>
     `let s${u} = select(-1e30, p.scale * (${dotRow(shape, 'q', 'K', `(k + ${u}u)`)})${biasOf(spec, 'i', `min(begin + k + ${u}u, p.Nk - 1u)`)}, k + ${u}u < count);`;
-  const wgsl = shader(spec, sides, {
+  return tileShader(spec, sides, {
+    label: 'attention',
     inputs: spec.bias ? ['Q', 'K', 'V', 'H', 'W'] : ['Q', 'K', 'V'],
     outputs: ['O', 'L'],
     before: `${each((e) => `var o${e} = ${type}();`)} var top = -1e30; var total = 0.0;`,
@@ -128,25 +143,30 @@ export function tileForward(spec: AttentionSpec): Program {
     }`,
     after: `L[i] = top + log(total); ${each((e) => `O[i * ${units}u + ${e}u] = ${floatType(spec.half, type === 'vec4f')}(o${e} / total);`)}`,
   });
-  return program('attention', spec, { of: spec.Nq, products: 2 }, wgsl);
-}
+});
 
 /**
  * Gradients of the query and of the bias: [query, key, value, output's gradient, statistics (, height, width)] ->
  * [query's (, height's, width's)]. With p = exp(s - log-sum-exp): ds = p (dO . value - dO . O), dQ = scale sum_k ds key.
  */
 export function tileQueryGradient(spec: AttentionSpec): Program {
+  const widthSums = spec.bias ? Math.ceil(spec.kw / 16) * 16 : 0; // rounded up, so that few widths make a text
+  const made = queryGradientShader(textOf(spec, widthSums));
+  return attentionProgram(made, spec, { rows: width, of: spec.Nq, products: 3 });
+}
+
+const queryGradientShader = memoised((spec: TileText) => {
   const shape = shapeOf(spec);
   const { units, type } = shape;
-  const { bias, kw } = spec;
+  const { bias, widthSums } = spec;
   const each = (text: (e: number) => string) => times(units, text);
   const sides: Sides = { own: { Q: 'q', dO: 'o' }, ownSize: 'Nq', passing: ['K', 'V'], passingSize: 'Nk' };
   const inputs = ['Q', 'K', 'V', 'dO', 'statistics'];
-  const wgsl = shader(spec, sides, {
+  return tileShader(spec, sides, {
+    label: 'attention query gradient',
     inputs: bias ? [...inputs, 'H', 'W'] : inputs,
     outputs: bias ? ['dQ', 'dH', 'dW'] : ['dQ'],
-    // rounded up, so that few widths make a text
-    globals: bias ? `var<private> widthSums: array<f32, ${Math.ceil(kw / 16) * 16}>;` : '',
+    globals: bias ? `var<private> widthSums: array<f32, ${widthSums}>;` : '',
     before: `${each((e) => `var sum${e} = ${type}();`)} let known = statistics[i];
   ${bias ? 'var heightSum = 0.0; for (var x = 0u; x < p.kw; x++) { widthSums[x] = 0.0; }' : ''}`,
     perTile: `for (var k = 0u; k < count; k++) {
@@ -163,20 +183,23 @@ export function tileQueryGradient(spec: AttentionSpec): Program {
     after: `${each((e) => `dQ[i * ${units}u + ${e}u] = sum${e} * p.scale;`)}
     ${bias ? 'for (var x = 0u; x < p.kw; x++) { dW[i * p.kw + x] = widthSums[x]; }' : ''}`,
   });
-  return program('attention query gradient', spec, { of: spec.Nq, products: 3 }, wgsl);
-}
+});
 
 /**
  * Gradients of key and value: [query, key, value, output's gradient, statistics (, height, width)] -> [key's, value's].
  * An invocation owns a key and the queries pass: dV = sum_q p dO, dK = scale sum_q ds query.
  */
-export function tileKeyGradient(spec: AttentionSpec): Program {
+export const tileKeyGradient = (spec: AttentionSpec): Program =>
+  attentionProgram(keyGradientShader(textOf(spec)), spec, { rows: width, of: spec.Nk, products: 4 });
+
+const keyGradientShader = memoised((spec: TileText) => {
   const shape = shapeOf(spec);
   const { units, type } = shape;
   const each = (text: (e: number) => string) => times(units, text);
   const sides: Sides = { own: { K: 'k', V: 'v' }, ownSize: 'Nk', passing: ['Q', 'dO'], passingSize: 'Nq' };
   const inputs = ['Q', 'K', 'V', 'dO', 'statistics'];
-  const wgsl = shader(spec, sides, {
+  return tileShader(spec, sides, {
+    label: 'attention key gradient',
     inputs: spec.bias ? [...inputs, 'H', 'W'] : inputs,
     outputs: ['dK', 'dV'],
     before: `${each((e) => `var keySum${e} = ${type}(); var valueSum${e} = ${type}();`)}
@@ -189,5 +212,4 @@ export function tileKeyGradient(spec: AttentionSpec): Program {
     }`,
     after: each((e) => `dK[i * ${units}u + ${e}u] = keySum${e} * p.scale; dV[i * ${units}u + ${e}u] = valueSum${e};`),
   });
-  return program('attention key gradient', spec, { of: spec.Nk, products: 4 }, wgsl);
-}
+});

@@ -1,24 +1,17 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { replacing, rounded } from '../kernels/half.ts';
-import type { Kernel } from '../kernels/index.ts';
+import { type Kernel, kernel, type Tensors } from '../kernels/kernel.ts';
 import { type AttentionSpec, attentionStatistics } from './attention.wgsl.ts';
 import { panelBackward } from './attention-panel-backward.wgsl.ts';
 import { panelForward } from './attention-panel-forward.wgsl.ts';
 import { tileForward, tileKeyGradient, tileQueryGradient } from './attention-tile.wgsl.ts';
 
-interface AttentionTensors {
-  readonly query: tf.TensorInfo;
-  readonly key: tf.TensorInfo;
-  readonly value: tf.TensorInfo;
-  readonly height?: tf.TensorInfo;
-  readonly width?: tf.TensorInfo;
-}
+type AttentionTensors = Tensors<'query' | 'key' | 'value', 'height' | 'width'>;
+type GradientTensors = AttentionTensors & Tensors<'output' | 'logSumExp' | 'gradient'>;
 
-interface GradientTensors extends AttentionTensors {
-  readonly output: tf.TensorInfo;
-  readonly logSumExp: tf.TensorInfo;
-  readonly gradient: tf.TensorInfo;
+interface AttentionAttrs {
+  readonly scale: number;
 }
 
 const bindingsNeeded = { tile: 10, panel: 12 }; // storage buffers of the largest gradient kernel
@@ -48,15 +41,13 @@ function planOf(backend: WebgpuBackend, { query, key, height, width }: Attention
 
 const float = (shape: readonly number[]) => ({ shape, dtype: 'float32' as const });
 
-function forward(backend: WebgpuBackend, inputs: AttentionTensors, scale: number): tf.TensorInfo[] {
+function forward(backend: WebgpuBackend, inputs: AttentionTensors, { scale }: AttentionAttrs): tf.TensorInfo[] {
   const { query, key, value, height, width } = inputs;
   const { spec: exact, panels } = planOf(backend, inputs, scale);
   const half = [query, key, value].every((x) => backend.isHalf(x));
   const spec = { ...exact, half };
   const tensors = height ? [query, key, value, height, width!] : [query, key, value];
-  const halves = tensors.map((x) => half && [query, key, value].includes(x));
-  // panels pass their sums through the output
-  const program = { ...(panels ? panelForward : tileForward)(spec), half: [...halves, half && !panels, false] };
+  const program = (panels ? panelForward : tileForward)(spec); // panels pass their sums through the output, in float32
   const [output, logSumExp] = backend.run(program, tensors, [float(query.shape), float([spec.G, spec.Nq])]) as [
     tf.TensorInfo,
     tf.TensorInfo,
@@ -64,7 +55,7 @@ function forward(backend: WebgpuBackend, inputs: AttentionTensors, scale: number
   return [half && panels ? replacing(backend, output, rounded) : output, logSumExp];
 }
 
-function backward(backend: WebgpuBackend, inputs: GradientTensors, scale: number): tf.TensorInfo[] {
+function backward(backend: WebgpuBackend, inputs: GradientTensors, { scale }: AttentionAttrs): tf.TensorInfo[] {
   const { query, key, value, height, width, output, logSumExp, gradient } = inputs;
   const { spec, panels } = planOf(backend, inputs, scale);
   const statistics = backend.run(
@@ -94,14 +85,7 @@ function backward(backend: WebgpuBackend, inputs: GradientTensors, scale: number
 }
 
 export const attentionKernels: readonly Kernel[] = [
-  ...['FusedAttention', 'FusedAttentionBias'].map((kernelName) => ({
-    kernelName,
-    kernelFunc: ({ inputs, attrs, backend }: Parameters<Kernel['kernelFunc']>[0]) =>
-      forward(backend as WebgpuBackend, inputs as unknown as AttentionTensors, attrs!.scale as number),
-  })),
-  {
-    kernelName: 'FusedAttentionGrad',
-    kernelFunc: ({ inputs, attrs, backend }) =>
-      backward(backend as WebgpuBackend, inputs as unknown as GradientTensors, attrs!.scale as number),
-  },
+  kernel('FusedAttention', forward),
+  kernel('FusedAttentionBias', forward),
+  kernel('FusedAttentionGrad', backward),
 ];

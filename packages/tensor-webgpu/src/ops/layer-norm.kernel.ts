@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
-import type { Kernel } from '../kernels/index.ts';
+import { type Kernel, kernel, type Tensors } from '../kernels/kernel.ts';
 import {
   type LayerNormSpec,
   layerNormChunks,
@@ -10,9 +10,14 @@ import {
   layerNormTotals,
 } from './layer-norm.wgsl.ts';
 
-/** `axis`: the last, or 1 as in maps whose channels come first. */
-function specOf(backend: WebgpuBackend, { shape }: tf.TensorInfo, attrs: tf.NamedAttrMap): LayerNormSpec {
-  const { axis, epsilon = 0 } = attrs as { axis: number; epsilon?: number };
+interface LayerNormAttrs {
+  /** The last, or 1 as in maps whose channels come first. */
+  readonly axis: number;
+  readonly epsilon?: number;
+}
+
+function specOf(backend: WebgpuBackend, { shape }: tf.TensorInfo, attrs: LayerNormAttrs): LayerNormSpec {
+  const { axis, epsilon = 0 } = attrs;
   const C = shape[axis]!;
   const step = tf.util.sizeFromShape(shape.slice(axis + 1));
   const team = backend.facts.isCpu || step > 1 ? 1 : 64; // neighbouring rows lie side by side when the channels come first
@@ -22,27 +27,18 @@ function specOf(backend: WebgpuBackend, { shape }: tf.TensorInfo, attrs: tf.Name
 const float = (...shape: number[]) => ({ shape, dtype: 'float32' as const });
 
 export const layerNormKernels: readonly Kernel[] = [
-  {
-    kernelName: 'LayerNorm',
-    kernelFunc: ({ inputs, attrs, backend }) => {
-      const { x, scale, offset } = inputs as Record<'x' | 'scale' | 'offset', tf.TensorInfo>;
-      const webgpu = backend as WebgpuBackend;
-      const spec = { ...specOf(webgpu, x, attrs!), half: webgpu.isHalf(x) };
-      return webgpu.run(layerNormForward(spec), [x, scale, offset], [float(...x.shape), float(spec.rows, 2)]);
-    },
-  },
-  {
-    kernelName: 'LayerNormGrad',
-    kernelFunc: ({ inputs, attrs, backend }) => {
-      const { x, scale, statistics, dy } = inputs as Record<'x' | 'scale' | 'statistics' | 'dy', tf.TensorInfo>;
-      const webgpu = backend as WebgpuBackend;
-      const spec = specOf(webgpu, x, attrs!);
-      const dx = webgpu.run(layerNormInputGradient(spec), [x, dy, scale, statistics], [float(...x.shape)])[0]!;
-      const part = float(layerNormChunks(spec), spec.C);
-      const parts = webgpu.run(layerNormPartialSums(spec), [x, dy, statistics], [part, part]);
-      const totals = webgpu.run(layerNormTotals(spec), parts, [float(spec.C), float(spec.C)]);
-      for (const { dataId } of parts) webgpu.disposeData(dataId);
-      return [dx, ...totals];
-    },
-  },
+  kernel<Tensors<'x' | 'scale' | 'offset'>, LayerNormAttrs>('LayerNorm', (backend, { x, scale, offset }, attrs) => {
+    const spec = { ...specOf(backend, x, attrs), half: backend.isHalf(x) };
+    return backend.run(layerNormForward(spec), [x, scale, offset], [float(...x.shape), float(spec.rows, 2)]);
+  }),
+  kernel<Tensors<'x' | 'scale' | 'statistics' | 'dy'>, LayerNormAttrs>('LayerNormGrad', (backend, inputs, attrs) => {
+    const { x, scale, statistics, dy } = inputs;
+    const spec = specOf(backend, x, attrs);
+    const dx = backend.run(layerNormInputGradient(spec), [x, dy, scale, statistics], [float(...x.shape)])[0]!;
+    const part = float(layerNormChunks(spec), spec.C);
+    const parts = backend.run(layerNormPartialSums(spec), [x, dy, statistics], [part, part]);
+    const totals = backend.run(layerNormTotals(spec), parts, [float(spec.C), float(spec.C)]);
+    for (const { dataId } of parts) backend.disposeData(dataId);
+    return [dx, ...totals];
+  }),
 ];

@@ -1,14 +1,15 @@
 import type { AdapterFacts } from '../device.ts';
-import type { Program } from '../program.ts';
+import type { Program } from '../program/program.ts';
 
 const mostWorkgroups = 65535; // a dimension, on every adapter
 
 /** @throws when the adapter does not allow so many inputs and outputs, or so many workgroups */
 export function checkLimits(
-  { label, workgroups }: Program,
-  bindings: number,
+  { shader, workgroups }: Program,
   { device, facts }: { device: GPUDevice; facts: AdapterFacts },
 ): void {
+  const { label, inputs, outputs } = shader;
+  const bindings = inputs.length + outputs.length;
   const mostBindings = device.limits.maxStorageBuffersPerShaderStage;
   if (bindings > mostBindings)
     throw new Error(

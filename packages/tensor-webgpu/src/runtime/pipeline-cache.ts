@@ -1,4 +1,4 @@
-import type { Program } from '../program.ts';
+import type { Shader } from '../program/shader.ts';
 
 /** A pipeline and the layout of its one bind group. */
 export interface Pipeline {
@@ -33,27 +33,27 @@ export class PipelineCache {
     return this.#pipelines.size;
   }
 
-  /** The program's pipeline; `ahead`: it is compiled meanwhile, beside others. */
-  get(program: Program, { inputs, outputs, ahead }: { inputs: number; outputs: number; ahead: boolean }): Pipeline {
-    const { wgsl } = program;
+  /** The shader's pipeline; `ahead`: it is compiled meanwhile, beside others. */
+  get(shader: Shader, { ahead }: { ahead: boolean }): Pipeline {
+    const { wgsl } = shader;
     const known = this.#pipelines.get(wgsl);
     if (known) return known;
-    const layout = this.#layout(inputs, outputs, program.uniforms !== undefined);
-    const made = ahead ? this.#compileAhead(program, layout) : this.#compile(program, layout);
+    const layout = this.#layout(shader);
+    const made = ahead ? this.#compileAhead(shader, layout) : this.#compile(shader, layout);
     this.#pipelines.set(wgsl, made);
     return made;
   }
 
-  #compile(program: Program, layout: Layout): Pipeline {
+  #compile(shader: Shader, layout: Layout): Pipeline {
     this.#device.pushErrorScope('validation');
-    const pipeline = this.#device.createComputePipeline(this.#descriptor(program, layout));
-    this.#watch(this.#device.popErrorScope(), program);
+    const pipeline = this.#device.createComputePipeline(this.#descriptor(shader, layout));
+    this.#watch(this.#device.popErrorScope(), shader);
     return { pipeline, layout: layout.group };
   }
 
-  #compileAhead(program: Program, layout: Layout): Pipeline {
+  #compileAhead(shader: Shader, layout: Layout): Pipeline {
     this.#device.pushErrorScope('validation');
-    const compiled = this.#device.createComputePipelineAsync(this.#descriptor(program, layout));
+    const compiled = this.#device.createComputePipelineAsync(this.#descriptor(shader, layout));
     const made: { pipeline: GPUComputePipeline | undefined; layout: GPUBindGroupLayout; ready?: Promise<void> } = {
       pipeline: undefined,
       layout: layout.group,
@@ -66,7 +66,7 @@ export class PipelineCache {
       (error: Error) => {
         this.#watch(
           scope.then((found) => found ?? error),
-          program,
+          shader,
         );
       },
     );
@@ -75,13 +75,13 @@ export class PipelineCache {
     return made;
   }
 
-  #descriptor({ wgsl, label }: Program, layout: Layout): GPUComputePipelineDescriptor {
+  #descriptor({ wgsl, label }: Shader, layout: Layout): GPUComputePipelineDescriptor {
     const module = this.#device.createShaderModule({ code: wgsl, label });
     return { layout: layout.pipeline, compute: { module, entryPoint: 'main' }, label };
   }
 
   /** Reports what a compilation found. */
-  #watch(found: Promise<{ readonly message: string } | null>, { wgsl, label }: Program): void {
+  #watch(found: Promise<{ readonly message: string } | null>, { wgsl, label }: Shader): void {
     const check = found.then(
       (error) => {
         this.#checks.delete(check);
@@ -101,14 +101,14 @@ export class PipelineCache {
     while (this.#checks.size > 0) await Promise.all(this.#checks);
   }
 
-  #layout(inputs: number, outputs: number, uniform: boolean): Layout {
-    const key = `${inputs} ${outputs} ${uniform}`;
+  #layout({ inputs, outputs, uniforms }: Shader): Layout {
+    const key = `${inputs.length} ${outputs.length} ${uniforms.length > 0}`;
     const known = this.#layouts.get(key);
     if (known) return known;
     const types: GPUBufferBindingType[] = [
-      ...Array<GPUBufferBindingType>(inputs).fill('read-only-storage'),
-      ...Array<GPUBufferBindingType>(outputs).fill('storage'),
-      ...(uniform ? (['uniform'] as const) : []),
+      ...Array<GPUBufferBindingType>(inputs.length).fill('read-only-storage'),
+      ...Array<GPUBufferBindingType>(outputs.length).fill('storage'),
+      ...(uniforms.length > 0 ? (['uniform'] as const) : []),
     ];
     const group = this.#device.createBindGroupLayout({
       entries: types.map((type, binding) => ({ binding, visibility: computeStage, buffer: { type } })),

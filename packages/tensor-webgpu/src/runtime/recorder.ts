@@ -1,4 +1,4 @@
-import type { Program } from '../program.ts';
+import type { Program } from '../program/program.ts';
 import type { CommandQueue } from './command-queue.ts';
 import type { Cost, DispatchTimer } from './dispatch-timer.ts';
 
@@ -54,7 +54,7 @@ export class Recorder {
   }
 
   /** What the queue needs to time a dispatch for the recordings under way; nothing when there are none. */
-  cost({ label, workgroups, flops }: Program, bytes: number): Cost {
+  cost({ shader: { label }, workgroups, flops }: Program, bytes: number): Cost {
     const recordings = [...this.#recordings];
     const first = this.#first;
     this.#first = false;
