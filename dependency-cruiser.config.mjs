@@ -43,6 +43,12 @@ export default {
       to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
     },
     {
+      name: 'no-circular-types',
+      severity: 'error',
+      from: { path: '^packages/tensor-webgpu/' },
+      to: { circular: true },
+    },
+    {
       name: 'packages-do-not-import-examples',
       severity: 'error',
       from: { path: '^packages/' },

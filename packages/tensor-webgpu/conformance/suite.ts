@@ -6,20 +6,11 @@ import './environment.ts'; // first: the specs register with the environment tha
 import '@tensorflow/tfjs-core/dist/tests.js';
 import type { SpecResult } from 'jasmine-core';
 import { jasmine } from './environment.ts';
-import { adapterName, close, ranKernels, summarize } from './kernel-tally.ts';
+import { adapterName, close, type KernelCount, ranKernels, summarize } from './kernel-tally.ts';
 
 export interface Failure {
   readonly spec: string;
   readonly reason: string;
-}
-
-/** How often specs that ran a kernel passed and failed. */
-export interface KernelCount {
-  readonly kernel: string;
-  /** Whether tfjs-core derives a gradient from it. */
-  readonly gradient: boolean;
-  readonly passed: number;
-  readonly failed: number;
 }
 
 export interface SuiteResult {

@@ -1,19 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { AdapterFacts } from './device.ts';
+import type { AdapterFacts } from './device/open-device.ts';
 import { fromHalf } from './program/half.wgsl.ts';
 import type { Program } from './program/program.ts';
 import { uniformWords } from './program/uniform-words.ts';
 import { BufferPool } from './runtime/buffer-pool.ts';
 import { batchSize, CommandQueue } from './runtime/command-queue.ts';
 import { Constants } from './runtime/constants.ts';
-import { DispatchTimer } from './runtime/dispatch-timer.ts';
 import { checkBinding, checkLimits } from './runtime/limits.ts';
-import { type Leak, Nursery } from './runtime/nursery.ts';
 import { type Pipeline, PipelineCache } from './runtime/pipeline-cache.ts';
-import { type Clock, type DispatchTime, Recorder } from './runtime/recorder.ts';
-import { asWords, bytesOf, type ComplexParts, type Stored, typedArray } from './runtime/stored.ts';
+import { asWords, bytesOf, type ComplexParts, type TensorRecord, typedArray } from './runtime/tensor-record.ts';
 import { UniformCache } from './runtime/uniform-cache.ts';
 import { awaitGpu } from './runtime/wait.ts';
+import { type Clock, DispatchTimer } from './watching/dispatch-timer.ts';
+import { type Leak, Origins } from './watching/origins.ts';
+import { type DispatchTime, Recorder } from './watching/recorder.ts';
 
 /** What a kernel is to make. */
 interface Output {
@@ -33,11 +33,11 @@ export class WebgpuBackend extends tf.KernelBackend {
   readonly #pool: BufferPool;
   readonly #pipelines: PipelineCache;
   readonly #queue: CommandQueue;
-  readonly #stored = new Map<tf.DataId, Stored>();
+  readonly #stored = new Map<tf.DataId, TensorRecord>();
   readonly #uniforms: UniformCache;
   readonly #constants: Constants;
   readonly #recorder: Recorder;
-  readonly #nursery = new Nursery();
+  readonly #origins = new Origins();
   #failure: Error | undefined;
   #disposed = false;
 
@@ -115,8 +115,8 @@ export class WebgpuBackend extends tf.KernelBackend {
       const buffer = this.#pool.acquire(bytesOf(sizes[i]!), label);
       buffers.push(buffer);
       const dataId = {};
-      const birth = this.#nursery.birth(label, shape);
-      this.#stored.set(dataId, { dtype, ...sizes[i]!, refCount: 1, buffer, birth });
+      const origin = this.#origins.of(label, shape);
+      this.#stored.set(dataId, { dtype, ...sizes[i]!, refCount: 1, buffer, origin });
       return { dataId, shape: [...shape], dtype };
     });
     if (workgroups.includes(0)) return made;
@@ -228,7 +228,7 @@ export class WebgpuBackend extends tf.KernelBackend {
     }
     const typed = values as tf.backend_util.TypedArray;
     const kept = elements <= keptElements ? typed.slice() : typed;
-    this.#stored.set(dataId, { dtype, elements, refCount, values: kept, birth: this.#nursery.birth('values', shape) });
+    this.#stored.set(dataId, { dtype, elements, refCount, values: kept, origin: this.#origins.of('values', shape) });
   }
 
   override async read(dataId: tf.DataId): Promise<tf.backend_util.BackendValues> {
@@ -369,13 +369,13 @@ export class WebgpuBackend extends tf.KernelBackend {
 
   /** Notes from now on, until `stop`, where tensors are made; `left` lists those that still live. `findLeaks` is made of it. */
   trackTensors(): { left(besides?: readonly tf.TensorInfo[]): Leak[]; stop(): void } {
-    const { since, stop } = this.#nursery.watch();
+    const { since, stop } = this.#origins.watch();
     const left = (besides: readonly tf.TensorInfo[] = []): Leak[] => {
       const others = new Set(besides.map(({ dataId }) => dataId));
       return Array.from(this.#stored).flatMap(([dataId, stored]) => {
-        const { birth, dtype, refCount } = stored;
-        if (!birth || birth.order <= since || others.has(dataId)) return [];
-        const { label, shape, stack } = birth;
+        const { origin, dtype, refCount } = stored;
+        if (!origin || origin.order <= since || others.has(dataId)) return [];
+        const { label, shape, stack } = origin;
         return [{ label, shape, dtype, bytes: bytesOf(stored), references: refCount, stack }];
       });
     };
@@ -395,7 +395,7 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.#stored.clear();
   }
 
-  #get(dataId: tf.DataId): Stored {
+  #get(dataId: tf.DataId): TensorRecord {
     const stored = this.#stored.get(dataId);
     if (stored) return stored;
     this.#check('webgpu');

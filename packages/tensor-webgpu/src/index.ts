@@ -1,20 +1,28 @@
-import './gradients.ts';
+import './ops/gradients.ts';
 import * as tf from '@tensorflow/tfjs-core';
 import { WebgpuBackend } from './backend.ts';
-import { openDevice } from './device.ts';
+import { openDevice } from './device/open-device.ts';
 import { kernels } from './kernels/index.ts';
 import { opKernels } from './ops/kernels.ts';
 
 export { WebgpuBackend } from './backend.ts';
-export type { AdapterFacts } from './device.ts';
-export { findLeaks } from './leaks.ts';
-export { type Ceiling, chromeTrace, type KernelTimes, type Profile, profile, profileTable } from './profile.ts';
+export type { AdapterFacts } from './device/open-device.ts';
 export type { Program } from './program/program.ts';
 export { type Shader, type ShaderParts, shader } from './program/shader.ts';
-export type { Leak } from './runtime/nursery.ts';
-export type { Clock, DispatchTime } from './runtime/recorder.ts';
-export { type TunedMatmul, type TuneOptions, tune } from './tune.ts';
-export type { Timings } from './tune-cache.ts';
+export { type TunedMatmul, type TuneOptions, tune } from './tuning/tune.ts';
+export type { Timings } from './tuning/tune-cache.ts';
+export type { Clock } from './watching/dispatch-timer.ts';
+export { findLeaks } from './watching/leaks.ts';
+export type { Leak } from './watching/origins.ts';
+export {
+  type Ceiling,
+  chromeTrace,
+  type KernelTimes,
+  type Profile,
+  profile,
+  profileTable,
+} from './watching/profile.ts';
+export type { DispatchTime } from './watching/recorder.ts';
 
 /** How to open the backend. */
 export interface WebgpuOptions {

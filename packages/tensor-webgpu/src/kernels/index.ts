@@ -1,25 +1,25 @@
-import { complexKernels, takingComplex } from './complex.ts';
-import { convolutionKernels } from './convolution-kernels.ts';
-import { depthwiseKernels } from './depthwise.ts';
-import { dilationKernels } from './dilation.ts';
-import { einsumKernels } from './einsum.ts';
-import { elementwiseKernels } from './elementwise-kernels.ts';
-import { gatherKernels } from './gather.ts';
-import { hostKernels } from './host.ts';
-import { imageKernels } from './image.ts';
+import { sparseKernels } from './cpu/sparse.ts';
+import { stringKernels } from './cpu/string-tensors.ts';
+import { valueKernels } from './cpu/value-kernels.ts';
+import { complexKernels, takingComplex } from './elementwise/complex.ts';
+import { elementwiseKernels } from './elementwise/elementwise-kernels.ts';
+import { imageKernels } from './images/image.ts';
+import { resizeKernels } from './images/resize.ts';
 import type { Kernel } from './kernel.ts';
-import { matmulKernels } from './matmul.ts';
-import { movementKernels } from './movement.ts';
-import { normalizationKernels } from './normalization.ts';
-import { orderKernels } from './order.ts';
-import { poolKernels } from './pool.ts';
-import { reduceKernels } from './reduce.ts';
-import { resizeKernels } from './resize.ts';
-import { scanKernels } from './scan.ts';
-import { scatterKernels } from './scatter.ts';
-import { softmaxKernels } from './softmax.ts';
-import { sparseKernels } from './sparse.ts';
-import { textKernels } from './text.ts';
+import { einsumKernels } from './matmul/einsum.ts';
+import { matmulKernels } from './matmul/matmul.ts';
+import { gatherKernels } from './movement/gather.ts';
+import { movementKernels } from './movement/movement.ts';
+import { scatterKernels } from './movement/scatter.ts';
+import { normalizationKernels } from './rows/normalization.ts';
+import { orderKernels } from './rows/order.ts';
+import { reduceKernels } from './rows/reduce.ts';
+import { scanKernels } from './rows/scan.ts';
+import { softmaxKernels } from './rows/softmax.ts';
+import { convolutionKernels } from './windows/convolution-kernels.ts';
+import { depthwiseKernels } from './windows/depthwise.ts';
+import { dilationKernels } from './windows/dilation.ts';
+import { poolKernels } from './windows/pool.ts';
 
 /** Every TensorFlow.js kernel of this backend. */
 export const kernels: readonly Kernel[] = takingComplex([
@@ -42,6 +42,6 @@ export const kernels: readonly Kernel[] = takingComplex([
   ...dilationKernels,
   ...complexKernels,
   ...sparseKernels,
-  ...hostKernels,
-  ...textKernels,
+  ...valueKernels,
+  ...stringKernels,
 ]);

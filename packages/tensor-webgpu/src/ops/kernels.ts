@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { rounded } from '../kernels/half.ts';
+import { rounded } from '../kernels/elementwise/half.ts';
 import { type Kernel, kernel, type Tensors } from '../kernels/kernel.ts';
-import { matmul } from '../kernels/matmul.ts';
-import { type AdamSpec, adam } from './adam-step.wgsl.ts';
-import { attentionKernels } from './attention.kernel.ts';
-import { geluForward, geluGradient } from './gelu.wgsl.ts';
-import { layerNormKernels } from './layer-norm.kernel.ts';
-import type { LinearActivation } from './linear.ts';
+import { matmul } from '../kernels/matmul/matmul.ts';
+import { type AdamSpec, adam } from './adam-step/adam-step.wgsl.ts';
+import { attentionKernels } from './attention/attention.kernel.ts';
+import { geluForward, geluGradient } from './gelu/gelu.wgsl.ts';
+import { layerNormKernels } from './layer-norm/layer-norm.kernel.ts';
+import type { LinearActivation } from './linear/linear.ts';
 
 const sizeOf = ({ shape }: tf.TensorInfo): number => tf.util.sizeFromShape(shape);
 const like = ({ shape }: tf.TensorInfo) => ({ shape, dtype: 'float32' as const });

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { erf } from '../../test/erf.ts';
 import { checkLinear, density, integral } from '../../test/linear-float64.ts';
 import { asGpu, backendWithOps, expectNear, expectOp, halfTolerance, inHalf, values } from '../../test/ops-testing.ts';
-import { profile } from '../profile.ts';
+import { profile } from '../watching/profile.ts';
 import { adamStep, adamStepReference, gelu, geluReference, half, linear, linearReference } from './index.ts';
 
 const backend = backendWithOps();

@@ -1,4 +1,4 @@
-import type { Cost, DispatchTimer } from './dispatch-timer.ts';
+import type { Cost, DispatchTimer } from '../watching/dispatch-timer.ts';
 import type { Pipeline } from './pipeline-cache.ts';
 import { awaitGpu } from './wait.ts';
 

@@ -1,4 +1,4 @@
-import type { AdapterFacts } from '../device.ts';
+import type { AdapterFacts } from '../device/open-device.ts';
 import type { Program } from '../program/program.ts';
 
 const mostWorkgroups = 65535; // a dimension, on every adapter

@@ -1,0 +1,78 @@
+import { type GpuEntry, openGpu } from './dawn.ts';
+
+/** What kernels may ask about the adapter. */
+export interface AdapterFacts {
+  /** The name to print, such as `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  readonly name: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  /** A software adapter: barriers and workgroup memory are slow there, long unrolled bodies fast. */
+  readonly isCpu: boolean;
+  /** Lanes of a subgroup, 0 when the adapter has no subgroups or their size varies. */
+  readonly subgroupSize: number;
+  /** The largest storage binding, bytes. */
+  readonly maxBindingBytes: number;
+  readonly features: readonly string[];
+}
+
+/** A CPU adapter whose subgroups the panel kernels are made for; every other one takes the tiles. */
+export const takesPanels = ({ isCpu, subgroupSize }: AdapterFacts): boolean => isCpu && subgroupSize === 8;
+
+export interface OpenDevice {
+  readonly device: GPUDevice;
+  readonly facts: AdapterFacts;
+  readonly keepAlive: unknown;
+}
+
+const wantedFeatures = ['subgroups', 'shader-f16', 'timestamp-query'] as const;
+const wantedLimits = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+] as const;
+
+/**
+ * Opens a device with the adapter's own limits and those of its features that kernels use.
+ *
+ * @throws when there is no adapter, with the cure
+ */
+export async function openDevice(options: { gpu?: GPU; powerPreference?: GPUPowerPreference }): Promise<OpenDevice> {
+  const entry: GpuEntry = options.gpu ? { gpu: options.gpu, keepAlive: options.gpu } : await openGpu();
+  const adapter = await entry.gpu.requestAdapter({ powerPreference: options.powerPreference ?? 'high-performance' });
+  if (!adapter) {
+    throw new Error(
+      'webgpu: expected an adapter, got none; install a Vulkan, Metal or Direct3D 12 driver (without a GPU: lavapipe, ' +
+        'Mesa 25 or newer, package mesa-vulkan-drivers)',
+    );
+  }
+  const features = wantedFeatures.filter((feature) => adapter.features.has(feature));
+  const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
+  const device = await adapter.requestDevice({ requiredFeatures: [...features], requiredLimits });
+  return { device, facts: adapterFacts(adapter, device, features), keepAlive: [entry.keepAlive, adapter] };
+}
+
+function adapterFacts(adapter: GPUAdapter, device: GPUDevice, features: readonly string[]): AdapterFacts {
+  const {
+    vendor,
+    architecture,
+    device: model,
+    description,
+    subgroupMinSize,
+    subgroupMaxSize,
+    isFallbackAdapter,
+  } = adapter.info;
+  const name = description || model || [vendor, architecture].filter(Boolean).join(' ') || 'unnamed adapter';
+  const fixed = features.includes('subgroups') && subgroupMinSize === subgroupMaxSize;
+  return {
+    name,
+    vendor,
+    architecture,
+    isCpu: Boolean(isFallbackAdapter) || /llvmpipe|lavapipe|swiftshader/i.test(`${name} ${model} ${architecture}`),
+    subgroupSize: fixed ? subgroupMinSize : 0,
+    maxBindingBytes: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
+    features,
+  };
+}

@@ -1,0 +1,103 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { describe, expect, test } from 'vitest';
+import { expectSame, openedBackend, spread } from '../../../test/both-backends.ts';
+
+const backend = openedBackend();
+
+const complex = (shape: number[], seed = 1) => tf.complex(spread(shape, { seed }), spread(shape, { seed: seed + 7 }));
+
+describe('complex', () => {
+  test('parts, sums and products with broadcasting', async () => {
+    await expectSame(() => {
+      const [a, b] = [complex([2, 3, 5]), complex([3, 1], 3)];
+      return [tf.real(a), tf.imag(a), tf.add(a, b), tf.sub(b, a), tf.mul(a, b)];
+    });
+  });
+
+  test('size, also where squares underflow or overflow', async () => {
+    await expectSame(() => tf.abs(complex([4, 7])));
+    await tf.setBackend('slimsam-webgpu');
+    const sizes = tf.tidy(() => tf.abs(tf.complex([3e-30, 0, 3e30, 0], [4e-30, 0, 4e30, -2])));
+    const ratios = Array.from(await sizes.data(), (size, i) => size / [5e-30, 1, 5e30, 2][i]!);
+    [1, 0, 1, 1].forEach((ratio, i) => {
+      expect(ratios[i]).toBeCloseTo(ratio, 6);
+    });
+    sizes.dispose();
+  });
+
+  test('movement', async () => {
+    // tfjs-backend-cpu moves some parts only by themselves
+    const both = (x: tf.Tensor, move: (part: tf.Tensor) => tf.Tensor) =>
+      tf.getBackend() === 'cpu' ? tf.complex(move(tf.real(x)), move(tf.imag(x))) : move(x);
+    await expectSame(() => {
+      const x = complex([2, 3, 4]);
+      return [
+        tf.transpose(x, [2, 0, 1]),
+        both(x, (part) => tf.slice(part, [0, 1, 1], [2, 1, 3])),
+        tf.concat([x, complex([2, 1, 4], 5)], 1),
+        tf.reshape(complex([2, 3, 4], 9), [6, 4]), // of its own: tfjs-backend-cpu changes its parts
+        both(x, (part) => tf.reverse(part, 1)),
+        both(x, (part) => tf.unstack(part, 1)[2]!),
+        tf.onesLike(x),
+        tf.zerosLike(x),
+        tf.cast(x, 'float32'),
+        tf.cast(spread([3]), 'complex64'),
+      ];
+    });
+  });
+
+  test('Fourier transforms of lengths 1 to 1000', async () => {
+    for (const N of [1, 2, 3, 7, 64, 1000])
+      await expectSame(
+        () => [tf.fft(complex([2, N])), tf.ifft(complex([2, N]))],
+        1e-4, // sums of N terms, and N / 2 is as far as an angle's rounding counts
+      );
+    await expectSame(() => [tf.rfft(spread([3, 10])), tf.irfft(complex([3, 6]))], 1e-4);
+  });
+});
+
+describe('strings', () => {
+  const words = () => tf.tensor2d(['a', 'bb', 'ä', '', 'e', 'bb'], [2, 3], 'string');
+  const read = async (x: tf.Tensor) => {
+    const values = await x.data<'string'>();
+    x.dispose();
+    return Array.from(values as unknown as string[]);
+  };
+
+  test('move as other tensors do, and compare', async () => {
+    await tf.setBackend('slimsam-webgpu');
+    const x = words();
+    expect(await read(tf.slice(x, [0, 1], [2, 2]))).toEqual(['bb', 'ä', 'e', 'bb']);
+    expect(await read(tf.concat([x, x], 1))).toHaveLength(12);
+    expect(await read(tf.tile(x, [1, 2]))).toEqual(['a', 'bb', 'ä', 'a', 'bb', 'ä', '', 'e', 'bb', '', 'e', 'bb']);
+    expect(await read(tf.fill([2], 'x', 'string'))).toEqual(['x', 'x']);
+    const same = tf.tidy(() => tf.equal(x, tf.tensor1d(['a', 'bb', 'bb'], 'string')));
+    expect(Array.from(await same.data())).toEqual([1, 1, 0, 0, 0, 1]);
+    tf.dispose([x, same]);
+    expect(backend().numDataIds()).toBe(0);
+  });
+
+  test('n-grams, splits, hashes and replacements', async () => {
+    await expectSame(() => {
+      const x = tf.tensor1d(['aa bb', 'c', ''], 'string');
+      return [
+        tf.string.stringToHashBucketFast(x, 97),
+        tf.string.stringSplit(x, ' ').indices!,
+        tf.string.stringNGrams(x, tf.tensor1d([0, 2, 3], 'int32'), '|', [1, 2], 'L', 'R', -1, false).nGramsSplits!,
+      ];
+    });
+    await tf.setBackend('slimsam-webgpu');
+    const x = tf.tensor1d(['aa bb', 'c', ''], 'string');
+    expect(await read(tf.string.staticRegexReplace(x, '[ab]+', '-'))).toEqual(['- -', 'c', '']);
+    x.dispose();
+  });
+
+  test('a kernel without strings says so', async () => {
+    await tf.setBackend('slimsam-webgpu');
+    tf.tidy(() => {
+      const inputs = { x: words(), indices: tf.tensor1d([0], 'int32') };
+      const run = () => tf.engine().runKernel(tf.GatherV2, inputs, { axis: 0, batchDims: 0 });
+      expect(run).toThrow(/GatherV2: expected float32, int32 or bool, got string \[2,3\]/);
+    });
+  });
+});

@@ -1,0 +1,107 @@
+import type { WebgpuBackend } from '../../backend.ts';
+import { takesPanels } from '../../device/open-device.ts';
+import type { Program } from '../../program/program.ts';
+import type { MatmulSpec } from './matmul.wgsl.ts';
+import { type PanelShape, panelMatmul } from './matmul-panel.wgsl.ts';
+import { type TileShape, tileMatmul } from './matmul-tile.wgsl.ts';
+
+/** A program that can make a matmul. */
+export interface Candidate {
+  /** Unique among a spec's. */
+  readonly name: string;
+  readonly program: () => Program;
+}
+
+/** Those that are worth a try, first the one to take as long as nothing is measured. */
+export function candidates(backend: WebgpuBackend, spec: MatmulSpec): readonly Candidate[] {
+  if (!takesPanels(backend.facts))
+    return rankedTiles(spec, fillingGroups[backend.facts.isCpu ? 'cpu' : 'gpu']).map((shape) => ({
+      name: `tile ${shape.rows} x ${shape.columns}`,
+      program: () => tileMatmul(spec, shape),
+    }));
+  return rankedPanels(spec).map((shape) => ({
+    name: `panel ${shape.kBlock} x ${shape.vectors * 32}`,
+    program: () => panelMatmul(spec, shape),
+  }));
+}
+
+/** The largest first: the larger, the fewer loads for a multiply-add. The smallest has few sums a thread, to keep more threads busy. */
+const tiles: readonly TileShape[] = [
+  { rows: 128, columns: 128, threadRows: 8, threadVectors: 2, depth: 16 },
+  { rows: 128, columns: 64, threadRows: 8, threadVectors: 1, depth: 16 },
+  { rows: 64, columns: 64, threadRows: 8, threadVectors: 1, depth: 16 },
+  { rows: 32, columns: 32, threadRows: 2, threadVectors: 1, depth: 32 },
+];
+
+/**
+ * How many workgroups fill the adapter. A GPU: two for each of the 128 to 144 multiprocessors of the largest, so that one computes while
+ * the other waits; not measured. A CPU has few cores, and takes 512 x 512 twice as fast in 128 x 128 as in 32 x 32 (lavapipe).
+ */
+const fillingGroups = { cpu: 8, gpu: 256 };
+
+/** The first is the largest that fills the adapter and is not mostly outside of C, else the smallest. */
+function rankedTiles({ M, N, batch, parts }: MatmulSpec, filling: number): readonly TileShape[] {
+  const fits = ({ rows, columns }: TileShape) =>
+    rows < 2 * M && columns < 2 * N && Math.ceil(M / rows) * Math.ceil(N / columns) * batch * parts >= filling;
+  const best = tiles.find(fits) ?? tiles.at(-1)!;
+  return [best, ...tiles.filter((shape) => shape !== best)];
+}
+
+const panels: readonly PanelShape[] = [
+  ...[32, 64, 96, 128].flatMap((kBlock) => [1, 2].map((vectors) => ({ vectors, kBlock }))),
+  ...[32, 64].map((kBlock) => ({ vectors: 4, kBlock })),
+];
+
+/**
+ * The time for a row of A, in multiply-adds of a vector, as fitted to lavapipe: a step of K brings one value of A (0.7), a block of
+ * K passes its sums through C (20 a vector), and four vectors spill (5 %). Of 16 shapes of ViT-B and its pruned relatives it chose the
+ * fastest within 2 % for all but one (6 %); blocks of the next power of two and 64 columns, as before, took 6 to 12 % longer on K = 64,
+ * 25 % on 4096 x 168 x 168, 55 % on N = 32.
+ */
+function panelCost({ N, K }: MatmulSpec, { vectors, kBlock }: PanelShape): number {
+  const one = (vectors + 0.7) * kBlock + 20 * vectors;
+  return Math.ceil(K / kBlock) * Math.ceil(N / (32 * vectors)) * one * (vectors === 4 ? 1.05 : 1);
+}
+
+function rankedPanels(spec: MatmulSpec): readonly PanelShape[] {
+  const possible = spec.parts === 1 ? panels : panels.filter(({ kBlock }) => kBlock !== 96); // blocks end where parts do
+  const costs = new Map(possible.map((shape) => [shape, panelCost(spec, shape)]));
+  return [...possible].sort((a, b) => costs.get(a)! - costs.get(b)!).slice(0, 4);
+}
+
+/** What `tune` knows of a backend. */
+interface Tuning {
+  /** Names of candidates by classes of matmuls. */
+  readonly winners: Map<string, string>;
+  /** Each takes one spec of every class that is met. */
+  readonly met: Set<Map<string, MatmulSpec>>;
+}
+
+const tunings = new WeakMap<WebgpuBackend, Tuning>();
+
+export function tuningOf(backend: WebgpuBackend): Tuning {
+  const known = tunings.get(backend) ?? { winners: new Map(), met: new Set() };
+  tunings.set(backend, known);
+  return known;
+}
+
+/** What decides which program is the fastest: M and the batch only to the next power of two, as a user's batches vary. */
+function matmulClass({ M, N, K, batch, transposeA, transposeB, bias, ...spec }: MatmulSpec): string {
+  const upTo = (size: number) => (size > 2 ? `..${2 ** Math.ceil(Math.log2(size))}` : String(size));
+  const matrix = (rows: number | string, columns: number, one: boolean, how: { half: boolean; transposed: boolean }) =>
+    `[${one || batch === 1 ? '' : `${upTo(batch)}, `}${rows}, ${columns}]${how.transposed ? '^T' : ''}${how.half ? ' half' : ''}`;
+  const a = matrix(upTo(M), K, spec.broadcastA, { half: spec.halfA, transposed: transposeA });
+  const b = matrix(K, N, spec.broadcastB, { half: spec.halfB, transposed: transposeB });
+  return `${a} x ${b}${bias ? ' + bias' : ''}${spec.activation ? ', activated' : ''}${spec.halfC ? ' to half' : ''}${spec.parts > 1 ? ` in ${spec.parts} parts` : ''}`;
+}
+
+/** The program that was measured to be the fastest for the spec's class, else the one that is expected to be. */
+export function programFor(backend: WebgpuBackend, spec: MatmulSpec): Program {
+  const list = candidates(backend, spec);
+  const tuning = tunings.get(backend);
+  if (!tuning) return list[0]!.program();
+  const matmul = matmulClass(spec);
+  for (const met of tuning.met) if (!met.has(matmul)) met.set(matmul, spec);
+  const winner = tuning.winners.get(matmul);
+  return (list.find(({ name }) => name === winner) ?? list[0]!).program();
+}

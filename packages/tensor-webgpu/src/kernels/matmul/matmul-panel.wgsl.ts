@@ -1,0 +1,152 @@
+import { memoised } from '../../program/memoised.ts';
+import { dispatching, type Program } from '../../program/program.ts';
+import { shader } from '../../program/shader.ts';
+import { floatType } from '../../program/types.wgsl.ts';
+import { epilogue, launch, type MatmulSpec, matmulUniforms, place, times } from './matmul.wgsl.ts';
+
+const lanes = 8;
+
+/** The size of a panel of B; bodies are unrolled, and beyond 256 of `kBlock * vectors` they lose half the speed. */
+export interface PanelShape {
+  /** Vectors of four columns a lane: 32 columns of the workgroup each. */
+  readonly vectors: number;
+  /** Rows, a multiple of 32. A sum over K in parts takes a block that divides 128. */
+  readonly kBlock: number;
+}
+
+/**
+ * Packed-panel matmul for CPU adapters, as measured for lavapipe (60 to 85 GFLOP/s on two cores; a workgroup-memory tile: 5).
+ *
+ * A workgroup is one subgroup and has no barrier. A panel of B (`kBlock` rows, 32 columns a vector) is packed into private memory once
+ * and addressed by constants; the rows of A stream past it: one gather brings 8 (or, vectorised, 32) of its values and
+ * `subgroupBroadcast` hands them out. Sums go through C once per K block. Stores are staged through private memory, since the
+ * compiler otherwise sinks the arithmetic behind the store's branches and spills.
+ */
+export function panelMatmul(spec: MatmulSpec, shape: PanelShape): Program {
+  const { M, N, K, batch, transposeA, transposeB, bias, activation, halfA, halfB } = spec;
+  const { vectors, kBlock } = shape;
+  const gridX = Math.ceil(N / (lanes * vectors * 4));
+  let gridY = 1;
+  while (gridX * gridY * batch < 8 && M / (gridY * 2) >= 48) gridY *= 2;
+  const rows = Math.ceil(M / gridY);
+  const step = Math.min(kBlock, Math.ceil(K / 4) * 4);
+  const panel = panelShader({
+    kBlock,
+    vectors,
+    vectorA: !transposeA && K % 4 === 0,
+    vectorB: transposeB ? K % 4 === 0 : N % 4 === 0,
+    vectorC: N % 4 === 0,
+    transposeA,
+    transposeB,
+    bias,
+    activation,
+    halfA,
+    halfB,
+  });
+  return dispatching(panel, launch(spec, { gridX, gridY: Math.ceil(M / rows), rows, kBlock: step }));
+}
+
+/** What the text depends on. */
+interface PanelText
+  extends PanelShape,
+    Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias' | 'activation' | 'halfA' | 'halfB'> {
+  readonly vectorA: boolean;
+  readonly vectorB: boolean;
+  readonly vectorC: boolean;
+}
+
+const panelShader = memoised((text: PanelText) => {
+  const { kBlock, vectors, vectorA, vectorB, vectorC, transposeA, transposeB, bias, halfA, halfB } = text;
+  const C = floatType(false, vectorC);
+  return shader({
+    label: `matmul-panel ${kBlock} x ${lanes * vectors * 4}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
+    enable: ['subgroups'],
+    inputs: { A: floatType(halfA, vectorA), B: floatType(halfB, vectorB), ...(bias && { bias: C }) },
+    outputs: { C },
+    uniforms: matmulUniforms,
+    body: panelBody(text),
+  });
+});
+
+function panelBody(spec: PanelText): string {
+  const { kBlock, vectors, vectorA, vectorC, bias, activation } = spec;
+  const perGather = vectorA ? lanes * 4 : lanes; // values of A that one gather brings
+  const gathers = kBlock / perGather;
+  const source = (k: number): string => {
+    const gather = Math.floor(k / perGather);
+    return vectorA
+      ? `subgroupBroadcast(a${gather}[${k & 3}], ${Math.floor((k % perGather) / 4)}u)`
+      : `subgroupBroadcast(a${gather}, ${k % perGather}u)`;
+  };
+  return `${epilogue({ bias, activation, wide: vectorC })}
+var<private> panel: array<vec4f, ${kBlock * vectors + vectors}>;
+@compute @workgroup_size(${lanes})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  ${place}
+  let lastColumn = (p.N + 3u) / 4u - 1u;
+  let firstRow = tileY * p.rows; let endRow = min(firstRow + p.rows, p.M);
+  let column = tileX * ${lanes * vectors}u + lane;
+  ${times(vectors, (j) => `let own${j} = column + ${j * lanes}u; let column${j} = min(own${j}, lastColumn);`)}
+  for (var k0 = startK; k0 < endK; k0 += p.kBlock) {
+    ${packing(spec)}
+    ${bias ? 'let last = k0 + p.kBlock >= endK;' : ''}
+    for (var row = firstRow; row < endRow; row++) {
+      ${times(gathers, (g) => gatherA(spec, g, perGather))}
+      ${times(vectors, (j) => `let at${j} = ${vectorC ? `(baseC + row * p.N) / 4u + column${j}` : `baseC + row * p.N + column${j} * 4u`}; var sum${j} = vec4f();`)}
+      if (k0 > startK) { ${times(vectors, (j) => `sum${j} = ${vectorC ? `C[at${j}]` : loadC(j)};`, ' ')} }
+      ${times(kBlock, (k) => `let x${k} = vec4f(${source(k)}); ${times(vectors, (j) => `sum${j} = fma(x${k}, panel[${k * vectors + j}], sum${j});`, ' ')}`)}
+      ${times(vectors, (j) => `panel[${kBlock * vectors + j}] = sum${j};`, ' ')}
+      ${times(
+        vectors,
+        (j) => `{
+        var total = panel[${kBlock * vectors + j}];
+        ${bias ? `if (last) { total = finished(total, column${j} * 4u); }` : ''}
+        if (own${j} <= lastColumn) { ${vectorC ? `C[at${j}] = total;` : storeC(j)} }
+      }`,
+      )}
+    }
+  }
+}`;
+}
+
+/** Packs `kBlock` rows of B; the loop's bound is read at run time so that the compiler does not unroll it. */
+function packing({ vectors, vectorB, transposeB }: PanelText): string {
+  const column = (j: number, e: number) => `min(column${j} * 4u + ${e}u, p.N - 1u)`;
+  if (!transposeB) {
+    const value = (j: number) =>
+      vectorB
+        ? `vec4f(B[(baseB + k * p.N) / 4u + column${j}])`
+        : `vec4f(${times(4, (e) => `f32(B[baseB + k * p.N + ${column(j, e)}])`, ', ')})`;
+    return `for (var i = 0u; i < p.kBlock; i++) {
+      let k = min(k0 + i, p.K - 1u); let keep = f32(k0 + i < p.K);
+      ${times(vectors, (j) => `{ let b = ${value(j)}; panel[i * ${vectors}u + ${j}u] = select(vec4f(), b, keep > 0.0); }`)}
+    }`;
+  }
+  if (!vectorB) {
+    return `for (var i = 0u; i < p.kBlock; i++) {
+      let k = min(k0 + i, p.K - 1u); let keep = k0 + i < p.K;
+      ${times(vectors, (j) => `panel[i * ${vectors}u + ${j}u] = select(vec4f(), vec4f(${times(4, (e) => `f32(B[baseB + ${column(j, e)} * p.K + k])`, ', ')}), keep);`)}
+    }`;
+  }
+  return `for (var i = 0u; i < p.kBlock / 4u; i++) {
+      let k = min(k0 / 4u + i, p.K / 4u - 1u); let keep = k0 + i * 4u < p.K;
+      ${times(
+        vectors,
+        (j) => `{
+        ${times(4, (e) => `let b${e} = select(vec4f(), vec4f(B[(baseB + ${column(j, e)} * p.K) / 4u + k]), keep);`, ' ')}
+        ${times(4, (e) => `panel[(i * 4u + ${e}u) * ${vectors}u + ${j}u] = vec4f(b0[${e}], b1[${e}], b2[${e}], b3[${e}]);`, ' ')}
+      }`,
+      )}
+    }`;
+}
+
+function gatherA({ vectorA, transposeA }: PanelText, gather: number, perGather: number): string {
+  if (vectorA)
+    return `let a${gather} = vec4f(A[(baseA + row * p.K) / 4u + min(k0 / 4u + ${(gather * perGather) / 4}u + lane, p.K / 4u - 1u)]);`;
+  const k = `min(k0 + ${gather * perGather}u + lane, p.K - 1u)`;
+  return `let a${gather} = f32(A[baseA + ${transposeA ? `${k} * p.M + row` : `row * p.K + ${k}`}]);`;
+}
+
+const loadC = (j: number) => `vec4f(${times(4, (e) => `C[min(at${j} + ${e}u, baseC + row * p.N + p.N - 1u)]`, ', ')})`;
+const storeC = (j: number) =>
+  times(4, (e) => `if (column${j} * 4u + ${e}u < p.N) { C[at${j} + ${e}u] = total[${e}]; }`, ' ');

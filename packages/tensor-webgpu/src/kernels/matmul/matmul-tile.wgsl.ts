@@ -1,0 +1,160 @@
+import { memoised } from '../../program/memoised.ts';
+import { dispatching, type Program } from '../../program/program.ts';
+import { shader } from '../../program/shader.ts';
+import { floatType } from '../../program/types.wgsl.ts';
+import { epilogue, launch, type MatmulSpec, matmulUniforms, place, times } from './matmul.wgsl.ts';
+
+/** The part of C that a workgroup makes, and how its threads share it. */
+export interface TileShape {
+  readonly rows: number;
+  readonly columns: number;
+  /** What one thread makes: rows, and vectors of four columns. */
+  readonly threadRows: number;
+  readonly threadVectors: number;
+  /** How much of K is in workgroup memory at a time; all shapes stay within the 16 KiB and 256 threads that every adapter has. */
+  readonly depth: number;
+}
+
+/**
+ * Workgroup-memory matmul for GPUs.
+ *
+ * A workgroup brings `depth` of K at a time into its memory, A as [row][k / 4] and B as [k][column / 4]: four steps of k then cost a
+ * thread `threadRows` + 4 `threadVectors` vector loads for 16 times their product of multiply-adds. Operands come as vectors where the
+ * sizes allow it; those that lie the other way are turned four by four in registers. The next block is on its way from storage, in
+ * registers, while the present one is multiplied. Reads past a matrix give some value, and only those past K are set to zero: the
+ * others reach no sum that is stored.
+ */
+export function tileMatmul(spec: MatmulSpec, shape: TileShape): Program {
+  const { M, N, K, transposeA, transposeB, bias, activation, halfA, halfB, halfC } = spec;
+  const tile = tileShader({
+    ...shape,
+    wideA: (transposeA ? M : K) % 4 === 0,
+    wideB: (transposeB ? K : N) % 4 === 0,
+    wideC: N % 4 === 0,
+    ...{ transposeA, transposeB, bias, activation, halfA, halfB, halfC },
+  });
+  return dispatching(
+    tile,
+    launch(spec, {
+      gridX: Math.ceil(N / shape.columns),
+      gridY: Math.ceil(M / shape.rows),
+      rows: shape.rows,
+      kBlock: Math.min(shape.depth, Math.ceil(K / 4) * 4),
+    }),
+  );
+}
+
+/** What the text depends on. */
+interface TileText
+  extends TileShape,
+    Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias' | 'activation' | 'halfA' | 'halfB' | 'halfC'> {
+  readonly wideA: boolean;
+  readonly wideB: boolean;
+  readonly wideC: boolean;
+}
+
+const tileShader = memoised((text: TileText) => {
+  const { rows, columns, wideA, wideB, wideC, transposeA, transposeB, bias, halfA, halfB, halfC } = text;
+  return shader({
+    label: `matmul-tile ${rows} x ${columns}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
+    inputs: {
+      A: floatType(halfA, wideA),
+      B: floatType(halfB, wideB),
+      ...(bias && { bias: floatType(false, wideC) }),
+    },
+    outputs: { C: floatType(halfC, wideC) },
+    uniforms: matmulUniforms,
+    body: tileBody(text),
+  });
+});
+
+function tileBody(text: TileText): string {
+  const { rows, columns, threadRows, threadVectors, depth, wideC, transposeA, transposeB, bias, activation, halfC } =
+    text;
+  const [threadsX, threadsY] = [columns / (4 * threadVectors), rows / threadRows];
+  const [A, B] = [mover('A', text, threadsX * threadsY), mover('B', text, threadsX * threadsY)];
+  const each = (body: (i: number, v: number) => string) =>
+    times(threadRows, (i) => times(threadVectors, (v) => body(i, v), ' '));
+  const result = floatType(halfC, true);
+  return `var<workgroup> tileA: array<vec4f, ${(rows * depth) / 4}>; // [row][k / 4]
+var<workgroup> tileB: array<vec4f, ${(depth * columns) / 4}>; // [k][column / 4]
+fn placeA(base: u32, row: u32, k: u32) -> u32 { return base + ${transposeA ? 'k * p.M + row' : 'row * p.K + k'}; }
+fn placeB(base: u32, column: u32, k: u32) -> u32 { return base + ${transposeB ? 'column * p.K + k' : 'k * p.N + column'}; }
+${epilogue({ bias, activation, wide: wideC })}
+fn store(base: u32, row: u32, column: u32, sum: vec4f) {
+  if (row >= p.M || column >= p.N) { return; }
+  let value = ${result}(finished(sum, column));
+  let at = base + row * p.N + column;
+  ${wideC ? 'C[at / 4u] = value;' : times(4, (e) => `if (column + ${e}u < p.N) { C[at + ${e}u] = value[${e}]; }`, ' ')}
+}
+@compute @workgroup_size(${threadsX}, ${threadsY})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) thread: u32) {
+  ${place}
+  let row0 = tileY * p.rows; let column0 = tileX * ${columns}u;
+  ${each((i, v) => `var sum${i}_${v} = vec4f();`)}
+  ${A.registers} ${B.registers}
+  var next = startK;
+  ${A.fetch}
+  ${B.fetch}
+  while (next < endK) {
+    next += p.kBlock;
+    workgroupBarrier();
+    ${A.store}
+    ${B.store}
+    workgroupBarrier();
+    if (next < endK) {
+      ${A.fetch}
+      ${B.fetch}
+    }
+    for (var k = 0u; k < p.kBlock / 4u; k++) {
+      ${times(4 * threadVectors, (n) => `let b${n % 4}_${n >> 2} = tileB[(k * 4u + ${n % 4}u) * ${columns / 4}u + local.x + ${(n >> 2) * threadsX}u];`, ' ')}
+      ${times(threadRows, (i) => `let a${i} = tileA[(local.y + ${i * threadsY}u) * ${depth / 4}u + k];`, ' ')}
+      ${times(4, (e) => each((i, v) => `sum${i}_${v} = fma(vec4f(a${i}[${e}]), b${e}_${v}, sum${i}_${v});`))}
+    }
+  }
+  ${each((i, v) => `store(baseC, row0 + local.y + ${i * threadsY}u, column0 + (local.x + ${v * threadsX}u) * 4u, sum${i}_${v});`)}
+}`;
+}
+
+/** WGSL: how the threads bring the block of A or B that begins at `next` into registers, and from there into workgroup memory. */
+function mover(name: 'A' | 'B', text: TileText, threads: number): { registers: string; fetch: string; store: string } {
+  const ofA = name === 'A';
+  const { depth } = text;
+  const [wide, half] = ofA ? [text.wideA, text.halfA] : [text.wideB, text.halfB];
+  const [start, extent] = ofA ? ['row0', text.rows] : ['column0', text.columns]; // of x, which is A's row or B's column
+  const turned = ofA ? text.transposeA : text.transposeB;
+  const square = turned && wide; // a thread takes four vectors and turns them
+  const items = (extent * depth) / (square ? 16 : 4);
+  const rounds = Math.ceil(items / threads);
+  // neighbouring threads take neighbouring k, but neighbouring columns of a B that is stored so
+  const inK = square || ofA ? depth / 4 : depth;
+  const inX = extent / 4;
+  let [k, x] = [`i % ${inK}u`, `i / ${inK}u`];
+  if (!ofA && !turned) [k, x] = [`i / ${inX}u`, `i % ${inX}u`];
+  const at = `let k = ${ofA || square ? `(${k}) * 4u` : k}; let x = ${!ofA || square ? `(${x}) * 4u` : x};`;
+  const load = (e: number, vector: boolean) => {
+    const [xe, ke] = ofA ? [`${start} + x`, `next + k + ${e}u`] : [`${start} + x + ${e}u`, 'next + k'];
+    const index = `place${name}(base${name}, ${xe}, ${ke})${vector ? ' / 4u' : ''}`;
+    return `select(${floatType(half, vector)}(), ${name}[${index}], ${ke} < p.K)`;
+  };
+  const vector = floatType(half, true);
+  const whole = wide ? load(0, true) : `${vector}(${times(4, (e) => load(e, false), ', ')})`;
+  const slot = (e: number) =>
+    ofA ? `tileA[(x + ${e}u) * ${depth / 4}u + k / 4u]` : `tileB[(k + ${e}u) * ${inX}u + x / 4u]`;
+  const register = (n: number) => `next${name}${n}`;
+  const turnedBack = (e: number) => `vec4f(${vector}(${times(4, (n) => `${register(n)}[${e}]`, ', ')}))`;
+  const each = (body: (n: number) => string) =>
+    times(rounds, (n) => {
+      const move = `let i = thread + ${n * threads}u; ${at} ${body(n)}`;
+      return items < threads ? `if (thread < ${items}u) { ${move} }` : `{ ${move} }`;
+    });
+  return {
+    registers: times(square ? 4 : rounds, (n) => `var ${register(n)}: ${vector};`, ' '),
+    fetch: each((n) =>
+      square ? times(4, (e) => `${register(e)} = ${load(e, true)};`, ' ') : `${register(n)} = ${whole};`,
+    ),
+    store: each((n) =>
+      square ? times(4, (e) => `${slot(e)} = ${turnedBack(e)};`, ' ') : `${slot(0)} = vec4f(${register(n)});`,
+    ),
+  };
+}

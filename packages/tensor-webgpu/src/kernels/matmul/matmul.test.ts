@@ -1,0 +1,285 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { expectSame, integers, openedBackend, spread } from '../../../test/both-backends.ts';
+import type { WebgpuBackend } from '../../backend.ts';
+import type { AdapterFacts } from '../../device/open-device.ts';
+import { half, linear } from '../../ops/index.ts';
+import { matmul } from './matmul.ts';
+import { partsOfK } from './matmul.wgsl.ts';
+import { candidates, tuningOf } from './matmul-choice.ts';
+
+const opened = openedBackend();
+
+interface Transposes {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+}
+
+/** The shapes as stored. */
+interface Product extends Transposes {
+  readonly a: readonly number[];
+  readonly b: readonly number[];
+  /** Through `linear`, which takes B transposed. */
+  readonly bias?: boolean;
+  /** Which are in half precision; of both, so is the product. */
+  readonly halves?: 'A' | 'B' | 'AB';
+}
+
+/** How many of x's matrices lie before the one that batch `index` of `outer` uses. */
+function matricesBefore(index: number, outer: readonly number[], x: readonly number[]): number {
+  let [before, step, rest] = [0, 1, index];
+  for (let d = 1; d <= outer.length; d++) {
+    const size = x.at(-2 - d) ?? 1;
+    if (size > 1) before += (rest % outer.at(-d)!) * step;
+    step *= size;
+    rest = Math.floor(rest / outer.at(-d)!);
+  }
+  return before;
+}
+
+/** [..., M, K] x [..., K, N] in float64, broadcasting the leading dimensions; A, B and a bias [N] as flat values. */
+function inFloat64({ a, b, transposeA, transposeB }: Product, [A, B, bias]: readonly ArrayLike<number>[]) {
+  const [M, K] = transposeA ? [a.at(-1)!, a.at(-2)!] : [a.at(-2)!, a.at(-1)!];
+  const N = b.at(transposeB ? -2 : -1)!;
+  const outer = tf.broadcast_util.assertAndGetBroadcastShape(a.slice(0, -2), b.slice(0, -2));
+  const [rowA, stepA] = transposeA ? [1, M] : [K, 1];
+  const [columnB, stepB] = transposeB ? [K, 1] : [1, N];
+  const values = Float64Array.from({ length: tf.util.sizeFromShape(outer) * M * N }, (_, i) => {
+    const [batch, row, column] = [Math.floor(i / (M * N)), Math.floor(i / N) % M, i % N];
+    const fromA = matricesBefore(batch, outer, a) * M * K + row * rowA;
+    const fromB = matricesBefore(batch, outer, b) * K * N + column * columnB;
+    let sum = bias?.[column] ?? 0;
+    for (let k = 0; k < K; k++) sum += A![fromA + k * stepA]! * B![fromB + k * stepB]!;
+    return sum;
+  });
+  return { shape: [...outer, M, N], values, K };
+}
+
+/** Multiplies spread values here and in float64, and expects nothing left over. */
+async function expectProduct(product: Product): Promise<void> {
+  const { transposeA, transposeB, halves = '' } = product;
+  const [a, b] = [spread(product.a), spread(product.b, { seed: 2 })].map((x, i) => {
+    if (!halves.includes('AB'[i]!)) return x;
+    const rounded = half(x);
+    x.dispose();
+    return rounded;
+  }) as [tf.Tensor, tf.Tensor];
+  const bias = product.bias ? [spread([product.b.at(-2)!], { seed: 3 })] : [];
+  const before = opened().numDataIds();
+  const made = bias[0] ? linear(a, { weight: b, bias: bias[0] }) : tf.matMul(a, b, transposeA, transposeB);
+  expect(opened().isHalf(made)).toBe(halves === 'AB');
+  const got = await made.data();
+  made.dispose();
+  expect(opened().numDataIds()).toBe(before);
+  const inputs = await Promise.all([a, b, ...bias].map((x) => x.data()));
+  tf.dispose([a, b, ...bias]);
+  const { shape, values, K } = inFloat64(product, inputs);
+  expect(made.shape).toEqual(shape);
+  expect(got.length).toBe(values.length);
+  let [largest, worst] = [0, 0];
+  values.forEach((want, i) => {
+    const off = Math.abs(want - got[i]!);
+    largest = Math.max(largest, Math.abs(want));
+    worst = Math.max(worst, Number.isNaN(off) ? Number.POSITIVE_INFINITY : off);
+  });
+  // each of K steps rounds by at most 2^-24 of a sum that is mostly below the largest, up or down at random; half precision once more
+  const rounding = halves === 'AB' ? 2 ** -11 : 0;
+  expect(worst, JSON.stringify(product)).toBeLessThanOrEqual((2 ** -23 * Math.sqrt(K) + rounding) * largest);
+}
+
+const transposes: readonly (readonly [string, Transposes])[] = [
+  ['neither transposed', {}],
+  ['A transposed', { transposeA: true }],
+  ['B transposed', { transposeB: true }],
+  ['both transposed', { transposeA: true, transposeB: true }],
+];
+
+/** What `candidates` is asked for [batch, M, K] x [batch, K, N]. */
+function specOf(
+  [batch, M, K, N]: readonly number[],
+  { transposeA = false, transposeB = false, halves }: Partial<Product>,
+) {
+  const sizes = { batch: batch!, M: M!, K: K!, N: N!, broadcastA: batch === 1, broadcastB: batch === 1 };
+  const isHalf = halves !== undefined;
+  const halfs = { halfA: isHalf, halfB: isHalf, halfC: isHalf };
+  return { ...sizes, transposeA, transposeB, bias: false, parts: 1, activation: undefined, ...halfs };
+}
+
+/** [M, K] x [K, N] by each program that can make it. */
+async function expectByAll([M, K, N]: readonly [number, number, number], how: Omit<Product, 'a' | 'b'>): Promise<void> {
+  const { transposeA, transposeB } = how;
+  const winner = vi.spyOn(tuningOf(opened()).winners, 'get');
+  const names = candidates(opened(), specOf([1, M, K, N], how)).map(({ name }) => name);
+  expect(new Set(names).size).toBe(4);
+  for (const name of names) {
+    winner.mockReturnValue(name);
+    const stop = opened().record();
+    await expectProduct({ a: transposeA ? [K, M] : [M, K], b: transposeB ? [N, K] : [K, N], ...how });
+    expect((await stop()).some(({ label }) => label.startsWith(`matmul-${name}`))).toBe(true);
+  }
+  winner.mockRestore();
+}
+
+describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) => {
+  if (which === 'portable') {
+    const real = { facts: undefined as unknown as AdapterFacts };
+    beforeEach(() => {
+      real.facts = opened().facts;
+      Object.assign(opened(), { facts: { ...real.facts, isCpu: false } });
+      vi.spyOn(opened(), 'run');
+    });
+    afterEach(() => {
+      Object.assign(opened(), real);
+      const labels = vi.mocked(opened().run).mock.calls.map(([{ shader }]) => shader.label);
+      vi.restoreAllMocks();
+      expect(labels.filter((label) => label.startsWith('matmul-tile'))).not.toEqual([]);
+      expect(labels.filter((label) => label.startsWith('matmul-panel'))).toEqual([]);
+    });
+  }
+
+  test.each(['A', 'B', 'AB'] as const)('half precision: %s', async (halves) => {
+    const sizes = [
+      [1, 1, 1],
+      [63, 127, 63],
+      [64, 128, 64],
+      [65, 129, 65],
+      [37, 97, 101],
+      [4, 300, 8], // three blocks of K
+      [3, 4099, 5], // parts of K
+    ] as const;
+    for (const [M, K, N] of sizes) await expectProduct({ a: [M, K], b: [K, N], halves });
+    await expectProduct({ a: [5, 12, 16], b: [5, 16, 20], halves });
+    await expectProduct({ a: [5, 2, 12, 16], b: [2, 16, 20], halves }); // B repeated
+  });
+  test('half precision: both transposed', async () => {
+    await expectProduct({ a: [53, 37], b: [29, 53], transposeA: true, transposeB: true, halves: 'AB' });
+    await expectProduct({ a: [52, 36], b: [68, 52], transposeA: true, transposeB: true, halves: 'AB' });
+  });
+
+  // a program's way to bring A does not depend on B's: both layouts of each are in these, and in those in half precision
+  test.each([transposes[0]!, transposes[3]!])('%s: every program', async (_name, how) => {
+    // one less than tiles, one more, and whole vectors beyond them
+    for (const sizes of [
+      [63, 31, 31],
+      [129, 97, 65],
+      [132, 168, 132],
+    ] as const)
+      await expectByAll(sizes, how);
+  });
+  test.each([transposes[1]!, transposes[2]!])('half precision, %s: every program', async (_name, how) => {
+    await expectByAll([127, 17, 129], { ...how, halves: 'AB' });
+    await expectByAll([132, 36, 132], { ...how, halves: 'AB' });
+  });
+
+  test.each(transposes)('%s: sizes beside those of vectors and tiles', async (_name, how) => {
+    for (const [M, K, N] of [
+      [37, 53, 29],
+      [130, 53, 67],
+      [36, 52, 68],
+    ] as const) {
+      const a = how.transposeA ? [K, M] : [M, K];
+      const b = how.transposeB ? [N, K] : [K, N];
+      await expectProduct({ a, b, ...how });
+    }
+  });
+
+  test('a bias', async () => {
+    for (const [M, K, N] of [
+      [37, 53, 29],
+      [36, 300, 28],
+    ] as const)
+      await expectProduct({ a: [M, K], b: [N, K], transposeB: true, bias: true });
+  });
+
+  test('broadcast batches', async () => {
+    await expectProduct({ a: [2, 5, 53], b: [1, 53, 7] });
+    await expectProduct({ a: [2, 5, 53], b: [53, 7] });
+    await expectProduct({ a: [1, 5, 53], b: [2, 53, 7] });
+    await expectProduct({ a: [2, 53, 5], b: [1, 53, 7], transposeA: true });
+    await expectProduct({ a: [3, 1, 5, 53], b: [1, 4, 53, 7] });
+    await expectProduct({ a: [4, 5, 53], b: [3, 1, 7, 53], transposeB: true });
+    await expectProduct({ a: [2, 1, 3, 5, 53], b: [4, 1, 53, 7] });
+  });
+
+  test('more than 65,535 batches', async () => {
+    await expectProduct({ a: [65_537, 2, 3], b: [65_537, 3, 2] });
+    await expectProduct({ a: [65_537, 2, 3], b: [1, 3, 2] });
+  });
+
+  test('a sum over K in parts', async () => {
+    expect(partsOfK({ M: 64, N: 64, K: 8192, batch: 1 })).toBeGreaterThan(1);
+    await expectProduct({ a: [8192, 64], b: [8192, 64], transposeA: true });
+    expect(partsOfK({ M: 33, N: 65, K: 4099, batch: 1 })).toBeGreaterThan(1);
+    await expectProduct({ a: [33, 4099], b: [4099, 65] });
+    expect(partsOfK({ M: 5, N: 7, K: 2051, batch: 3 })).toBeGreaterThan(1);
+    await expectProduct({ a: [3, 5, 2051], b: [3, 2051, 7] });
+  });
+});
+
+test('a large A^T, which panels turn first, has the columns that a smaller product has', async () => {
+  const [a, b] = [spread([1024, 1024]), spread([1024, 1024], { seed: 2 })];
+  const before = opened().memory().numBytesInGPU;
+  const whole = tf.tidy(() => tf.slice(tf.matMul(a, b, true), [0, 1000], [1024, 24]));
+  const part = tf.tidy(() => tf.matMul(a, tf.slice(b, [0, 1000], [1024, 24]), true));
+  const [expected, actual] = [await part.data<'float32'>(), await whole.data<'float32'>()];
+  const largest = expected.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+  expected.forEach((v, i) => {
+    if (!(Math.abs(v - actual[i]!) <= 1e-5 * largest)) expect.fail(`at ${i}: expected ${v}, got ${actual[i]}`);
+  });
+  tf.dispose([whole, part]);
+  expect(opened().memory().numBytesInGPU - before).toBeLessThanOrEqual(2 * 4 * 1024 * 1024); // a and b, uploaded by now
+  tf.dispose([a, b]);
+});
+
+test('which program is taken untuned', () => {
+  const first = (isCpu: boolean, subgroupSize: number, sizes: readonly number[]) =>
+    candidates({ facts: { ...opened().facts, isCpu, subgroupSize } } as WebgpuBackend, specOf(sizes, {}))[0]!.name;
+  const gpu = (...sizes: number[]) => first(false, 32, sizes);
+  expect(gpu(1, 2048, 768, 2048)).toBe('tile 128 x 128');
+  expect(gpu(1, 2048, 768, 1920)).toBe('tile 128 x 64'); // 240 of 128 x 128
+  expect(gpu(1, 1024, 768, 1024)).toBe('tile 64 x 64');
+  expect(gpu(1, 1024, 768, 960)).toBe('tile 32 x 32');
+  expect(gpu(16, 512, 64, 512)).toBe('tile 128 x 128');
+  expect(gpu(300, 196, 64, 64)).toBe('tile 128 x 64');
+  expect(gpu(1, 7, 256, 65_536)).toBe('tile 32 x 32');
+  expect(first(true, 4, [1, 512, 512, 512])).toBe('tile 128 x 128'); // SwiftShader
+  const lavapipe = (...sizes: number[]) => first(true, 8, sizes);
+  expect(lavapipe(300, 196, 64, 196)).toBe('panel 64 x 128');
+  expect(lavapipe(1, 4096, 168, 168)).toBe('panel 96 x 64');
+  expect(lavapipe(1, 4096, 768, 3072)).toBe('panel 128 x 64');
+  expect(lavapipe(1, 4096, 256, 32)).toBe('panel 128 x 32');
+});
+
+test('nothing to add up gives zeros, or the bias', async () => {
+  await expectSame(() => tf.matMul(tf.zeros([3, 0]), tf.zeros([0, 4])));
+  await expectSame(() => tf.matMul(tf.zeros([2, 3, 0]), tf.zeros([1, 5, 0]), false, true));
+  const sum = tf.tidy(() => {
+    const inputs = { x: tf.zeros([2, 0]), weight: tf.zeros([3, 0]), bias: tf.tensor1d([1, 2, 3]) };
+    return tf.engine().runKernel('LinearBias', inputs) as tf.Tensor;
+  });
+  expect(await sum.array()).toEqual([
+    [1, 2, 3],
+    [1, 2, 3],
+  ]);
+  sum.dispose();
+});
+
+test('empty results', async () => {
+  await expectProduct({ a: [0, 3], b: [3, 4] });
+  await expectProduct({ a: [2, 3], b: [3, 0] });
+  await expectProduct({ a: [0, 2, 3], b: [1, 3, 4] });
+  await expectProduct({ a: [2, 0, 2, 3], b: [2, 1, 3, 4] });
+  await expectProduct({ a: [0, 3], b: [4, 3], transposeB: true, bias: true });
+});
+
+test('inner sizes that differ', () => {
+  const [a, b] = [tf.zeros([2, 3]), tf.zeros([3, 4])];
+  expect(() => matmul(opened(), a, b, { transposeB: true })).toThrow(
+    'matmul: expected inner sizes to agree, got [2,3] x [3,4]^T',
+  );
+  tf.dispose([a, b]);
+});
+
+test('integers give integers', async () => {
+  await expectSame(() => tf.matMul(integers([5, 7]), integers([7, 4])));
+});

@@ -1,0 +1,145 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { WebgpuBackend } from '../../backend.ts';
+import type { Program } from '../../program/program.ts';
+import { casting, unary } from '../elementwise/elementwise.ts';
+import { isNan } from '../elementwise/elementwise.wgsl.ts';
+import { type Kernel, kernel, type Tensors } from '../kernel.ts';
+import { transpose } from '../movement/movement.ts';
+import { type Fold, type FoldSpec, foldPrograms } from './reduce.wgsl.ts';
+
+/** A way to fold, with its programs. */
+interface Folding {
+  readonly program: (spec: FoldSpec) => Program;
+}
+const folding = (how: Fold): Folding => ({ program: foldPrograms(how) });
+
+// written so that NaN stays NaN
+const extreme = (name: string, sign: '<' | '>', float: number, int: number): Fold => ({
+  name,
+  float,
+  int,
+  step: (total, next, types) =>
+    `select(${total}, ${next}, (${next} ${sign} ${total}) | (${isNan(next, types, types.own)}))`,
+});
+const largestOf = extreme('Max', '>', Number.NEGATIVE_INFINITY, -(2 ** 31));
+const smallestOf = extreme('Min', '<', Number.POSITIVE_INFINITY, 2 ** 31 - 1);
+
+const adding = folding({ name: 'Sum', float: 0, int: 0, step: (total, next) => `${total} + ${next}` });
+const product = folding({ name: 'Prod', float: 1, int: 1, step: (total, next) => `${total} * ${next}` });
+const largest = folding(largestOf);
+const smallest = folding(smallestOf);
+const every = folding({ ...smallestOf, int: 1 });
+const some = folding({ ...largestOf, int: 0 });
+
+const enoughOutputs = 512; // with fewer, the fold is cut into parts so that every core has work
+const partLength = 1024; // and so that one float sum does not run too long
+
+interface Sizes {
+  readonly outer: number;
+  readonly length: number;
+  readonly inner: number;
+}
+
+/**
+ * Folds [outer, length, inner] to [outer, inner], each result by one invocation, in parts first when there are few results.
+ * The order of additions depends on the shape only, so equal inputs give equal bits.
+ */
+function fold(backend: WebgpuBackend, x: tf.TensorInfo, sizes: Sizes, how: Folding): tf.TensorInfo {
+  const { outer, length, inner } = sizes;
+  const results = outer * inner;
+  let parts = 1;
+  if (length > partLength || (results < enoughOutputs && length > 128)) {
+    parts = Math.min(
+      Math.ceil(length / 64),
+      Math.max(Math.ceil(length / partLength), Math.ceil(enoughOutputs / Math.max(results, 1))),
+    );
+  }
+  const perPart = Math.max(4, Math.ceil(Math.ceil(length / parts) / 4) * 4);
+  parts = Math.max(1, Math.ceil(length / perPart));
+  const isFloat = x.dtype === 'float32';
+  const program = how.program({ ...sizes, perPart, parts, isFloat });
+  const once = backend.run(program, [x], [{ shape: [outer, parts, inner], dtype: x.dtype }])[0]!;
+  if (parts === 1) return once;
+  const rest = fold(backend, once, { outer, length: parts, inner }, how);
+  backend.disposeData(once.dataId);
+  return rest;
+}
+
+/** [parts, ...] to [...], adding. */
+export function addParts(backend: WebgpuBackend, x: tf.TensorInfo): tf.TensorInfo {
+  const [length, ...shape] = x.shape as [number, ...number[]];
+  return { ...fold(backend, x, { outer: 1, length, inner: sizeOf(shape) }, adding), shape };
+}
+
+const sizeOf = (shape: readonly number[]): number => tf.util.sizeFromShape([...shape]);
+
+/** Folds any axes; axes that are not neighbours are brought together by a transpose. */
+function reduce(
+  backend: WebgpuBackend,
+  x: tf.TensorInfo,
+  { axis, keepDims }: { axis: number | number[]; keepDims: boolean },
+  how: Folding,
+): tf.TensorInfo {
+  const axes = tf.util.parseAxisParam(axis, x.shape).sort((a, b) => a - b);
+  const [kept] = tf.backend_util.computeOutAndReduceShapes(x.shape, axes);
+  const shape = keepDims ? tf.backend_util.expandShapeToKeepDim(kept, axes) : kept;
+  const separate = axes.filter((a) => x.shape[a] !== 1);
+  const first = separate[0] ?? 0;
+  const last = separate.at(-1) ?? -1;
+  if (last - first + 1 === separate.length) {
+    const sizes = {
+      outer: sizeOf(x.shape.slice(0, first)),
+      length: sizeOf(x.shape.slice(first, last + 1)),
+      inner: sizeOf(x.shape.slice(last + 1)),
+    };
+    return { ...fold(backend, x, sizes, how), shape };
+  }
+  const order = [...x.shape.keys()].filter((d) => !axes.includes(d)).concat(axes);
+  const together = transpose(backend, x, order);
+  const sizes = { outer: sizeOf(kept), length: sizeOf(axes.map((d) => x.shape[d]!)), inner: 1 };
+  const folded = fold(backend, together, sizes, how);
+  backend.disposeData(together.dataId);
+  return { ...folded, shape };
+}
+
+/** The sum over some axes, which are dropped. */
+export const sum = (backend: WebgpuBackend, x: tf.TensorInfo, axes: number[]): tf.TensorInfo =>
+  reduce(backend, x, { axis: axes, keepDims: false }, adding);
+
+interface ReduceAttrs {
+  readonly axis?: number | number[];
+  /** what Max calls its axes */
+  readonly reductionIndices?: number | number[];
+  readonly keepDims?: boolean;
+}
+
+const reduction = (kernelName: string, how: Folding, resultType?: (dtype: tf.DataType) => tf.DataType): Kernel =>
+  kernel<Tensors<'x'>, ReduceAttrs>(kernelName, (backend, { x }, { axis, reductionIndices, keepDims = false }) =>
+    casting(backend, x, resultType?.(x.dtype) ?? x.dtype, (source) =>
+      reduce(backend, source, { axis: reductionIndices ?? axis!, keepDims }, how),
+    ),
+  );
+
+const counted = (dtype: tf.DataType): tf.DataType => (dtype === 'bool' ? 'int32' : dtype);
+
+const divided = unary({ label: 'Mean', value: (v) => `${v} / p.c0`, constants: 1 });
+
+function mean(backend: WebgpuBackend, { x }: Tensors<'x'>, attrs: ReduceAttrs): tf.TensorInfo {
+  return casting(backend, x, 'float32', (source) => {
+    const total = reduce(backend, source, { axis: attrs.axis!, keepDims: attrs.keepDims ?? false }, adding);
+    const count = tf.util.sizeFromShape(x.shape) / Math.max(1, tf.util.sizeFromShape(total.shape));
+    const made = divided(backend, total, [count]);
+    backend.disposeData(total.dataId);
+    return made;
+  });
+}
+
+export const reduceKernels: readonly Kernel[] = [
+  reduction(tf.Sum, adding, counted),
+  reduction(tf.Prod, product, counted),
+  reduction(tf.Max, largest),
+  reduction(tf.Min, smallest),
+  reduction(tf.All, every),
+  reduction(tf.Any, some),
+  kernel(tf.Mean, mean),
+];

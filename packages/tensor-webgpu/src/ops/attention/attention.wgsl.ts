@@ -1,0 +1,84 @@
+import { memoised } from '../../program/memoised.ts';
+import { dispatching, type Program } from '../../program/program.ts';
+import { type Shader, shader } from '../../program/shader.ts';
+import { floatType, type UniformType } from '../../program/types.wgsl.ts';
+
+/** Sizes of G independent attentions of Nq queries over Nk = kh x kw keys (without bias: Nk x 1). */
+export interface AttentionSpec {
+  readonly G: number;
+  readonly Nq: number;
+  readonly Nk: number;
+  readonly D: number;
+  readonly kh: number;
+  readonly kw: number;
+  readonly scale: number;
+  readonly bias: boolean;
+  /** Forward: query, key and value are in half precision. */
+  readonly half: boolean;
+}
+
+type AttentionUniforms = 'G' | 'Nq' | 'Nk' | 'kh' | 'kw' | 'gridY' | 'rows' | 'scale';
+
+/** The uniforms that `attentionProgram` fills. */
+export const attentionUniforms: Readonly<Record<AttentionUniforms, UniformType>> = {
+  G: 'u32',
+  Nq: 'u32',
+  Nk: 'u32',
+  kh: 'u32',
+  kw: 'u32',
+  gridY: 'u32',
+  rows: 'u32',
+  scale: 'f32',
+};
+
+export type AttentionShader = Shader<AttentionUniforms>;
+
+/** Names a shader of attention. */
+export const attentionLabel = (label: string, { D, bias }: Pick<AttentionSpec, 'D' | 'bias'>): string =>
+  `${label} D=${D}${bias ? ' bias' : ''}`;
+
+/** A program whose workgroups take `rows` of `of` rows of each attention; z folds what y cannot hold. Each query and key have `products` products of D values. */
+export function attentionProgram(
+  shader: AttentionShader,
+  { G, Nq, Nk, kh, kw, D, scale }: AttentionSpec,
+  { rows, of, products }: { rows: number; of: number; products: number },
+): Program {
+  const gridY = Math.min(G, 32768);
+  return dispatching(shader, {
+    workgroups: [Math.ceil(of / rows), gridY, Math.ceil(G / gridY)],
+    uniforms: { G, Nq, Nk, kh, kw, gridY, rows, scale },
+    flops: 2 * products * G * Nq * Nk * D,
+  });
+}
+
+const threads = 64;
+
+/** Before the gradients: [output, output's gradient, log-sum-exp] -> [G, Nq, 2], the log-sum-exp and gradient . output. */
+export const attentionStatistics = (spec: AttentionSpec): Program =>
+  attentionProgram(statisticsShader({ D: spec.D }), spec, { rows: threads, of: spec.Nq, products: 0 });
+
+const statisticsShader = memoised(({ D }: { D: number }): AttentionShader => {
+  const vector = D % 4 === 0;
+  const units = vector ? D / 4 : D;
+  const type = floatType(false, vector);
+  return shader({
+    label: attentionLabel('attention statistics', { D, bias: false }),
+    inputs: { O: type, dO: type, L: 'f32' },
+    outputs: { statistics: 'vec2f' },
+    uniforms: attentionUniforms,
+    body: `@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let g = group.y + group.z * p.gridY;
+  let row = group.x * p.rows + thread;
+  if (g >= p.G || row >= p.Nq) { return; }
+  let i = g * p.Nq + row;
+  var sum = 0.0;
+  for (var e = 0u; e < ${units}u; e++) {
+    let x = O[i * ${units}u + e];
+    let y = dO[i * ${units}u + e];
+    sum += ${vector ? 'dot(x, y)' : 'x * y'};
+  }
+  statistics[i] = vec2f(L[i], sum);
+}`,
+  });
+});

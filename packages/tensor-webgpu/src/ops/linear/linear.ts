@@ -1,0 +1,84 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { expectTensor, hasKernel, runFused } from '../fused.ts';
+import { gelu, geluReference } from '../gelu/gelu.ts';
+
+/** What follows a linear layer: the exact GELU, or max(0, y). */
+export type LinearActivation = 'gelu' | 'relu';
+
+export interface LinearOptions {
+  /** [O, I], as torch.nn.Linear stores it. */
+  readonly weight: tf.Tensor;
+  /** [O] */
+  readonly bias?: tf.Tensor | undefined;
+  readonly activation?: LinearActivation | undefined;
+}
+
+/** activation(x W' + bias), composed of TensorFlow.js ops: [..., I] -> [..., O]. @throws when the shapes disagree */
+export function linearReference<T extends tf.Tensor>(x: T, options: LinearOptions): T {
+  const { weight, bias, activation } = options;
+  checkLinear(x, options);
+  const [O, I] = weight.shape as [number, number];
+  return tf.tidy(() => {
+    const rows = tf.reshape(x, [-1, I]) as tf.Tensor2D; // [..., I] -> [rows, I]
+    const product = tf.matMul(rows, weight as tf.Tensor2D, false, true);
+    const y = tf.reshape(bias ? tf.add(product, bias) : product, [...x.shape.slice(0, -1), O]) as T; // [rows, O] -> [..., O]
+    return activated(y, activation, geluReference);
+  });
+}
+
+/**
+ * A linear layer on PyTorch's weight layout, activation(x W' + bias): [..., I] -> [..., O]. With a bias it is one kernel; where gradients
+ * are recorded an activation is one of its own, since its gradient needs what comes before it.
+ *
+ * @throws when the shapes disagree
+ */
+export function linear<T extends tf.Tensor>(x: T, options: LinearOptions): T {
+  const { weight, bias, activation } = options;
+  checkLinear(x, options);
+  const [O, I] = weight.shape as [number, number];
+  return tf.tidy(() => {
+    if (!bias || I === 0 || !hasKernel('LinearBias'))
+      return activated(linearReference(x, { weight, bias }), activation, gelu);
+    const within = tf.engine().state.gradientDepth === 0 ? activation : undefined;
+    const rows = tf.reshape(x, [-1, I]); // [..., I] -> [rows, I]
+    const y = runFused('LinearBias', { x: rows, weight, bias }, within && { activation: within })[0]!;
+    const shaped = tf.reshape(y, [...x.shape.slice(0, -1), O]) as T; // [rows, O] -> [..., O]
+    return within ? shaped : activated(shaped, activation, gelu);
+  });
+}
+
+function activated<T extends tf.Tensor>(y: T, activation: LinearActivation | undefined, gelu: (y: T) => T): T {
+  if (activation === undefined) return y;
+  return activation === 'gelu' ? gelu(y) : (tf.relu(y) as T);
+}
+
+tf.registerGradient({
+  kernelName: 'LinearBias',
+  inputsToSave: ['x', 'weight'],
+  gradFunc: (gradient, saved) => {
+    const [x, weight] = saved as [tf.Tensor2D, tf.Tensor2D];
+    const dy = gradient as tf.Tensor2D;
+    return {
+      x: () => tf.matMul(dy, weight),
+      weight: () => tf.matMul(dy, x, true, false),
+      bias: () => tf.sum(dy, 0),
+    };
+  },
+});
+
+function checkLinear(x: tf.Tensor, { weight, bias, activation }: LinearOptions): void {
+  if (activation !== undefined && activation !== 'gelu' && activation !== 'relu')
+    throw new Error(`linear: expected activation 'gelu' or 'relu', got '${activation}'; apply it to the result`);
+  expectTensor(
+    'linear: expected weight',
+    weight,
+    [null, null],
+    'O, I',
+    'weights are stored as torch.nn.Linear stores them',
+  );
+  const [O, I] = weight.shape as [number, number];
+  if (x.rank === 0 || x.shape[x.rank - 1] !== I || x.dtype !== 'float32') {
+    throw new Error(`linear: expected x [..., ${I}] float32, got [${x.shape}] ${x.dtype}; weight is [${weight.shape}]`);
+  }
+  if (bias) expectTensor('linear: expected bias', bias, [O], 'O', `weight is [${weight.shape}]`);
+}

@@ -1,0 +1,42 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Origin } from '../watching/origins.ts';
+
+/** The two float32 tensors that a complex64 tensor consists of. */
+export interface ComplexParts {
+  readonly real: tf.TensorInfo;
+  readonly imag: tf.TensorInfo;
+}
+
+/** Where a tensor's values are: on the CPU until a kernel needs them, then in a buffer. */
+export interface TensorRecord {
+  readonly dtype: tf.DataType;
+  readonly elements: number;
+  /** The buffer holds float16: two bytes a value. */
+  readonly half?: boolean;
+  refCount: number;
+  values?: tf.backend_util.TypedArray | undefined;
+  buffer?: GPUBuffer | undefined;
+  /** of a string tensor, which never leaves the CPU */
+  readonly texts?: readonly Uint8Array[];
+  /** of a complex64 tensor */
+  readonly parts?: ComplexParts;
+  /** Where it was made, while leaks are looked for. */
+  readonly origin?: Origin | undefined;
+}
+
+/** What its values take in a buffer. */
+export const bytesOf = ({ elements, half }: Pick<TensorRecord, 'elements' | 'half'>): number =>
+  elements * (half ? 2 : 4);
+
+/** Values as a buffer holds them: every dtype in 32-bit words. */
+export function asWords(values: tf.backend_util.TypedArray, dtype: tf.DataType): Float32Array | Int32Array {
+  if (dtype === 'float32') return values instanceof Float32Array ? values : Float32Array.from(values);
+  return values instanceof Int32Array ? values : Int32Array.from(values);
+}
+
+/** The inverse of `asWords`. */
+export function typedArray(bytes: ArrayBuffer, dtype: tf.DataType): tf.backend_util.TypedArray {
+  if (dtype === 'float32') return new Float32Array(bytes);
+  if (dtype === 'int32') return new Int32Array(bytes);
+  return Uint8Array.from(new Int32Array(bytes));
+}

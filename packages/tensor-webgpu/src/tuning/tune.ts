@@ -1,0 +1,132 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import type { WebgpuBackend } from '../backend.ts';
+import { replacing, rounded } from '../kernels/elementwise/half.ts';
+import type { MatmulSpec } from '../kernels/matmul/matmul.wgsl.ts';
+import { candidates, tuningOf } from '../kernels/matmul/matmul-choice.ts';
+import type { Program } from '../program/program.ts';
+import type { DispatchTime } from '../watching/recorder.ts';
+import { openCache, type Timings } from './tune-cache.ts';
+
+/** The programs that were timed for one class of matmuls. */
+export interface TunedMatmul extends Timings {
+  /** Shapes of the operands, `..` before sizes that go up to a power of two. */
+  readonly matmul: string;
+  /** Read from the cache, not timed now. */
+  readonly cached: boolean;
+}
+
+/** How to tune. */
+export interface TuneOptions {
+  /**
+   * Where times are kept: a file in Node, `~/.cache/slimsam/tuned.json` unless given (under XDG_CACHE_HOME where that is set), or an
+   * item of a page's localStorage, `slimsam-tuned` unless given; false keeps none.
+   */
+  readonly cache?: string | false;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Times the programs that can make each matmul of `work`, and lets the backend take the fastest from then on.
+ *
+ * Runs `work` once to see which matmuls it has. Each class of shapes is then timed on operands of its own: 4 programs in turns, 5 rounds,
+ * medians, by the profiler's clock; a program must be 3 % faster than the one that is taken untuned. Results change by rounding at
+ * most. What was timed on this adapter before, with the same programs, comes from the cache.
+ *
+ * @returns each class as it is done; leaving the loop ends the tuning
+ * @throws what `work` throws, the signal's reason, or when the cache is a file of something else or cannot be written
+ */
+export async function* tune(
+  backend: WebgpuBackend,
+  work: () => unknown,
+  { cache, signal }: TuneOptions = {},
+): AsyncGenerator<TunedMatmul> {
+  const known = await openCache(cache, backend.facts.name);
+  const met = await matmulsOf(backend, work);
+  for (const [matmul, spec] of met) {
+    signal?.throwIfAborted();
+    const list = candidates(backend, spec).map(({ name, program }) => ({ name, program: program() }));
+    const programs = list
+      .map(({ program: { shader } }) => shader.wgsl)
+      .sort()
+      .join(); // which is first depends on M
+    const found = await known.find(matmul, programs);
+    const timings = found ?? (await timesOf(backend, { spec, list }, signal));
+    tuningOf(backend).winners.set(matmul, timings.winner);
+    if (!found) await known.keep(matmul, programs, timings);
+    yield { matmul, ...timings, cached: found !== undefined };
+  }
+}
+
+async function matmulsOf(backend: WebgpuBackend, work: () => unknown): Promise<ReadonlyMap<string, MatmulSpec>> {
+  const tuning = tuningOf(backend);
+  const met = new Map<string, MatmulSpec>();
+  tuning.met.add(met);
+  try {
+    await work();
+  } finally {
+    tuning.met.delete(met);
+  }
+  return met;
+}
+
+/** A candidate's program. */
+interface Timed {
+  readonly name: string;
+  readonly program: Program;
+}
+
+const rounds = 5;
+const least = 2; // ms a measurement: short programs run several times, since clocks may be coarse
+const gain = 0.97;
+
+/** Medians of the times of each program, in turns on operands of the spec's sizes. */
+async function timesOf(
+  backend: WebgpuBackend,
+  { spec, list }: { spec: MatmulSpec; list: readonly Timed[] },
+  signal: AbortSignal | undefined,
+): Promise<Timings> {
+  const { M, N, K, batch, parts } = spec;
+  const output = { shape: [parts, batch, M, N], dtype: 'float32' as const };
+  const inputs: tf.TensorInfo[] = [];
+  const run = (program: Program): void => {
+    backend.disposeData(backend.run(program, inputs, [output])[0]!.dataId);
+  };
+  const time = async (program: Program, repeats = 1): Promise<number> => {
+    signal?.throwIfAborted();
+    const stop = backend.record();
+    let times: DispatchTime[];
+    try {
+      for (let n = 0; n < repeats; n++) run(program);
+    } finally {
+      times = await stop();
+    }
+    return times.reduce((sum, { milliseconds }) => sum + milliseconds, 0) / repeats;
+  };
+  try {
+    inputs.push(operand(backend, { elements: (spec.broadcastA ? 1 : batch) * M * K, half: spec.halfA }));
+    inputs.push(operand(backend, { elements: (spec.broadcastB ? 1 : batch) * K * N, half: spec.halfB }));
+    if (spec.bias) inputs.push(operand(backend, { elements: N, half: false }));
+    await backend.warmUp(() => {
+      for (const { program } of list) run(program);
+    });
+    const repeats = Math.ceil(least / Math.max(await time(list[0]!.program), 0.05));
+    const times = list.map(() => [] as number[]);
+    for (let round = 0; round < rounds; round++)
+      for (const [i, { program }] of list.entries()) times[i]!.push(await time(program, repeats));
+    const medians = times.map((all) => all.sort((a, b) => a - b)[rounds >> 1]!);
+    const best = medians.indexOf(Math.min(...medians));
+    return {
+      milliseconds: Object.fromEntries(list.map(({ name }, i) => [name, medians[i]!])),
+      winner: list[medians[best]! < gain * medians[0]! ? best : 0]!.name,
+    };
+  } finally {
+    for (const { dataId } of inputs) backend.disposeData(dataId);
+  }
+}
+
+/** Values in [-0.5, 0.5]. */
+function operand(backend: WebgpuBackend, { elements, half }: { elements: number; half: boolean }): tf.TensorInfo {
+  const values = Float32Array.from({ length: elements }, (_, i) => (i % 17) / 16 - 0.5);
+  const x = backend.makeTensor(values, [elements], 'float32');
+  return half ? replacing(backend, x, rounded) : x;
+}
