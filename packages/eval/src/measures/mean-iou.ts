@@ -1,6 +1,6 @@
+import type { Sa1bImage } from '../data/sa1b-image.ts';
 import { maskIou } from '../masks/mask-iou.ts';
 import { decodeRle } from '../masks/rle.ts';
-import type { Sa1bImage } from '../sa1b/read-sa1b.ts';
 
 /** IoUs of one image. */
 export interface ImageIou {
@@ -11,8 +11,14 @@ export interface ImageIou {
   readonly ious: readonly number[];
 }
 
+/** What is needed of an image of `readSa1b`. */
+export type MeanIouImage = Pick<Sa1bImage, 'width' | 'height'> & {
+  readonly imagePath: string;
+  readonly annotations: readonly Pick<Sa1bImage['annotations'][number], 'pointCoords' | 'segmentation'>[];
+};
+
 export interface MeanIouOptions {
-  readonly images: AsyncIterable<Sa1bImage> | Iterable<Sa1bImage>;
+  readonly images: AsyncIterable<MeanIouImage> | Iterable<MeanIouImage>;
   /**
    * One mask [height * width] at the image's own size for each point [x, y] in pixels; called once an image, so that the image is
    * embedded once.

@@ -1,13 +1,12 @@
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { encodeRle } from '../masks/rle.ts';
-import type { Sa1bImage } from '../sa1b/read-sa1b.ts';
 import { measureLatency } from './latency.ts';
-import { meanIou } from './mean-iou.ts';
+import { type MeanIouImage, meanIou } from './mean-iou.ts';
 
 const size = { width: 4, height: 1 };
 
-function image(imagePath: string, masks: number[][]): Sa1bImage {
+function image(imagePath: string, masks: number[][]): MeanIouImage {
   const annotations = masks.map((mask, id) => ({
     id,
     bbox: [0, 0, 4, 1] as const,

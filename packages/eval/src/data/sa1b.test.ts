@@ -5,7 +5,8 @@ import { generateScenes } from '@slimsam/scenes';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { decodeRle } from '../masks/rle.ts';
-import { readSa1b, type Sa1bImage } from './read-sa1b.ts';
+import { readSa1b } from './read-sa1b.ts';
+import type { Sa1bImage } from './sa1b-image.ts';
 
 let work = '';
 beforeAll(async () => {
@@ -13,8 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(work, { recursive: true, force: true }));
 
-async function all(folder: string): Promise<Sa1bImage[]> {
-  const images: Sa1bImage[] = [];
+async function all(folder: string): Promise<(Sa1bImage & { imagePath: string })[]> {
+  const images: (Sa1bImage & { imagePath: string })[] = [];
   for await (const image of readSa1b(folder)) images.push(image);
   return images;
 }
@@ -80,7 +81,7 @@ test('a missing or an empty folder is an error', async () => {
 
 test('JSON that is not SA-1B: the error names file and field', async () => {
   const coco = await folderWith(() => ({ images: [], annotations: [] }));
-  await expect(all(coco)).rejects.toThrow(/expected SA-1B annotations in '.*sa_1\.json'[\s\S]*at image/);
+  await expect(all(coco)).rejects.toThrow(/sa_1\.json': expected SA-1B annotations, got[\s\S]*at image/);
   const text = await folderWith((file) => {
     (file.annotations as { area: unknown }[])[1]!.area = 'large';
     return file;
@@ -88,7 +89,7 @@ test('JSON that is not SA-1B: the error names file and field', async () => {
   await expect(all(text)).rejects.toThrow(/expected number, received string[\s\S]*at annotations\[1\]\.area/);
   const broken = await folderWith((file) => file);
   await writeFile(path.join(broken, 'sa_1.json'), '{"image": ');
-  await expect(all(broken)).rejects.toThrow(/expected JSON in '.*sa_1\.json'/);
+  await expect(all(broken)).rejects.toThrow(/sa_1\.json': expected JSON, got/);
 });
 
 test('masks of another size or with broken runs: the error names file and field', async () => {
@@ -97,10 +98,10 @@ test('masks of another size or with broken runs: the error names file and field'
     return file;
   };
   await expect(all(await folderWith(segmentation({ size: [48, 49] })))).rejects.toThrow(
-    /sa_1\.json', annotations\[2\]\.segmentation\.size: expected \[48, 48\], got \[48, 49\]/,
+    /sa_1\.json', annotations\[2\], id 1002: segmentation\.size: expected \[48, 48\], got \[48, 49\]/,
   );
   await expect(all(await folderWith(segmentation({ counts: '11' })))).rejects.toThrow(
-    /annotations\[2\]\.segmentation\.counts: .*add up to 48 x 48 = 2304, got 2/,
+    /annotations\[2\], id 1002: segmentation\.counts: .*add up to 48 x 48 = 2304, got 2/,
   );
   await expect(all(await folderWith(segmentation({ counts: null })))).rejects.toThrow(
     /expected a string or an array of run lengths[\s\S]*at annotations\[2\]\.segmentation\.counts/,
@@ -113,7 +114,7 @@ test('an image that is missing, or not in the folder', async () => {
     return file;
   };
   await expect(all(await folderWith(image('other.jpg')))).rejects.toThrow(
-    /expects an image '.*other\.jpg', got ENOENT/,
+    /sa_1\.json': image\.file_name: expected an image '.*other\.jpg', got ENOENT/,
   );
   await expect(all(await folderWith(image('../x.jpg')))).rejects.toThrow(/same folder[\s\S]*at image\.file_name/);
 });

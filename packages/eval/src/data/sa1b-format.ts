@@ -1,11 +1,11 @@
 import * as z from 'zod';
 
-const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
+const box = z.tuple([z.number(), z.number(), z.number().min(0), z.number().min(0)]);
 const size = z.int().positive();
 
 type Box = [x: number, y: number, width: number, height: number];
 
-/** One JSON file of SA-1B: the image's facts and its annotations. */
+/** One JSON file of SA-1B: the image's facts and its annotations; own data may have no predicted IoU, stability score or crop box. */
 export interface Sa1bFile {
   image: { image_id: number; width: number; height: number; file_name: string };
   annotations: {
@@ -14,10 +14,10 @@ export interface Sa1bFile {
     area: number;
     /** [height, width]; run lengths as numbers or as pycocotools' string */
     segmentation: { size: [number, number]; counts: string | number[] };
-    predicted_iou: number;
+    predicted_iou?: number | undefined;
     point_coords: [number, number][];
-    stability_score: number;
-    crop_box: Box;
+    stability_score?: number | undefined;
+    crop_box?: Box | undefined;
   }[];
 }
 
@@ -40,10 +40,10 @@ export const sa1bFile: z.ZodType<Sa1bFile> = z.object({
           error: 'expected a string or an array of run lengths',
         }),
       }),
-      predicted_iou: z.number(),
+      predicted_iou: z.number().optional(),
       point_coords: z.array(z.tuple([z.number(), z.number()])).min(1),
-      stability_score: z.number(),
-      crop_box: box,
+      stability_score: z.number().optional(),
+      crop_box: box.optional(),
     }),
   ),
 });

@@ -1,0 +1,60 @@
+#!/usr/bin/env node
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { mergeResults } from '../protocols/merge-results.ts';
+import { coco } from './coco.ts';
+import { miou } from './miou.ts';
+
+const faults = ['headline-detections', 'id-zero', 'ignore-field'];
+
+function numbers(text: string): number[] {
+  const list = text.split(',').map(Number);
+  if (list.every((value) => Number.isInteger(value) && value > 0)) return list;
+  throw new InvalidArgumentError(`expected whole numbers such as 1,10,100, got '${text}'`);
+}
+
+const json = () => new Option('--json', 'print JSON');
+const skipBad = () => new Option('--skip-bad', 'leave bad records out, and count and list them');
+const print = (text: string) => void process.stdout.write(`${text}\n`);
+
+const program = new Command('slimsam-eval')
+  .description('Evaluates masks and boxes that are in files.')
+  .showHelpAfterError();
+
+program
+  .command('coco')
+  .description("COCO's or LVIS's average precision and recall, as pycocotools and lvis give them")
+  .argument('<ground-truth.json>', 'COCO or LVIS instances file')
+  .argument('<detections.json>', 'COCO results: a list of image_id, category_id, score, segmentation or bbox')
+  .addOption(new Option('--type <type>', 'what overlaps').choices(['segm', 'bbox', 'boundary']).default('segm'))
+  .option('--class-agnostic', 'all objects are of one class')
+  .option('--lvis', "LVIS's rules")
+  .option('--max-dets <list>', 'detections of an image and category, three numbers (1,10,100)', numbers)
+  .addOption(new Option('--correct <faults...>', "leave faults of pycocotools' out").choices(faults))
+  .addOption(skipBad())
+  .addOption(json())
+  .action(async (groundTruth, detections, options) => print(await coco(groundTruth, detections, options)));
+
+program
+  .command('miou')
+  .description('mean IoU of masks with the annotations that they were prompted by')
+  .argument('<ground-truth>', 'COCO instances file, or a folder in SA-1B’s form')
+  .argument('<results.json>', 'a list of annotation_id and segmentation, such as results.json of a results folder')
+  .addOption(skipBad())
+  .addOption(json())
+  .action(async (truth, results, options) => print(await miou(truth, results, options)));
+
+program
+  .command('merge')
+  .description('joins the results folders of all shards of a run')
+  .addArgument(new Argument('<folders...>', 'results folders of the shards'))
+  .requiredOption('--out <folder>', 'the joined results folder')
+  .action(async (folders: string[], { out }: { out: string }) =>
+    print(JSON.stringify(await mergeResults(folders, { folder: out }), null, 2)),
+  );
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`slimsam-eval: ${error instanceof Error ? error.message : error}\n`);
+  process.exitCode = 1;
+}

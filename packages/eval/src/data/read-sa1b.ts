@@ -1,0 +1,60 @@
+import { access, readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { type OnBad, refuse } from '../coco/bad-record.ts';
+import { parseSa1b, reason, type Sa1bImage, sa1bImage } from './sa1b-image.ts';
+
+export interface ReadImagesOptions {
+  /** Receives images and annotations that are wrong and left out; without it the first one is an error. */
+  readonly onBad?: OnBad;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Reads a folder of SA-1B pairs (`sa_1.json` with `sa_1.jpg`), in the order of the JSON files' names (numbers as numbers), one at a
+ * time. `predicted_iou`, `stability_score` and `crop_box` may be missing.
+ *
+ * @throws when the folder is missing or has no .json file; when a file is not SA-1B JSON (the error names file and field) or its image
+ * is missing; when the signal aborts
+ */
+export async function* readSa1b(
+  folder: string,
+  { onBad, signal }: ReadImagesOptions = {},
+): AsyncGenerator<Sa1bImage & { readonly imagePath: string }, void, void> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw new Error(`readSa1b: expected a folder '${folder}', got ${reason(error)}`, { cause: error });
+  });
+  const files = names.filter((name) => name.endsWith('.json') && !name.startsWith('.')).sort(byNumber);
+  if (files.length === 0) throw new Error(`readSa1b: expected .json files with images in '${folder}', got none`);
+  for (const name of files) {
+    signal?.throwIfAborted();
+    const image = await readPair(folder, name, onBad);
+    if (image) yield image;
+  }
+}
+
+/** Numbers in names as numbers. */
+export function byNumber(a: string, b: string): number {
+  return a.localeCompare(b, 'en', { numeric: true });
+}
+
+async function readPair(
+  folder: string,
+  name: string,
+  onBad: OnBad | undefined,
+): Promise<(Sa1bImage & { imagePath: string }) | undefined> {
+  const file = path.join(folder, name);
+  const content = parseSa1b(file, await readFile(file, 'utf8'), onBad);
+  if (!content) return undefined;
+  const imagePath = path.join(folder, content.image.file_name);
+  const missing = await access(imagePath).then(
+    () => undefined,
+    (error: unknown) => reason(error),
+  );
+  if (missing) {
+    const problem = `expected an image '${imagePath}', got ${missing}`;
+    refuse({ source: `readSa1b: '${file}'`, record: '', field: 'image.file_name', problem }, onBad);
+    return undefined;
+  }
+  const bytes = async () => new Uint8Array(await readFile(imagePath));
+  return { ...sa1bImage(file, content, { imagePath, bytes, onBad }), imagePath };
+}

@@ -1,0 +1,56 @@
+import type { Box } from '../coco/instances.ts';
+import type { EvalImage } from '../data/eval-image.ts';
+import type { RgbImage } from '../image.ts';
+
+/** What a model is told about one object, in pixels of the image. */
+export interface Prompt {
+  readonly points?: readonly (readonly [x: number, y: number])[];
+  /** One for each point: 1 in the object, 0 outside of it. */
+  readonly labels?: readonly (0 | 1)[];
+  readonly box?: Box;
+  /** Several masks for one ambiguous prompt (SAM gives three), with a score each; else one. */
+  readonly multimask: boolean;
+  /** What the model itself answered to the same object's prompt before, with a point less. */
+  readonly previous?: Segmented;
+}
+
+/** A model's answer to one prompt. */
+export interface Segmented {
+  /** [height * width] of the image each, row by row, not 0 inside */
+  readonly masks: readonly Uint8Array[];
+  /** The model's own guess of each mask's IoU; a score for COCO's ranking. */
+  readonly scores: readonly number[];
+  /** Anything the model wants back as `previous`. */
+  readonly state?: unknown;
+}
+
+/** An image for a model: encode it once for each object of this type, whatever is asked of it. */
+export interface ImageToSegment extends Omit<EvalImage, 'annotations'> {
+  /** Decoded by sharp, once. */
+  readonly pixels: () => Promise<RgbImage>;
+}
+
+/** All that a model must do: an answer to each prompt, in their order. */
+export type Segment = (image: ImageToSegment, prompts: readonly Prompt[]) => Promise<readonly Segmented[]>;
+
+/** The same function with its answers checked. @throws when a number or a size is wrong */
+export function checkedSegment(segment: Segment): Segment {
+  return async (image, prompts) => {
+    if (prompts.length === 0) return [];
+    const answers = await segment(image, prompts);
+    const at = `segment: '${image.name}'`;
+    if (answers.length !== prompts.length) {
+      throw new Error(`${at}: expected ${prompts.length} answers, got ${answers.length}`);
+    }
+    for (const { masks, scores } of answers) {
+      if (masks.length === 0 || masks.length !== scores.length) {
+        throw new Error(`${at}: expected masks with a score each, got ${masks.length} and ${scores.length}`);
+      }
+      const wrong = masks.find((mask) => mask.length !== image.width * image.height);
+      if (wrong) {
+        throw new Error(`${at}: expected masks of ${image.height} x ${image.width} pixels, got ${wrong.length} pixels`);
+      }
+    }
+    return answers;
+  };
+}
