@@ -95,14 +95,18 @@ export function channelsAt({ widths, dimensions }: Ladder, steps: number): numbe
  * @param budgets channels to keep, by class
  * @returns steps of each ladder
  */
-export function climb(ladders: readonly Ladder[], budgets: ReadonlyMap<string, number>): number[] {
+export function climb(
+  ladders: readonly Ladder[],
+  budgets: ReadonlyMap<string, number>,
+  order: readonly Step[] = stepsByScore(ladders),
+): number[] {
   const steps = ladders.map(({ least }) => least);
   const left = new Map(budgets);
   ladders.forEach((ladder) => {
     left.set(ladder.class, (left.get(ladder.class) ?? 0) - channelsAt(ladder, ladder.least));
   });
   const ended = new Set<number>();
-  for (const { ladder, step } of stepsByScore(ladders)) {
+  for (const { ladder, step } of order) {
     const { class: name, widths, dimensions } = ladders[ladder]!;
     const cost = (widths[step + 1]! - widths[step]!) * dimensions.length;
     if (ended.has(ladder) || cost > left.get(name)!) ended.add(ladder);
@@ -114,8 +118,14 @@ export function climb(ladders: readonly Ladder[], budgets: ReadonlyMap<string, n
   return steps;
 }
 
+/** One step of a ladder. */
+export interface Step {
+  readonly ladder: number;
+  readonly step: number;
+}
+
 /** All steps above the least, the best first; of equal ones those of later ladders. */
-function stepsByScore(ladders: readonly Ladder[]): { ladder: number; step: number }[] {
+export function stepsByScore(ladders: readonly Ladder[]): Step[] {
   const all = ladders.flatMap(({ scores, least }, ladder) =>
     scores.flatMap((score, step) => (step < least ? [] : [{ ladder, step, score }])),
   );

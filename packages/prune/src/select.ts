@@ -65,7 +65,7 @@ export function select(options: SelectOptions): Selection {
 }
 
 /** The ratio of each dimension. @throws when it is missing or outside [0, 1) */
-function ratios(
+export function ratios(
   ratio: PerDimension<number>,
   { names, caller }: { names: readonly string[]; caller: string },
 ): (name: string) => number {
@@ -78,7 +78,7 @@ function ratios(
 }
 
 /** Channels to keep by class. */
-function budgetsOf(ladders: readonly Ladder[], ratioOf: (dimension: string) => number): Map<string, number> {
+export function budgetsOf(ladders: readonly Ladder[], ratioOf: (dimension: string) => number): Map<string, number> {
   const exact = new Map<string, { size: number; dropped: number }>();
   for (const ladder of ladders) {
     const { size, dropped } = exact.get(ladder.class) ?? { size: 0, dropped: 0 };
@@ -90,7 +90,7 @@ function budgetsOf(ladders: readonly Ladder[], ratioOf: (dimension: string) => n
 }
 
 /** The kept channels at a number of steps of each ladder. */
-function keepSteps(ladders: readonly Ladder[], steps: readonly number[]): Record<string, number[]> {
+export function keepSteps(ladders: readonly Ladder[], steps: readonly number[]): Record<string, number[]> {
   return Object.fromEntries(
     ladders.flatMap(({ dimensions, widths }, i) =>
       dimensions.map(({ name, order }) => [name, order.slice(0, widths[steps[i]!]!).sort((a, b) => a - b)] as const),
@@ -99,7 +99,7 @@ function keepSteps(ladders: readonly Ladder[], steps: readonly number[]): Record
 }
 
 /** The part of all channels that the ratios ask to remove. */
-function shareOf(ladders: readonly Ladder[], ratioOf: (dimension: string) => number): number {
+export function shareOf(ladders: readonly Ladder[], ratioOf: (dimension: string) => number): number {
   let [size, dropped] = [0, 0];
   for (const { dimensions, widths } of ladders) {
     for (const { name } of dimensions) {
@@ -111,7 +111,7 @@ function shareOf(ladders: readonly Ladder[], ratioOf: (dimension: string) => num
 }
 
 /** The part of all channels that is not kept. */
-function removedShare(
+export function removedShare(
   keep: Readonly<Record<string, readonly number[]>>,
   importance: Readonly<Record<string, { readonly length: number }>>,
 ): number {

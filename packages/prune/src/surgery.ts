@@ -1,6 +1,6 @@
-import { type Axes, type Dimension, dims, type Weights } from '@slimsam/weights';
+import { type Axes, type Axis, type Dimension, dims, partsOf, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { dimensionOf, type Keep, keptRows, presentAxes, type Shapes, touches } from './axis.ts';
+import { dimensionOf, type Keep, keptRows, presentAxes, product, type Shapes, touches } from './axis.ts';
 
 /**
  * Removes channels: every axis that a dimension in `keep` touches is gathered at the kept indices, on product axes such as
@@ -51,14 +51,26 @@ export function zeroChannels(weights: Weights, axes: Axes, keep: Keep): Weights 
 /** The shapes that `prune` would give. @throws as `prune` */
 export function prunedShapes(shapes: Shapes, axes: Axes, keep: Keep): Record<string, { shape: number[] }> {
   const { present, table } = checked(shapes, axes, { keep, caller: 'prunedShapes' });
+  const widthOf = (name: string) =>
+    (Object.hasOwn(keep, name) ? keep[name]! : { length: table.get(name)!.size }).length;
+  return resizedShapes(shapes, present, widthOf);
+}
+
+/** The shapes of a model whose dimensions have other widths. */
+export function resizedShapes(
+  shapes: Shapes,
+  axes: Axes,
+  widthOf: (dimension: string) => number,
+): Record<string, { shape: number[] }> {
+  const lengthOf = (axis: Axis) =>
+    partsOf(axis).reduce(
+      (sum, part) => sum + product(part.map((factor) => (typeof factor === 'number' ? factor : widthOf(factor)))),
+      0,
+    );
   return Object.fromEntries(
     Object.entries(shapes).map(([name, { shape }]) => {
-      const list = present[name] ?? [];
-      const pruned = shape.map((length, i) => {
-        const axis = list[i] ?? null;
-        return touches(axis, keep) ? keptRows(axis, keep, table).length : length;
-      });
-      return [name, { shape: pruned }];
+      const list = Object.hasOwn(axes, name) ? axes[name]! : [];
+      return [name, { shape: shape.map((length, i) => (list[i] ? lengthOf(list[i]) : length)) }];
     }),
   );
 }
@@ -77,7 +89,7 @@ function checked(
 }
 
 /** @throws when kept indices are not sorted, unique and in range, or there are none */
-function checkKept(
+export function checkKept(
   kept: readonly number[],
   { name, size, caller }: { name: string; size: number; caller: string },
 ): void {

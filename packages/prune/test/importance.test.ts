@@ -71,18 +71,26 @@ test('errors name what is missing', async () => {
   await expect(importance({ ...options, scored: () => false })).rejects.toThrow("convolution weight in 'd', got none");
 });
 
-test('counts from shapes', () => {
+test('counts from shapes, by each convention', () => {
   const weights = {
-    'a.qkv.weight': { shape: [12, 4] },
-    'a.qkv.bias': { shape: [12] },
+    'a.qkv.weight': { shape: [14, 4] }, // q and k of 4, v of 6
+    'a.qkv.bias': { shape: [14] },
+    'a.proj.weight': { shape: [4, 6] },
     'b.conv.weight': { shape: [2, 3, 5, 5] },
   };
-  expect(countParameters(weights)).toBe(48 + 12 + 150);
-  expect(countParameters(weights, { prefix: 'a.' })).toBe(60);
+  expect(countParameters(weights)).toBe(56 + 14 + 24 + 150);
+  expect(countParameters(weights, { prefix: 'a.' })).toBe(94);
   const costs = {
     applications: { 'a.qkv.weight': 10, 'b.conv.weight': 7 },
-    attention: [{ qkv: 'a.qkv.weight', windows: 2, tokens: 5 }],
+    activations: { 'b.conv.weight': 7 },
+    biases: { 'a.qkv.bias': 1 },
+    attention: [{ qkv: 'a.qkv.weight', proj: 'a.proj.weight', windows: 2, tokens: 5 }],
   };
-  expect(countMacs(weights, costs)).toEqual({ macs: 480 + 1050, macsWithAttention: 480 + 1050 + 2 * 2 * 25 * 4 });
+  const macs = 560 + 1050;
+  expect(countMacs(weights, costs)).toEqual({
+    macs,
+    macsWithAttention: macs + 2 * 25 * (4 + 6),
+    paperMacs: macs + 7 * 2 + 14,
+  });
   expect(() => countMacs({}, costs)).toThrow("countMacs: expected weight 'a.qkv.weight', got none");
 });

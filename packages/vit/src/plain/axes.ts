@@ -74,6 +74,20 @@ export function vitCosts(
         blocks.flatMap((block) => matrices.map((name) => [`${block}.${name}.weight`, tokens] as const)),
       ),
     },
-    attention: blocks.map((block) => ({ qkv: `${block}.attn.qkv.weight`, windows: 1, tokens })),
+    activations: Object.fromEntries(blocks.map((block) => [`${block}.mlp.fc1.weight`, tokens])),
+    biases: Object.fromEntries(
+      [
+        ['patch_embed.proj', h * w] as const,
+        ...blocks.flatMap((b) => matrices.map((name) => [`${b}.${name}`, 1] as const)),
+      ]
+        .map(([name, times]) => [`${name}.bias`, times] as const)
+        .filter(([name]) => name in weights),
+    ),
+    attention: blocks.map((block) => ({
+      qkv: `${block}.attn.qkv.weight`,
+      proj: `${block}.attn.proj.weight`,
+      windows: 1,
+      tokens,
+    })),
   };
 }

@@ -45,6 +45,8 @@ export function encoderCosts(weights: Named, config: SamConfig): Costs {
     [`${encoder}.neck.0.weight`]: cells,
     [`${encoder}.neck.2.weight`]: cells,
   };
+  const activations: Record<string, number> = {};
+  const biases: Record<string, number> = { [`${encoder}.patch_embed.proj.bias`]: cells };
   const attention: Costs['attention'][number][] = [];
   for (let i = 0; i < encoderDepth(weights); i++) {
     const block = `${encoder}.blocks.${i}`;
@@ -55,7 +57,9 @@ export function encoderCosts(weights: Named, config: SamConfig): Costs {
     applications[`${block}.attn.proj.weight`] = windows * tokens;
     applications[`${block}.mlp.lin1.weight`] = cells;
     applications[`${block}.mlp.lin2.weight`] = cells;
-    attention.push({ qkv: `${block}.attn.qkv.weight`, windows, tokens });
+    attention.push({ qkv: `${block}.attn.qkv.weight`, proj: `${block}.attn.proj.weight`, windows, tokens });
+    activations[`${block}.mlp.lin1.weight`] = cells;
+    for (const name of ['attn.qkv', 'attn.proj', 'mlp.lin1', 'mlp.lin2']) biases[`${block}.${name}.bias`] = 1;
   }
-  return { applications, attention };
+  return { applications, activations, biases, attention };
 }

@@ -1,0 +1,92 @@
+import { dims, writeFileAtomic } from '@slimsam/weights';
+import { z } from 'zod';
+import { checkKept } from '../surgery.ts';
+import { countBlocks } from './blocks.ts';
+import type { Plan } from './plan.ts';
+
+const count = z.int().nonnegative();
+const product = z.array(z.union([z.int().positive(), z.string()]));
+const axis = z.union([z.null(), z.string(), product, z.strictObject({ stacked: z.array(product) })]);
+const counts = z.strictObject({
+  parameters: z.number(),
+  macs: z.number().optional(),
+  macsWithAttention: z.number().optional(),
+  paperMacs: z.number().optional(),
+});
+const file = z.strictObject({
+  format: z.literal('slimsam-plan'),
+  version: z.literal(1),
+  shapes: z.record(z.string(), z.array(count)),
+  axes: z.record(z.string(), z.array(axis)),
+  keep: z.record(z.string(), z.array(count)),
+  blocks: z.strictObject({ kept: z.array(count).min(1), of: count }).optional(),
+  asked: z.number().optional(),
+  given: z.number(),
+  target: z.strictObject({ name: z.string(), atMost: z.number(), got: z.number() }).optional(),
+  scores: z.record(
+    z.string(),
+    z.strictObject({ kept: z.number(), mean: z.number(), least: z.number(), most: z.number() }),
+  ),
+  before: counts,
+  after: counts,
+});
+
+/** A plan as JSON, for `parsePlan`. */
+export function formatPlan(plan: Plan): string {
+  return `${JSON.stringify({ format: 'slimsam-plan', version: 1, ...plan })}\n`;
+}
+
+/**
+ * Reads a plan from JSON.
+ * @param source its name in errors
+ * @throws when it is not JSON, a field is missing, unknown or of another type, or the kept channels do not fit the shapes and axes in it
+ */
+export function parsePlan(text: string, source = 'plan'): Plan {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`parsePlan: expected JSON in ${source}, got '${text.slice(0, 40)}'`, { cause: error });
+  }
+  const parsed = file.safeParse(json);
+  if (!parsed.success)
+    throw new Error(`parsePlan: expected a plan in ${source}, got:\n${z.prettifyError(parsed.error)}`);
+  const { format: _, version: __, ...plan } = parsed.data;
+  try {
+    checkPlan(plan as Plan);
+  } catch (error) {
+    throw new Error(`parsePlan: expected a plan that fits its shapes in ${source}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  return plan as Plan;
+}
+
+function checkPlan({ shapes, axes, keep, blocks }: Plan): void {
+  const table = dims(axes, Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, { shape }])));
+  for (const [name, kept] of Object.entries(keep)) {
+    const size = table.get(name)?.size;
+    if (size === undefined) throw new Error(`plan: expected a dimension of its axes to keep, got '${name}'`);
+    checkKept(kept, { name, size, caller: 'plan' });
+  }
+  if (blocks === undefined) return;
+  const of = countBlocks(Object.keys(shapes));
+  if (blocks.of !== of) throw new Error(`plan: expected ${of} blocks, as the shapes have, got ${blocks.of}`);
+  checkKept(blocks.kept, { name: 'blocks', size: of, caller: 'plan' });
+}
+
+/** The plan's file beside a model's: 'slim.safetensors' has 'slim.plan.json'. */
+export function planPathOf(modelPath: string): string {
+  return `${modelPath.replace(/\.[^./\\]+$/, '')}.plan.json`;
+}
+
+/** Writes a plan, whole or not at all. In Node. */
+export async function savePlan(path: string, plan: Plan): Promise<void> {
+  await writeFileAtomic(path, formatPlan(plan));
+}
+
+/** Reads a plan that `savePlan` wrote. In Node. @throws as `parsePlan`, or when there is no such file */
+export async function loadPlan(path: string): Promise<Plan> {
+  const { readFile } = await import('node:fs/promises');
+  return parsePlan(await readFile(path, 'utf8'), path);
+}
