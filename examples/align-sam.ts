@@ -2,18 +2,18 @@ import { existsSync } from 'node:fs';
 import {
   adam,
   bottleneckAligning,
-  bottleneckWeight,
+  bottleneckAlpha,
   type DistillOptions,
   distill,
   embeddingAligning,
-  embeddingWeight,
+  embeddingAlpha,
   keepBest,
   loadTraining,
+  type Model,
   plateau,
   saveTraining,
   shuffledBatches,
 } from '@slimsam/distill';
-import { adamStep } from '@slimsam/tensor-webgpu/ops';
 import { bottleneckTaps, embeddingTaps, encodeImage } from '@slimsam/vit';
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
@@ -48,9 +48,9 @@ export async function alignBottleneck(
     student: { forward, weights: student },
     teachers: { original: { forward, weights: teacher } },
     patience: 3,
-    taps: ({ epoch }) => (bottleneckWeight(epoch, epochs) > 0 ? Object.values(taps).flat() : []),
+    taps: ({ epoch }) => (bottleneckAlpha(epoch, epochs) > 0 ? Object.values(taps).flat() : []),
     loss: (features, { original }, { epoch }) =>
-      bottleneckAligning({ student: features, teacher: original, taps, a: bottleneckWeight(epoch, epochs) }),
+      bottleneckAligning({ student: features, teacher: original, taps, a: bottleneckAlpha(epoch, epochs) }),
   });
 }
 
@@ -63,7 +63,7 @@ export async function alignEmbedding(
 ): Promise<Weights> {
   const { epochs } = recipe;
   const forward = forwardOf(recipe);
-  const tapsAt = (epoch: number) => (embeddingWeight(epoch, epochs) > 0 ? embeddingTaps(student) : []);
+  const tapsAt = (epoch: number) => (embeddingAlpha(epoch, epochs) > 0 ? embeddingTaps(student) : []);
   return align(recipe, training, {
     student: { forward, weights: student },
     teachers: {
@@ -71,9 +71,12 @@ export async function alignEmbedding(
       previous: { forward, weights: teachers.previous },
     },
     patience: 4,
-    taps: ({ epoch }) => tapsAt(epoch),
+    taps: ({ epoch }) => {
+      const student = tapsAt(epoch);
+      return { student, teachers: { original: [], ...(student.length > 0 && { previous: student }) } };
+    },
     loss: (features, { original, previous }, { epoch }) => {
-      const a = embeddingWeight(epoch, epochs);
+      const a = embeddingAlpha(epoch, epochs);
       return embeddingAligning({ student: features, teacher: original, previous, taps: tapsAt(epoch), a });
     },
   });
@@ -101,7 +104,10 @@ interface Notes {
 async function align<T extends string>(
   recipe: Recipe,
   { checkpoint, fingerprint, onStep }: Training,
-  how: Pick<DistillOptions<T | 'original'>, 'student' | 'teachers' | 'taps' | 'loss'> & { patience: number },
+  how: Pick<DistillOptions<T | 'original'>, 'student' | 'taps' | 'loss'> & {
+    teachers: Readonly<Record<T | 'original', Model>>;
+    patience: number;
+  },
 ): Promise<Weights> {
   const { config, epochs, seed, signal } = recipe;
   const { seen, held } = split(recipe.images);
@@ -113,11 +119,12 @@ async function align<T extends string>(
   if (saved) console.log(`going on after epoch ${saved.state.position.epoch} of ${epochs}: ${checkpoint}`);
   const rate = plateau({ learningRate: 1e-3, patience: how.patience, from: saved?.plateau });
   const keeper = keepBest(saved?.best);
+  let last: Weights = {};
   try {
     for await (const { position, epochDone, loss, weights, state } of distill({
       ...how,
       trainable: (name) => name.startsWith('image_encoder.'),
-      optimizer: adam({ step: adamStep }),
+      optimizer: adam(),
       learningRate: rate,
       async *batches(epoch, startBatch) {
         for (const order of shuffledBatches(seen.length, { batchSize, seed, epoch, startBatch })) {
@@ -129,6 +136,7 @@ async function align<T extends string>(
       resume: saved?.state,
       signal,
     })) {
+      last = weights;
       curve.push([position.step, loss]);
       onStep(position.step, loss);
       if (!epochDone) continue;
@@ -141,6 +149,7 @@ async function align<T extends string>(
     return Object.fromEntries(Object.entries(keeper.best!.weights).map(([name, weight]) => [name, tf.clone(weight)]));
   } finally {
     keeper.dispose();
+    disposeWeights(last);
     if (found) {
       for (const weights of [found.state.weights, found.state.optimizer.m, found.state.optimizer.v])
         disposeWeights(weights);

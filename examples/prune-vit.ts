@@ -1,7 +1,6 @@
 /** Prunes heads and MLPs of a plain ViT by disturbed Taylor importance on a folder of images, aligns it with the original, and saves it. */
 import { adam, type DistillOptions, distill, embeddingAligning, shuffledBatches } from '@slimsam/distill';
 import { accumulateGradients, countParameters, disturbedLoss, importance, noise, prune, select } from '@slimsam/prune';
-import { adamStep } from '@slimsam/tensor-webgpu/ops';
 import {
   decodeImage,
   initVit,
@@ -71,7 +70,7 @@ try {
     taps: () => stream,
     loss: (student, { original }) =>
       embeddingAligning({ student, teacher: original, previous: original, taps: stream, a: 0.5 }),
-    ...{ optimizer: adam({ step: adamStep }), learningRate: 1e-3, batches, epochs: options.epochs },
+    ...{ optimizer: adam(), learningRate: 1e-3, batches, epochs: options.epochs },
   });
   for await (const { position, epochDone, loss, weights } of training) {
     console.log(`step ${position.step}: loss ${loss.toExponential(3)}`);

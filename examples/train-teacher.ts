@@ -7,7 +7,6 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { adam, loadTraining, saveTraining, train, warmupCosine } from '@slimsam/distill';
 import { writeReport } from '@slimsam/eval/report';
-import { adamStep } from '@slimsam/tensor-webgpu/ops';
 import { initSam } from '@slimsam/vit';
 import { saveWeights, writeFileAtomic } from '@slimsam/weights';
 import { Command } from 'commander';
@@ -74,7 +73,7 @@ try {
     weights: saved?.state.weights ?? initSam(config, sizes, { seed }),
     trainable: (name) => !name.includes('gaussian'),
     loss: ({ weights, batch }) => promptedLoss(weights, config, batch, focal),
-    optimizer: adam({ step: adamStep, weightDecay: 0.02 }),
+    optimizer: adam({ weightDecay: 0.02 }),
     learningRate: warmupCosine({ peak: 1e-3, warmup: 200, steps }),
     epochs: Math.ceil(steps / every),
     *batches(epoch, startBatch) {

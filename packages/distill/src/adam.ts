@@ -8,27 +8,18 @@ export interface OptimizerState {
   readonly v: Weights;
 }
 
-/** A stateless optimizer: both functions return new tensors and dispose nothing. */
+/** An optimizer without a state of its own: both functions return new tensors. */
 export interface Optimizer {
   init(weights: Weights): OptimizerState;
+  /**
+   * One step. What it is given is its own: it may free each tensor as soon as it has made the next, so that weights and moments are not
+   * held twice; the loop frees what is left.
+   */
   update(
     inputs: { readonly weights: Weights; readonly gradients: Weights; readonly state: OptimizerState },
     learningRate: number,
   ): { weights: Weights; state: OptimizerState };
 }
-
-/** One tensor's step, such as `adamStep` of `@slimsam/tensor-webgpu/ops`. */
-export type AdamStep = (
-  tensors: { weight: tf.Tensor; gradient: tf.Tensor; m: tf.Tensor; v: tf.Tensor },
-  options: {
-    step: number;
-    learningRate: number;
-    beta1?: number;
-    beta2?: number;
-    epsilon?: number;
-    weightDecay?: number;
-  },
-) => { weight: tf.Tensor; m: tf.Tensor; v: tf.Tensor };
 
 export interface AdamOptions {
   readonly beta1?: number;
@@ -36,13 +27,14 @@ export interface AdamOptions {
   readonly epsilon?: number;
   /** Decoupled decay (AdamW), for weights with two or more axes. */
   readonly weightDecay?: number;
-  /** Another implementation of one tensor's step. */
-  readonly step?: AdamStep;
 }
 
-/** Adam, as torch.optim.Adam and AdamW compute it. */
+/**
+ * Adam, as torch.optim.Adam and AdamW compute it. It frees weights, moments and gradients as it goes; each tensor's step is one kernel
+ * where the backend has it (`AdamStep` of `@slimsam/tensor-webgpu`), else composed of TensorFlow.js ops.
+ */
 export function adam(options: AdamOptions = {}): Optimizer {
-  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, step: take = composedStep } = options;
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
   return {
     init: (weights) => {
       const zeros = () =>
@@ -51,32 +43,41 @@ export function adam(options: AdamOptions = {}): Optimizer {
     },
     update: ({ weights, gradients, state }, learningRate) => {
       const step = state.step + 1;
-      const [updated, m, v]: Record<string, tf.Tensor>[] = [{}, {}, {}];
-      for (const [name, weight] of Object.entries(weights)) {
+      const take = tf.getKernel(kernelName, tf.getBackend()) ? fusedStep : composedStep;
+      // sqrt(v / c) + epsilon = (sqrt(v) + epsilon sqrt(c)) / sqrt(c): the corrections of the bias fold into two numbers
+      const correction = Math.sqrt(1 - beta2 ** step);
+      const rate = (learningRate * correction) / (1 - beta1 ** step);
+      const numbers = { beta1, beta2, rate, epsilon: epsilon * correction };
+      const next = Object.entries(weights).map(([name, weight]) => {
         const tensors = { weight, gradient: gradients[name]!, m: state.m[name]!, v: state.v[name]! };
-        const decay = weight.rank >= 2 ? weightDecay : 0;
-        const next = take(tensors, { step, learningRate, beta1, beta2, epsilon, weightDecay: decay });
-        updated![name] = next.weight;
-        m![name] = next.m;
-        v![name] = next.v;
-      }
-      return { weights: updated!, state: { step, m: m!, v: v! } };
+        const keep = 1 - learningRate * (weight.rank >= 2 ? weightDecay : 0);
+        const made = take(tensors, { ...numbers, keep });
+        tf.dispose(Object.values(tensors));
+        return [name, made] as const;
+      });
+      const table = (key: keyof Stepped) => Object.fromEntries(next.map(([name, made]) => [name, made[key]]));
+      return { weights: table('weight'), state: { step, m: table('m'), v: table('v') } };
     },
   };
 }
 
-const composedStep: AdamStep = (
-  { weight, gradient, m, v },
-  { step, learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 },
-) =>
+const kernelName = 'AdamStep';
+
+type Stepped = Readonly<Record<'weight' | 'm' | 'v', tf.Tensor>>;
+type Step = (
+  tensors: Stepped & { readonly gradient: tf.Tensor },
+  numbers: Readonly<Record<'beta1' | 'beta2' | 'rate' | 'epsilon' | 'keep', number>>,
+) => Stepped;
+
+const fusedStep: Step = (tensors, numbers) => {
+  const [weight, m, v] = tf.engine().runKernel<tf.Tensor[]>(kernelName, { ...tensors }, { ...numbers });
+  return { weight: weight!, m: m!, v: v! };
+};
+
+const composedStep: Step = ({ weight, gradient, m, v }, { beta1, beta2, rate, epsilon, keep }) =>
   tf.tidy(() => {
     const first = tf.add(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1));
     const second = tf.add(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2));
-    const size = tf.add(tf.mul(tf.sqrt(second), 1 / Math.sqrt(1 - beta2 ** step)), epsilon);
-    const decayed = tf.mul(weight, 1 - learningRate * weightDecay);
-    return {
-      weight: tf.sub(decayed, tf.mul(tf.div(first, size), learningRate / (1 - beta1 ** step))),
-      m: first,
-      v: second,
-    };
+    const change = tf.div(tf.mul(first, rate), tf.add(tf.sqrt(second), epsilon));
+    return { weight: tf.sub(tf.mul(weight, keep), change), m: first, v: second };
   });

@@ -2,7 +2,7 @@ import { disposeWeights, valueAndGradients, type Weights } from '@slimsam/weight
 import * as tf from '@tensorflow/tfjs-core';
 import type { LossParts } from './loss.ts';
 
-/** One batch's gradients and losses. */
+/** One batch's gradients and losses, times its size. */
 interface BatchGradients {
   readonly gradients: Weights;
   /** [1 + parts], the total first */
@@ -10,16 +10,25 @@ interface BatchGradients {
   readonly names: readonly string[];
 }
 
-/** Differentiates a loss by every one of the weights; those that it does not reach get zeros. */
-export function gradientsOf(weights: Weights, loss: () => LossParts): BatchGradients {
+/**
+ * Differentiates a loss, times `size`, by every one of the weights; those that it does not reach get zeros.
+ *
+ * @throws when the loss gives no total
+ */
+export function gradientsOf(weights: Weights, loss: () => LossParts, size: number): BatchGradients {
   let names: string[] = [];
   let values: tf.Tensor1D | undefined;
   try {
     const { value, gradients } = valueAndGradients(weights, () => {
-      const { total, parts } = loss();
+      const { total, parts = {} } = loss() ?? {};
+      if (!(total instanceof tf.Tensor))
+        throw new Error(
+          `train: expected the loss to give { total, parts } of scalars, got ${total === undefined ? 'no total' : `a total of ${total}`}`,
+        );
       names = Object.keys(parts);
-      values = tf.keep(tf.stack([total, ...Object.values(parts)]) as tf.Tensor1D);
-      return total;
+      const scaled = (x: tf.Tensor) => (size === 1 ? x : tf.mul(x, size));
+      values = tf.keep(scaled(tf.stack([total, ...Object.values(parts)])) as tf.Tensor1D);
+      return scaled(total) as tf.Scalar;
     });
     value.dispose();
     const all = Object.entries(weights).map(([name, weight]) => [name, gradients[name] ?? tf.zerosLike(weight)]);
@@ -32,13 +41,16 @@ export function gradientsOf(weights: Weights, loss: () => LossParts): BatchGradi
 
 /** Gradients and losses of the batches since the last step. */
 export class GradientSum {
+  /** Batches. */
   count = 0;
+  #size = 0;
   #gradients: Weights | undefined;
   #values: tf.Tensor1D | undefined;
   #names: readonly string[] = [];
 
-  add({ gradients, values, names }: BatchGradients): void {
+  add({ gradients, values, names }: BatchGradients, size: number): void {
     this.count++;
+    this.#size += size;
     this.#names = names;
     this.#gradients = this.#gradients ? merge(this.#gradients, gradients) : gradients;
     this.#values = this.#values ? (merge({ x: this.#values }, { x: values }).x as tf.Tensor1D) : values;
@@ -48,17 +60,13 @@ export class GradientSum {
   gradients(): Weights {
     const gradients = this.#gradients!;
     this.#gradients = undefined;
-    if (this.count === 1) return gradients;
-    const means = tf.tidy(() =>
-      Object.fromEntries(Object.entries(gradients).map(([name, g]) => [name, tf.div(g, this.count)])),
-    );
-    disposeWeights(gradients);
-    return means;
+    if (this.#size === 1) return gradients;
+    return replaced(gradients, (sum) => tf.div(sum, this.#size));
   }
 
   /** Reads the losses' means, and starts anew. @throws when the total is not a number, naming the step and the parts */
   async losses(step: number): Promise<{ loss: number; parts: Record<string, number> }> {
-    const means = [...(await this.#values!.data())].map((value) => value / this.count);
+    const means = [...(await this.#values!.data())].map((value) => value / this.#size);
     this.dispose();
     const parts = Object.fromEntries(this.#names.map((name, i) => [name, means[i + 1]!]));
     if (!Number.isFinite(means[0])) {
@@ -76,12 +84,25 @@ export class GradientSum {
     this.#gradients = undefined;
     this.#values = undefined;
     this.count = 0;
+    this.#size = 0;
   }
 }
 
+/** a + b, one tensor after another, so that no more than one is held beside them. */
 function merge(a: Weights, b: Weights): Weights {
-  const sum = tf.tidy(() => Object.fromEntries(Object.entries(a).map(([name, x]) => [name, tf.add(x, b[name]!)])));
-  disposeWeights(a);
-  disposeWeights(b);
-  return sum;
+  return replaced(a, (x, name) => {
+    const sum = tf.add(x, b[name]!);
+    b[name]!.dispose();
+    return sum;
+  });
+}
+
+/** New tensors for old ones, which are freed one after another. */
+function replaced(table: Weights, next: (x: tf.Tensor, name: string) => tf.Tensor): Weights {
+  const entries = Object.entries(table).map(([name, x]) => {
+    const made = next(x, name);
+    x.dispose();
+    return [name, made] as const;
+  });
+  return Object.fromEntries(entries);
 }

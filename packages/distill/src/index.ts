@@ -1,6 +1,14 @@
-export { type AdamOptions, type AdamStep, adam, type Optimizer, type OptimizerState } from './adam.ts';
+export { type AdamOptions, adam, type Optimizer, type OptimizerState } from './adam.ts';
 export { type Best, type BestKeeper, keepBest } from './best.ts';
-export { type DistillOptions, distill, type Forward, type Model } from './distill.ts';
+export {
+  type DistillOptions,
+  distill,
+  type FeatureSource,
+  type Forward,
+  type Images,
+  type Model,
+  type UsedFeatures,
+} from './distill.ts';
 export { type Plateau, type PlateauState, plateau, warmupCosine } from './learning-rate.ts';
 export type { LossParts, Position } from './loss.ts';
 export { type FocalOptions, type MaskPrediction, maskLoss } from './mask-loss.ts';
@@ -8,9 +16,9 @@ export { shuffledBatches } from './shuffled-batches.ts';
 export {
   type BottleneckTaps,
   bottleneckAligning,
-  bottleneckWeight,
+  bottleneckAlpha,
   embeddingAligning,
-  embeddingWeight,
+  embeddingAlpha,
   type Features,
 } from './slimming-losses.ts';
 export { type LearningRate, type TrainingState, type TrainingStep, type TrainOptions, train } from './train.ts';

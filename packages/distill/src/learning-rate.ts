@@ -1,10 +1,11 @@
-/** Rises from 0 over `warmup` steps, then falls along a cosine to 0 at `steps`. */
+/** Rises from 0 over `warmup` steps, then falls along a cosine to 0 at `steps`. @throws when a number is negative or not finite */
 export function warmupCosine(options: {
   readonly peak: number;
   readonly warmup: number;
   readonly steps: number;
 }): (position: { readonly step: number }) => number {
   const { peak, warmup, steps } = options;
+  checkNumbers('warmupCosine', { peak, warmup, steps });
   return ({ step }) => {
     if (step < warmup) return (peak * (step + 1)) / warmup;
     return 0.5 * peak * (1 + Math.cos(Math.PI * Math.min(1, (step - warmup) / Math.max(1, steps - warmup))));
@@ -22,7 +23,7 @@ export interface PlateauState {
 /** A learning rate that falls when a metric stops rising. */
 export interface Plateau {
   readonly learningRate: number;
-  /** Tells it the metric of one more epoch; true when it is the best so far. */
+  /** Tells it the metric of one more epoch; true when it is the best so far. @throws when it is not finite */
   feed(metric: number): boolean;
   state(): PlateauState;
 }
@@ -30,6 +31,8 @@ export interface Plateau {
 /**
  * Halves the learning rate when the metric has not risen for more than `patience` epochs in a row
  * (torch.optim.lr_scheduler.ReduceLROnPlateau in mode max with threshold 0; SlimSAM: patience 3 in stage 1, 4 in stage 2).
+ *
+ * @throws when a number is negative or not finite
  */
 export function plateau(options: {
   readonly learningRate: number;
@@ -43,11 +46,13 @@ export function plateau(options: {
     best: null,
     bad: 0,
   };
+  checkNumbers('plateau', { learningRate, patience, factor, bad });
   return {
     get learningRate() {
       return learningRate;
     },
     feed(metric) {
+      if (!Number.isFinite(metric)) throw new Error(`plateau: expected a finite metric, got ${metric}`);
       if (best === null || metric > best) {
         best = metric;
         bad = 0;
@@ -61,4 +66,10 @@ export function plateau(options: {
     },
     state: () => ({ learningRate, best, bad }),
   };
+}
+
+function checkNumbers(caller: string, numbers: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(numbers))
+    if (!(value >= 0 && value < Number.POSITIVE_INFINITY))
+      throw new Error(`${caller}: expected ${name} to be 0 or more, got ${value}`);
 }

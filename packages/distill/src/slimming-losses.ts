@@ -63,14 +63,20 @@ export function embeddingAligning(inputs: {
 }
 
 /** a of stage 1: a half in the first half of the epochs, then 0. */
-export function bottleneckWeight(epoch: number, epochs: number): number {
+export function bottleneckAlpha(epoch: number, epochs: number): number {
   return epoch < epochs / 2 ? 0.5 : 0;
 }
 
-/** a of stage 2: (N - n - 1) / N for epoch n < N, then 0, with N half of the epochs. */
-export function embeddingWeight(epoch: number, epochs: number): number {
-  const half = Math.max(1, Math.round(epochs / 2));
-  return epoch < half ? (half - epoch - 1) / half : 0;
+/**
+ * a of stage 2: (N - n - 1) / N for epoch n < N, then 0.
+ *
+ * @param options.N half of the epochs unless given, and 2 at least, since N = 1 has no a above 0 (the paper's code: 11 of 20)
+ * @throws when N is not a natural number
+ */
+export function embeddingAlpha(epoch: number, epochs: number, options: { readonly N?: number } = {}): number {
+  const { N = Math.max(2, Math.round(epochs / 2)) } = options;
+  if (!Number.isInteger(N) || N < 1) throw new Error(`embeddingAlpha: expected N to be 1, 2, …, got ${N}`);
+  return epoch < N ? (N - epoch - 1) / N : 0;
 }
 
 /** The tensors of one name. @throws when one is missing, or their shapes differ */

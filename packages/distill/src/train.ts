@@ -12,13 +12,16 @@ export interface TrainingState {
   readonly position: Position;
 }
 
-/** What one optimizer step did. Tensors are borrowed until the next step; `tf.clone` what you keep. */
+/**
+ * What one optimizer step did. Its tensors are borrowed until the next step is asked for (`tf.clone` what you keep longer), but for the
+ * last: the weights of the last step, after the loop has ended or you have left it, are yours to dispose. The moments never are.
+ */
 export interface TrainingStep {
   /** Where training is after this step. */
   readonly position: Position;
   /** Whether this was the last step of its epoch. */
   readonly epochDone: boolean;
-  /** Mean over the accumulated batches. */
+  /** Mean over the accumulated batches' samples. */
   readonly loss: number;
   readonly parts: Readonly<Record<string, number>>;
   readonly learningRate: number;
@@ -39,14 +42,19 @@ export interface TrainOptions<Batch extends tf.TensorContainer, Prepared extends
     inputs: { readonly weights: Weights; readonly batch: Batch; readonly prepared: Prepared },
     position: Position,
   ) => LossParts;
-  /** Computed once a batch outside of differentiation, such as teachers' features. */
-  readonly prepare?: (batch: Batch, position: Position) => Prepared;
+  /** Computed once a batch outside of differentiation, such as teachers' features. It tidies; what it gives is disposed by the loop. */
+  readonly prepare?: (batch: Batch, position: Position) => Prepared | Promise<Prepared>;
   readonly optimizer: Optimizer;
-  /** The batches of an epoch from `startBatch` on; must give the same ones each time. Their tensors are disposed by the loop. */
+  /**
+   * The batches of an epoch from `startBatch` on; must give the same ones each time. A batch is the loop's as soon as it is
+   * given: the loop disposes its tensors, also when it is left.
+   */
   readonly batches: (epoch: number, startBatch: number) => AsyncIterable<Batch> | Iterable<Batch>;
   readonly epochs: number;
-  /** Batches whose gradients are averaged for one step; 1 unless given. */
+  /** Batches whose gradients are averaged for one step, each by its size: the step of one large batch. 1 unless given. */
   readonly accumulate?: number;
+  /** Samples in a batch; all batches count alike unless given. */
+  readonly sizeOf?: (batch: Batch) => number;
   readonly learningRate: LearningRate;
   /** A state to go on from; it is copied. */
   readonly resume?: TrainingState | undefined;
@@ -56,14 +64,14 @@ export interface TrainOptions<Batch extends tf.TensorContainer, Prepared extends
 /**
  * Trains, one optimizer step at a time. Evaluation, checkpoints, logging and early stop are the caller's loop body.
  *
- * @throws when the loss is not a number (naming the step and the parts), `resume` is of another model, an epoch has no batches, or
- *   the signal's reason when it is aborted. Everything is disposed by then, as when the caller leaves the loop.
+ * @throws when an option or the learning rate of a step is out of range, the loss is not a number (naming the step and the parts),
+ *   `resume` is of another model, an epoch has no batches, or the signal's reason when it is aborted. Everything is disposed by then.
  */
 export async function* train<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer = undefined>(
   options: TrainOptions<Batch, Prepared>,
 ): AsyncGenerator<TrainingStep, void, undefined> {
   check(options);
-  const { optimizer, epochs, signal, accumulate = 1, trainable = () => true } = options;
+  const { optimizer, epochs, signal, accumulate = 1, trainable = () => true, sizeOf = () => 1 } = options;
   const all = options.resume?.weights ?? options.weights;
   const frozen = cloned(all, (name) => !trainable(name));
   let weights = cloned(all, trainable);
@@ -71,17 +79,21 @@ export async function* train<Batch extends tf.TensorContainer, Prepared extends 
   let optimizerState = from ? { step: from.step, m: cloned(from.m), v: cloned(from.v) } : optimizer.init(weights);
   let position = options.resume?.position ?? { epoch: 0, batch: 0, step: 0 };
   const sum = new GradientSum();
+  let given = false; // whether the weights are the last that the caller has got
   try {
     while (position.epoch < epochs) {
+      given = false;
       const start = position;
       const iterator = iterate(options.batches(start.epoch, start.batch));
       let next = await iterator.next();
       try {
         while (!next.done) {
+          given = false;
           signal?.throwIfAborted();
           const batch = next.value;
           try {
-            sum.add(differentiate(options, { weights, frozen, batch, position }));
+            const size = accumulate === 1 ? 1 : sizeOf(batch);
+            sum.add(await differentiate(options, { weights, frozen, batch, position, size }), size);
           } finally {
             tf.dispose(batch);
           }
@@ -105,6 +117,7 @@ export async function* train<Batch extends tf.TensorContainer, Prepared extends 
             step: position.step + 1,
           };
           const whole = { ...frozen, ...weights };
+          given = true;
           yield {
             position,
             epochDone,
@@ -126,62 +139,91 @@ export async function* train<Batch extends tf.TensorContainer, Prepared extends 
     }
   } finally {
     sum.dispose();
-    disposeAll(frozen, weights, optimizerState.m, optimizerState.v);
+    disposeAll(optimizerState.m, optimizerState.v);
+    if (!given) disposeAll(frozen, weights);
   }
 }
 
-/** The batches' own tensors are the caller's to dispose; what `prepare` made is disposed here. */
-function differentiate<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer>(
+/** Gradients of the loss times `size`. The batch's own tensors are the caller's to dispose; what `prepare` made is disposed here. */
+async function differentiate<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer>(
   options: TrainOptions<Batch, Prepared>,
-  { weights, frozen, batch, position }: { weights: Weights; frozen: Weights; batch: Batch; position: Position },
-): ReturnType<typeof gradientsOf> {
-  const prepared = tf.tidy(() => options.prepare?.(batch, position) as tf.TensorContainer) as Prepared;
+  inputs: { weights: Weights; frozen: Weights; batch: Batch; position: Position; size: number },
+): Promise<ReturnType<typeof gradientsOf>> {
+  const { weights, frozen, batch, position, size } = inputs;
+  const prepared = (await options.prepare?.(batch, position)) as Prepared;
   try {
-    return gradientsOf(weights, () => options.loss({ weights: { ...frozen, ...weights }, batch, prepared }, position));
+    const whole = { ...frozen, ...weights };
+    return gradientsOf(weights, () => options.loss({ weights: whole, batch, prepared }, position), size);
   } finally {
     tf.dispose(prepared);
   }
 }
 
-/** One optimizer step: new tensors. The gradients are disposed. */
+/** One optimizer step: new tensors. What it is given is disposed, by the optimizer or here. */
 function update(
   optimizer: Optimizer,
   inputs: Parameters<Optimizer['update']>[0],
   learningRate: number,
 ): ReturnType<Optimizer['update']> {
+  let updated: ReturnType<Optimizer['update']> | undefined;
   try {
-    // tidy's types know no readonly tables
-    return tf.tidy(
-      () => optimizer.update(inputs, learningRate) as unknown as tf.TensorContainer,
-    ) as unknown as ReturnType<Optimizer['update']>;
+    tf.tidy(() => {
+      updated = optimizer.update(inputs, learningRate);
+      const { weights, state } = updated;
+      return [weights, state.m, state.v].flatMap((table) => Object.values(table));
+    });
+    return updated!;
   } finally {
-    disposeWeights(inputs.gradients);
+    disposeAll(inputs.gradients);
   }
 }
 
+/** @throws when it is negative or not finite */
 function learningRateAt({ learningRate }: { learningRate: LearningRate }, position: Position): number {
-  if (typeof learningRate === 'number') return learningRate;
-  return typeof learningRate === 'function' ? learningRate(position) : learningRate.learningRate;
+  const rate =
+    typeof learningRate === 'function'
+      ? learningRate(position)
+      : typeof learningRate === 'object'
+        ? learningRate.learningRate
+        : learningRate;
+  if (!(rate >= 0 && rate < Number.POSITIVE_INFINITY))
+    throw new Error(
+      `train: expected a learning rate of 0 or more at step ${position.step}, got ${rate}; 1e-4 is usual`,
+    );
+  return rate;
 }
 
-/** @throws when counts are not natural numbers, nothing is trained, or `resume` is of another model */
-function check<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer>({
-  weights,
-  resume,
-  epochs,
-  accumulate = 1,
-  trainable = () => true,
-}: TrainOptions<Batch, Prepared>): void {
+/** @throws when counts are not natural numbers, a rate is out of range, nothing is trained, or `resume` is of another model */
+function check<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer>(
+  options: TrainOptions<Batch, Prepared>,
+): void {
+  const { weights, resume, epochs, accumulate = 1, trainable = () => true, learningRate } = options;
   for (const [name, value] of Object.entries({ epochs, accumulate })) {
     if (!Number.isInteger(value) || value < 1) throw new Error(`train: expected ${name} to be 1, 2, …, got ${value}`);
   }
   const trained = Object.keys(weights).filter(trainable);
   if (trained.length === 0) throw new Error('train: expected a weight that is trainable, got none');
-  if (!resume) return;
+  if (typeof learningRate !== 'function') learningRateAt({ learningRate }, { epoch: 0, batch: 0, step: 0 });
+  if (resume) checkResume(resume, { weights, trained });
+}
+
+/** @throws when it is no state, or not of this model */
+function checkResume(
+  resume: TrainingState,
+  { weights, trained }: { weights: Weights; trained: readonly string[] },
+): void {
+  const counts = { ...resume.position, 'optimizer.step': resume.optimizer?.step };
+  for (const name of ['epoch', 'batch', 'step', 'optimizer.step'] as const) {
+    const count = counts[name];
+    if (!Number.isInteger(count) || count < 0)
+      throw new Error(
+        `train: expected resume to have ${name === 'optimizer.step' ? name : `position.${name}`} 0, 1, …, got ${count}; resume with a state that a step or loadTraining gave`,
+      );
+  }
   const tables = [
-    ['weight', resume.weights, Object.keys(weights)],
-    ['first moment', resume.optimizer.m, trained],
-    ['second moment', resume.optimizer.v, trained],
+    ['weight', resume.weights ?? {}, Object.keys(weights)],
+    ['first moment', resume.optimizer.m ?? {}, trained],
+    ['second moment', resume.optimizer.v ?? {}, trained],
   ] as const;
   for (const [kind, table, names] of tables) {
     for (const name of names) {

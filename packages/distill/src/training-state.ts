@@ -13,6 +13,9 @@ export interface TrainingExtras {
   readonly notes?: unknown;
 }
 
+/** What a tensor's name begins with, before a colon. */
+const kinds = ['weight', 'm', 'v', 'best'] as const;
+
 const count = z.int().nonnegative();
 const header = z.strictObject({
   format: z.literal('slimsam-training'),
@@ -55,18 +58,18 @@ export async function loadTraining(path: string): Promise<{ readonly state: Trai
   try {
     const parsed = header.safeParse(parseJson(metadata.training));
     if (!parsed.success) throw new Error(z.prettifyError(parsed.error));
-    const tables: Record<string, Record<string, tf.Tensor>> = { weight: {}, m: {}, v: {}, best: {} };
+    const tables = new Map(kinds.map((kind) => [kind, new Map<string, tf.Tensor>()]));
     for (const [name, tensor] of Object.entries(tensors)) {
-      const at = name.indexOf(':');
-      const table = tables[name.slice(0, at)];
-      if (!table) throw new Error(`a tensor '${name}', not weight:, m:, v: or best:`);
-      table[name.slice(at + 1)] = tensor;
+      const kind = kinds.find((kind) => name.startsWith(`${kind}:`));
+      if (!kind) throw new Error(`a tensor '${name}', not ${kinds.join(':, ')}:`);
+      tables.get(kind)!.set(name.slice(kind.length + 1), tensor);
     }
-    const { weight, m, v, best } = tables as Record<'weight' | 'm' | 'v' | 'best', Weights>;
+    const [weight, m, v, best] = kinds.map((kind): Weights => Object.fromEntries(tables.get(kind)!));
     const { position, optimizerStep, bestMetric, plateau, notes } = parsed.data;
+    if (bestMetric === null && tables.get('best')!.size > 0) throw new Error('best weights without their metric');
     return {
-      state: { weights: weight, optimizer: { step: optimizerStep, m, v }, position },
-      best: bestMetric === null ? undefined : { metric: bestMetric, weights: best },
+      state: { weights: weight!, optimizer: { step: optimizerStep, m: m!, v: v! }, position },
+      best: bestMetric === null ? undefined : { metric: bestMetric, weights: best! },
       plateau: plateau ?? undefined,
       notes,
     };

@@ -1,10 +1,10 @@
-import { adamStep } from '@slimsam/tensor-webgpu/ops';
+import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { type AdamOptions, adam } from '../src/index.ts';
 import { numbers, relativeError, withWebgpu } from './support.ts';
 
-withWebgpu();
+const backend = withWebgpu();
 
 /** torch.optim.AdamW in float64, for one matrix [2, 3]. */
 function reference(start: number[], gradients: readonly number[][], { weightDecay = 0 }: AdamOptions, rate: number) {
@@ -21,10 +21,14 @@ function reference(start: number[], gradients: readonly number[][], { weightDeca
 }
 
 test.each([
-  ['composed', {}],
-  ['composed, with weight decay', { weightDecay: 0.1 }],
-  ['adamStep of tensor-webgpu, with weight decay', { weightDecay: 0.1, step: adamStep }],
-])('%s: 60 steps are those of a float64 reference', async (_, options: AdamOptions) => {
+  ['webgpu', 'adam', {}],
+  ['webgpu', 'adam', { weightDecay: 0.1 }],
+  ['cpu', undefined, {}],
+  ['cpu', undefined, { weightDecay: 0.1 }],
+])('on %s, by kernel %s, %o: 60 steps are those of a float64 reference', async (name, kernel, options: AdamOptions) => {
+  const webgpu = tf.getBackend();
+  if (name === 'cpu') await tf.setBackend(name);
+  const dispatched = vi.spyOn(backend(), 'run');
   const start = numbers(6, 5);
   const gradients = Array.from({ length: 60 }, (_, t) => numbers(6, 100 + t).map((g) => g * 10 ** -(t % 5)));
   const { init, update } = adam(options);
@@ -34,7 +38,8 @@ test.each([
   for (const gradient of gradients) {
     const g = { matrix: tf.tensor2d(gradient, [2, 3]), vector: tf.tensor1d(gradient) };
     const next = update({ weights, gradients: g, state }, 0.01);
-    tf.dispose([weights, state.m, state.v, g]);
+    for (const table of [weights, state.m, state.v, g])
+      expect(Object.values(table).every(({ isDisposed }) => isDisposed)).toBe(true); // nothing is held twice
     weights = { ...next.weights };
     state = next.state;
   }
@@ -43,4 +48,9 @@ test.each([
   expect(relativeError(await weights.matrix!.data(), reference(start, gradients, options, 0.01))).toBeLessThan(2e-6);
   // vectors (biases, norms) do not decay
   expect(relativeError(await weights.vector!.data(), reference(start, gradients, {}, 0.01))).toBeLessThan(2e-6);
+  const labels = new Set(dispatched.mock.calls.map(([{ label }]) => label));
+  expect([...labels].filter((label) => label === 'adam')).toEqual(kernel ? [kernel] : []);
+  dispatched.mockRestore();
+  tf.dispose([weights, state.m, state.v]);
+  await tf.setBackend(webgpu);
 });

@@ -40,3 +40,12 @@ test('batches: every index once an epoch, another order each epoch, the same ord
     'expected batchSize to be 1, 2, …, got 0',
   );
 });
+
+test('numbers that make no schedule are refused', () => {
+  expect(() => plateau({ learningRate: Number.NaN, patience: 3 })).toThrow(
+    'expected learningRate to be 0 or more, got NaN',
+  );
+  expect(() => plateau({ learningRate: 1, patience: -1 })).toThrow('expected patience to be 0 or more, got -1');
+  expect(() => plateau({ learningRate: 1, patience: 1 }).feed(Number.NaN)).toThrow('expected a finite metric, got NaN');
+  expect(() => warmupCosine({ peak: Number.POSITIVE_INFINITY, warmup: 1, steps: 2 })).toThrow('expected peak to be 0');
+});

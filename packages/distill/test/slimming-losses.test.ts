@@ -1,14 +1,7 @@
 import { bottleneckTaps, embeddingTaps } from '@slimsam/vit';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
-import {
-  adam,
-  bottleneckAligning,
-  bottleneckWeight,
-  distill,
-  embeddingAligning,
-  embeddingWeight,
-} from '../src/index.ts';
+import { adam, bottleneckAligning, bottleneckAlpha, distill, embeddingAligning, embeddingAlpha } from '../src/index.ts';
 import { config, type Fixture, forward, readFixture } from './fixture.ts';
 import { relativeError, withWebgpu } from './support.ts';
 
@@ -101,7 +94,11 @@ test('a term takes one mean over the elements of all its blocks; at a = 0 no tap
 test('the weights of the aligning terms over the epochs', () => {
   const over = (weight: (epoch: number, epochs: number) => number, epochs: number) =>
     Array.from({ length: epochs }, (_, epoch) => weight(epoch, epochs));
-  expect(over(bottleneckWeight, 4)).toEqual([0.5, 0.5, 0, 0]);
-  expect(over(bottleneckWeight, 20).filter((a) => a === 0.5)).toHaveLength(10);
-  expect(over(embeddingWeight, 8)).toEqual([0.75, 0.5, 0.25, 0, 0, 0, 0, 0]);
+  expect(over(bottleneckAlpha, 4)).toEqual([0.5, 0.5, 0, 0]);
+  expect(over(bottleneckAlpha, 20).filter((a) => a === 0.5)).toHaveLength(10);
+  expect(over(embeddingAlpha, 8)).toEqual([0.75, 0.5, 0.25, 0, 0, 0, 0, 0]);
+  for (const few of [1, 2, 3]) expect(over(embeddingAlpha, few)).toEqual([0.5, 0, 0].slice(0, few));
+  expect(over((epoch, epochs) => embeddingAlpha(epoch, epochs, { N: 11 }), 20).filter((a) => a > 0)).toHaveLength(10);
+  expect(embeddingAlpha(0, 20, { N: 11 })).toBe(10 / 11);
+  expect(() => embeddingAlpha(0, 20, { N: Number.NaN })).toThrow('embeddingAlpha: expected N to be 1, 2, …, got NaN');
 });

@@ -1,14 +1,13 @@
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
-import { adamStep } from '@slimsam/tensor-webgpu/ops';
 import { bottleneckTaps, encodeImage, initSam, parseSamConfig } from '@slimsam/vit';
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import {
   adam,
   bottleneckAligning,
-  bottleneckWeight,
+  bottleneckAlpha,
   distill,
   type Forward,
   keepBest,
@@ -54,8 +53,8 @@ export function tinyRun(options: {
     teachers: { teacher: { forward, weights: teacher } },
     taps: () => Object.values(taps).flat(),
     loss: (features, { teacher }, { epoch }) =>
-      bottleneckAligning({ student: features, teacher, taps, a: bottleneckWeight(epoch, options.epochs) }),
-    optimizer: adam({ step: adamStep }),
+      bottleneckAligning({ student: features, teacher, taps, a: bottleneckAlpha(epoch, options.epochs) }),
+    optimizer: adam(),
     trainable: (name) => name.startsWith('image_encoder.'),
     *batches(epoch, startBatch) {
       for (const indices of shuffledBatches(images, { batchSize: 2, seed: 3, epoch, startBatch })) yield batch(indices);

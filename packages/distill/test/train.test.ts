@@ -1,5 +1,6 @@
 import '@slimsam/tensor-webgpu/ops';
 import '@tensorflow/tfjs-backend-cpu';
+import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { adam, type Optimizer, type TrainingStep, type TrainOptions, train } from '../src/index.ts';
@@ -27,6 +28,7 @@ const descent: Optimizer = {
 /** mean((a x + b)^2), by default for one epoch of x = 1, 2, 3, 4, one a batch. */
 async function run(changes: Partial<Options>, body: (step: TrainingStep) => void | Promise<void> = () => {}) {
   const weights = changes.weights ?? { a: tf.scalar(1), b: tf.scalar(0) };
+  let last: TrainingStep | undefined;
   const steps: { position: string; loss: number; learningRate: number; a: number; b: number }[] = [];
   try {
     for await (const step of train<tf.Tensor1D>({
@@ -43,11 +45,13 @@ async function run(changes: Partial<Options>, body: (step: TrainingStep) => void
       epochs: 1,
       ...changes,
     })) {
+      last = step;
       const { epoch, batch, step: count } = step.position;
       const [a, b] = [(await step.weights.a!.data())[0]!, (await step.weights.b!.data())[0]!];
       steps.push({ position: `${epoch}.${batch}.${count}`, loss: step.loss, learningRate: step.learningRate, a, b });
       await body(step);
     }
+    tf.dispose({ ...last!.weights }); // a run that has not failed leaves its last weights to us
   } finally {
     tf.dispose(weights);
   }
@@ -74,6 +78,38 @@ test('accumulated gradients are those of one larger batch, also for the rest at 
     expect(step.a).toBeCloseTo(together[i]!.a, 5);
     expect(step.b).toBeCloseTo(together[i]!.b, 5);
   });
+});
+
+test('accumulated batches count by their sizes where these are told', async () => {
+  const sizes = [3, 1, 2];
+  const batches = () => sizes.map((size, i) => tf.fill([size], i + 1) as tf.Tensor1D);
+  const sizeOf = (batch: tf.Tensor1D) => batch.size;
+  const [parted] = await run({ accumulate: 3, batches, sizeOf });
+  const [together] = await run({ batches: () => [tf.tensor1d([1, 1, 1, 2, 3, 3])] });
+  for (const key of ['loss', 'a', 'b'] as const) expect(parted![key]).toBeCloseTo(together![key], 5);
+  const [alike] = await run({ accumulate: 3, batches });
+  expect(alike!.loss).toBeCloseTo((1 + 4 + 9) / 3, 5);
+});
+
+test('the last weights are the caller’s once the loop has ended', async () => {
+  const weights = { a: tf.scalar(1), b: tf.scalar(0) };
+  let slim: Weights = {};
+  const seen: Weights[] = [];
+  for await (const step of train<tf.Tensor1D>({
+    weights,
+    loss: ({ weights, batch }) => ({ total: tf.mean(tf.mul(batch, weights.a!)) as tf.Scalar, parts: {} }),
+    trainable: (name) => name === 'a',
+    optimizer: descent,
+    batches: () => [tf.tensor1d([1]), tf.tensor1d([2])],
+    epochs: 2,
+    learningRate: 1,
+  })) {
+    slim = step.weights;
+    seen.push(slim);
+  }
+  expect(seen.map(({ a }) => a!.isDisposed)).toEqual([true, true, true, false]);
+  expect([(await slim.a!.data())[0], (await slim.b!.data())[0]]).toEqual([1 - 6, 0]);
+  tf.dispose([weights, { ...slim }]);
 });
 
 test('frozen weights stay, and a weight that the loss does not reach gets a zero gradient', async () => {
@@ -130,6 +166,7 @@ test('leaving the loop ends the batches', async () => {
     }
   }
   const loss: Options['loss'] = ({ weights, batch }) => ({ total: tf.mean(tf.mul(batch, weights.a!)), parts: {} });
+  let slim: Weights = {};
   for await (const step of train<tf.Tensor1D>({
     weights,
     loss,
@@ -137,10 +174,13 @@ test('leaving the loop ends the batches', async () => {
     batches,
     epochs: 1,
     learningRate: 1,
-  }))
+  })) {
+    slim = step.weights;
     if (step.position.step === 2) break;
+  }
   expect(ended).toBe(true);
-  tf.dispose(weights);
+  expect((await slim.a!.data())[0]).toBeCloseTo(1 - 2, 1); // two steps of Adam
+  tf.dispose([weights, { ...slim }]);
 });
 
 test('a loss that is not a number names the step and the parts', async () => {
@@ -163,6 +203,22 @@ test('a failing loss or optimizer leaves nothing behind', async () => {
   await expect(run({ batches, learningRate: failure })).rejects.toThrow('no');
 });
 
+test.each([Number.NaN, -1, Number.POSITIVE_INFINITY])(
+  'a learning rate of %d is refused, at the start or at its step',
+  async (rate) => {
+    const said = `expected a learning rate of 0 or more at step`;
+    let begun = false;
+    const batches = () => {
+      begun = true;
+      return [tf.tensor1d([1]), tf.tensor1d([2])];
+    };
+    await expect(run({ batches, learningRate: rate })).rejects.toThrow(`${said} 0, got ${rate}`);
+    expect(begun).toBe(false);
+    const later = ({ step }: { step: number }) => (step === 0 ? 0.1 : rate);
+    await expect(run({ batches, learningRate: later })).rejects.toThrow(`${said} 1, got ${rate}`);
+  },
+);
+
 test('bad options are refused', async () => {
   await expect(run({ epochs: 0.5 })).rejects.toThrow('expected epochs to be 1, 2, …, got 0.5');
   await expect(run({ accumulate: 0 })).rejects.toThrow('expected accumulate to be 1, 2, …, got 0');
@@ -170,4 +226,11 @@ test('bad options are refused', async () => {
   await expect(run({ batches: () => [] })).rejects.toThrow('expected at least one batch in epoch 0 from batch 0 on');
   const resume = { weights: {}, optimizer: { step: 0, m: {}, v: {} }, position: { epoch: 0, batch: 0, step: 0 } };
   await expect(run({ resume })).rejects.toThrow("expected resume to have the weight 'a' [], got none");
+  for (const position of [{ ...resume.position, epoch: Number.NaN }, { ...resume.position, batch: -1 }, undefined])
+    await expect(run({ resume: { ...resume, position } as Options['resume'] })).rejects.toThrow(
+      /expected resume to have position\.(epoch|batch) 0, 1, …, got (NaN|-1|undefined)/,
+    );
+  await expect(run({ resume: {} as Options['resume'] })).rejects.toThrow('expected resume to have position.epoch');
+  const noTotal = (() => ({ parts: {} })) as unknown as Options['loss'];
+  await expect(run({ loss: noTotal })).rejects.toThrow('expected the loss to give { total, parts } of scalars, got no');
 });

@@ -49,6 +49,34 @@ test('files of something else are refused, and leave no tensors', async () => {
   await expect(loadTraining(path)).rejects.toThrow(path);
 });
 
+test('names that a file chooses reach no object but their own table', async () => {
+  const path = join(folder, 'names.safetensors');
+  const training = {
+    format: 'slimsam-training',
+    position: { epoch: 0, batch: 0, step: 0 },
+    optimizerStep: 0,
+    notes: 0,
+  };
+  const metadata = { training: JSON.stringify(training) };
+  const before = tf.memory().numTensors;
+  for (const name of ['__proto__:isAdmin', 'constructor:x', 'toString:x', 'weights', 'weight', 'best:b']) {
+    const x = tf.tensor1d([1]);
+    await saveWeights(path, { [name]: x }, { metadata });
+    x.dispose();
+    const said =
+      name === 'best:b' ? 'best weights without their metric' : `a tensor '${name}', not weight:, m:, v:, best:`;
+    await expect(loadTraining(path)).rejects.toThrow(said);
+    expect('isAdmin' in {}).toBe(false);
+    expect(tf.memory().numTensors).toBe(before);
+  }
+  const w = tf.tensor1d([1]);
+  await saveWeights(path, { 'weight:__proto__': w, 'm:constructor': w }, { metadata });
+  const { state } = await loadTraining(path);
+  expect([Object.keys(state.weights), Object.keys(state.optimizer.m)]).toEqual([['__proto__'], ['constructor']]);
+  tf.dispose([w, Object.values(state.weights), Object.values(state.optimizer.m)]);
+  expect(tf.memory().numTensors).toBe(before);
+});
+
 test('the keeper copies the best weights, and frees those of before', async () => {
   const before = tf.memory().numTensors;
   const keeper = keepBest();

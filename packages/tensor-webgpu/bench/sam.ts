@@ -1,7 +1,6 @@
 import { adam, bottleneckAligning, distill } from '@slimsam/distill';
 import { countMacs, importance, prune, select } from '@slimsam/prune';
 import type { WebgpuBackend } from '@slimsam/tensor-webgpu';
-import { adamStep } from '@slimsam/tensor-webgpu/ops';
 import { bottleneckTaps, encodeImage, encoderAxes, encoderCosts, initSam } from '@slimsam/vit';
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
@@ -118,7 +117,7 @@ export async function stageOneStep(
       teachers: { original: { forward, weights: teacher } },
       taps: () => Object.values(taps).flat(),
       loss: (features, { original }) => bottleneckAligning({ student: features, teacher: original, taps, a: 0.5 }),
-      optimizer: adam({ step: adamStep }),
+      optimizer: adam(),
       learningRate: 1e-4,
       epochs: 1,
       batches: () => Array.from({ length: rounds + 1 }, image),

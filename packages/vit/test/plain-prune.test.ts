@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { adam, bottleneckAligning, distill, embeddingAligning, type Features, type Forward } from '@slimsam/distill';
 import { countParameters, prune } from '@slimsam/prune';
-import { adamStep } from '@slimsam/tensor-webgpu/ops';
 import { dims, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
@@ -147,7 +146,7 @@ describe('a pruned DINOv2 is distilled', () => {
       teachers: { teacher },
       taps: () => how.taps,
       loss: (features, { teacher }) => how.loss(features, teacher),
-      optimizer: adam({ step: adamStep }),
+      optimizer: adam(),
       learningRate: 3e-3,
       batches: images,
       accumulate: 2, // both images, so that the losses can be compared
