@@ -10,7 +10,6 @@ import {
   plateau,
   shuffledBatches,
 } from '@slimsam/distill';
-import { adamStep } from '@slimsam/tensor-webgpu/ops';
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { NetworkTaps } from '../models/network.ts';
@@ -19,6 +18,7 @@ import type { AlignStep } from '../recipe/recipe.ts';
 import { batchesOf, type Context } from './context.ts';
 import type { CompressEvent, ValidationResult } from './events.ts';
 import type { RunStore, StepResult } from './run-store.ts';
+import { type TeacherFeatures, teachersOf } from './teachers.ts';
 import { validate } from './validate.ts';
 
 type Kept = Readonly<Record<string, readonly number[]>>;
@@ -74,6 +74,12 @@ export async function* alignStep(
   const loss = lossOf(step, network.taps(weights));
   const forward = (weights: Weights, images: tf.Tensor4D, taps: readonly string[]) =>
     network.forward(weights, images, { taps, recompute });
+  const models = { original: { forward, weights: original }, previous: { forward, weights: previous } };
+  const { both, ...teachers } = teachersOf(models, {
+    tapsAt: ({ epoch }) => loss.taps(alphaAt(step.alpha, epoch, epochs)),
+    always: typeof step.loss === 'object',
+  });
+  let last: Weights = {};
   let best = (saved?.notes as Notes | undefined)?.validation;
   try {
     if (!best) {
@@ -85,11 +91,10 @@ export async function* alignStep(
     let lastSave = performance.now();
     for await (const { position, epochDone, loss: value, parts, weights: now, state } of distill({
       student: { forward, weights },
-      teachers: { original: { forward, weights: original }, previous: { forward, weights: previous } },
+      ...teachers,
       trainable: network.isEncoder,
-      taps: ({ epoch }) => loss.taps(alphaAt(step.alpha, epoch, epochs)),
-      loss: (student, teachers, { epoch }) => loss.of(student, teachers, alphaAt(step.alpha, epoch, epochs)),
-      optimizer: adam({ step: adamStep }),
+      loss: (student, teachers, { epoch }) => loss.of(student, both(teachers), alphaAt(step.alpha, epoch, epochs)),
+      optimizer: adam(),
       learningRate: ({ step: done }: Position) => rate.learningRate * warm(done),
       batches: (epoch, startBatch) => {
         const order = [...shuffledBatches(seen.length, { batchSize: seen.length, seed: seed * 31 + index, epoch })];
@@ -104,6 +109,7 @@ export async function* alignStep(
       resume: saved?.state,
       signal,
     })) {
+      last = now;
       const learningRate = rate.learningRate * warm(position.step - 1);
       const seconds = (performance.now() - since) / 1000;
       const epoch = position.epoch + (epochDone ? 0 : 1);
@@ -131,6 +137,7 @@ export async function* alignStep(
     return { weights: Object.fromEntries(kept), kept: inputs.kept, validation: best };
   } finally {
     keeper.dispose();
+    disposeWeights(last);
     if (saved) {
       for (const table of [saved.state.weights, saved.state.optimizer.m, saved.state.optimizer.v])
         disposeWeights(table);
@@ -142,7 +149,7 @@ export async function* alignStep(
 /** The intermediates and the loss of a step, as functions of a. */
 interface Loss {
   readonly taps: (a: number) => readonly string[];
-  readonly of: (student: Features, teachers: { original: Features; previous: Features }, a: number) => LossParts;
+  readonly of: (student: Features, teachers: TeacherFeatures, a: number) => LossParts;
 }
 
 function lossOf({ loss }: AlignStep, taps: NetworkTaps): Loss {

@@ -1,0 +1,42 @@
+import type { DistillOptions, Features, Model, Position } from '@slimsam/distill';
+import type { Weights } from '@slimsam/weights';
+
+/** The features that an aligning loss compares with: the original's and those of the model before the last pruning. */
+export type TeacherFeatures = Readonly<Record<'original' | 'previous', Features>>;
+
+type Teachers = Pick<DistillOptions<'original' | 'previous'>, 'teachers' | 'taps'>;
+
+/**
+ * The teachers of a step and what runs of them: the original for its embedding, the one before only while the intermediates count. Where
+ * both are the same weights, one runs for both.
+ *
+ * @param options.tapsAt the intermediates that the loss compares; [] where it looks at none
+ * @param options.always whether the loss may look at both teachers at any time
+ */
+export function teachersOf(
+  { original, previous }: Readonly<Record<'original' | 'previous', Model>>,
+  options: { readonly tapsAt: (position: Position) => readonly string[]; readonly always: boolean },
+): Teachers & { readonly both: (teachers: TeacherFeatures) => TeacherFeatures } {
+  const { tapsAt, always } = options;
+  if (sameWeights(original.weights, previous.weights)) {
+    return {
+      teachers: { original, previous },
+      taps: (position) => ({ student: tapsAt(position), teachers: { original: tapsAt(position) } }),
+      both: ({ original }) => ({ original, previous: original }),
+    };
+  }
+  return {
+    teachers: { original, previous },
+    taps: (position) => {
+      const taps = tapsAt(position);
+      const compared = always || taps.length > 0;
+      return { student: taps, teachers: { original: always ? taps : [], ...(compared && { previous: taps }) } };
+    },
+    both: (teachers) => teachers,
+  };
+}
+
+/** Whether b has all that a has, with the same data. */
+function sameWeights(a: Weights, b: Weights): boolean {
+  return Object.entries(a).every(([name, x]) => b[name]?.dataId === x.dataId);
+}
