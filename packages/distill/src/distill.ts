@@ -1,11 +1,16 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LossParts, Position } from './loss.ts';
-import type { Features } from './slimming-losses.ts';
+import { distance, type Features } from './slimming-losses.ts';
 import { type TrainingStep, type TrainOptions, train } from './train.ts';
 
-/** Runs a model on images [B, 3, S, S]. */
-export type Forward = (weights: Weights, images: tf.Tensor4D, taps: readonly string[]) => Features;
+/** Runs a model on images [B, 3, S, S]; `keep` is given where something else is kept of a tap, as `encodeImage` takes it. */
+export type Forward = (
+  weights: Weights,
+  images: tf.Tensor4D,
+  taps: readonly string[],
+  keep?: (name: string, tap: tf.Tensor) => tf.Tensor,
+) => Features;
 
 export interface Model {
   readonly forward: Forward;
@@ -27,6 +32,11 @@ export interface UsedFeatures<Teacher extends string> {
   readonly student: readonly string[];
   /** The taps of each teacher, [] for its embedding alone. A teacher that is left out does not run. */
   readonly teachers: Readonly<Partial<Record<Teacher, readonly string[]>>>;
+  /**
+   * The teacher with which all of the student's taps are compared as they arise: of each only the squared distance is kept, which the
+   * losses take as `distances`. A student that recomputes its blocks then holds no taps. Its forward must honour `keep`.
+   */
+  readonly compared?: Teacher | undefined;
 }
 
 export interface DistillOptions<Teacher extends string, Batch extends Images = tf.Tensor4D>
@@ -77,7 +87,11 @@ export function distill<Teacher extends string, Batch extends Images = tf.Tensor
     loss: ({ weights, batch, prepared }, position) => {
       const given = names.map((name) => [name, prepared[name] ?? notRun(name, position)]);
       const features = Object.fromEntries(given) as Record<Teacher, Features>;
-      return loss(student.forward(weights, imagesOf(batch), usedAt(position).student), features, position);
+      const { student: taps, compared } = usedAt(position);
+      if (!compared) return loss(student.forward(weights, imagesOf(batch), taps), features, position);
+      const keep = (name: string, tap: tf.Tensor) => distance(name, tap, features[compared]);
+      const { embedding, taps: distances } = student.forward(weights, imagesOf(batch), taps, keep);
+      return loss({ embedding, taps: {}, distances }, features, position);
     },
   });
 }

@@ -5,6 +5,8 @@ import type { LossParts } from './loss.ts';
 export interface Features {
   readonly embedding: tf.Tensor;
   readonly taps: Readonly<Record<string, tf.Tensor>>;
+  /** Of a student whose taps were compared as they arose: sum (x - y)^2 to the teacher's, by tap. The losses take them for the taps. */
+  readonly distances?: Readonly<Record<string, tf.Tensor>>;
 }
 
 /** The tap names of stage 1. */
@@ -26,9 +28,9 @@ export function bottleneckAligning(inputs: {
   readonly a: number;
 }): LossParts {
   const { student, teacher, taps, a } = inputs;
-  const embedding = meanSquaredError([pair('embedding', student, teacher)]);
+  const embedding = meanSquaredError(['embedding'], student, teacher);
   if (a === 0) return { total: embedding, parts: { embedding } };
-  const term = (names: readonly string[]) => meanSquaredError(names.map((name) => pair(name, student, teacher)));
+  const term = (names: readonly string[]) => meanSquaredError(names, student, teacher);
   const parts = {
     embedding,
     windowQkv: term(taps.windowQkv),
@@ -51,12 +53,12 @@ export function embeddingAligning(inputs: {
   readonly a: number;
 }): LossParts {
   const { student, teacher, previous, taps, a } = inputs;
-  const embedding = meanSquaredError([pair('embedding', student, teacher)]);
+  const embedding = meanSquaredError(['embedding'], student, teacher);
   if (a === 0) return { total: embedding, parts: { embedding } };
   const parts = {
     embedding,
-    blockEmbeddings: meanSquaredError(taps.map((name) => pair(name, student, previous))),
-    previousEmbedding: meanSquaredError([pair('embedding', student, previous)]),
+    blockEmbeddings: meanSquaredError(taps, student, previous),
+    previousEmbedding: meanSquaredError(['embedding'], student, previous),
   };
   const aligned = tf.add(parts.blockEmbeddings, parts.previousEmbedding);
   return { total: tf.add(tf.mul(embedding, 1 - a), tf.mul(aligned, a)) as tf.Scalar, parts };
@@ -79,10 +81,13 @@ export function embeddingAlpha(epoch: number, epochs: number, options: { readonl
   return epoch < N ? (N - epoch - 1) / N : 0;
 }
 
+function of(name: string, { embedding, taps }: Features): tf.Tensor | undefined {
+  return name === 'embedding' ? embedding : taps[name];
+}
+
 /** The tensors of one name. @throws when one is missing, or their shapes differ */
 function pair(name: string, student: Features, teacher: Features): [tf.Tensor, tf.Tensor] {
-  const of = ({ embedding, taps }: Features) => (name === 'embedding' ? embedding : taps[name]);
-  const [x, y] = [of(student), of(teacher)];
+  const [x, y] = [of(name, student), of(name, teacher)];
   if (!x || !y) {
     const names = Object.keys((x ? teacher : student).taps);
     throw new Error(
@@ -96,12 +101,17 @@ function pair(name: string, student: Features, teacher: Features): [tf.Tensor, t
   return [x, y];
 }
 
-/** One mean over the elements of all pairs together. */
-function meanSquaredError(pairs: readonly (readonly [tf.Tensor, tf.Tensor])[]): tf.Scalar {
-  if (pairs.length === 0) return tf.scalar(0);
-  const elements = pairs.reduce((sum, [x]) => sum + x.size, 0);
-  const sums = pairs.map(([x, y]) => squaredDistance(x, y));
+/** One mean over the elements of all tensors of these names together. */
+function meanSquaredError(names: readonly string[], student: Features, teacher: Features): tf.Scalar {
+  if (names.length === 0) return tf.scalar(0);
+  const sums = names.map((name) => student.distances?.[name] ?? squaredDistance(...pair(name, student, teacher)));
+  const elements = names.reduce((sum, name) => sum + of(name, teacher)!.size, 0);
   return tf.div(tf.addN(sums), elements) as tf.Scalar;
+}
+
+/** sum (x - y)^2 of a student's tap and the teacher's. @throws when that is missing, or of another shape */
+export function distance(name: string, tap: tf.Tensor, teacher: Features): tf.Scalar {
+  return squaredDistance(...pair(name, { embedding: tap, taps: { [name]: tap } }, teacher));
 }
 
 /**

@@ -24,10 +24,10 @@ afterEach(() => expect(tf.memory().numTensors, 'tensors left over').toBe(live));
 /** One block, one neck; says which taps it was asked for. */
 const forward =
   (asked: (taps: readonly string[]) => void): Forward =>
-  ({ block, neck }, images, taps) => {
+  ({ block, neck }, images, taps, keep = (_, tap) => tap) => {
     asked(taps);
     const stream = tf.mul(images, block!);
-    const tapped: Weights = taps.includes('stream') ? { stream } : {};
+    const tapped: Weights = taps.includes('stream') ? { stream: keep('stream', stream) } : {};
     return { embedding: tf.mul(stream, neck!), taps: tapped };
   };
 const images = (...sizes: number[]) =>
@@ -91,6 +91,18 @@ test('teachers run only where the step uses them, with the taps that it uses', a
   await expect(run({ taps: without, batches })).rejects.toThrow(
     "expected the loss not to look at teacher 'previous' in epoch 0, whose taps are left out, got it",
   );
+});
+
+test('taps that are compared as they arise give the same steps', async () => {
+  const batches = () => images(2, 1);
+  const plain = await run({ taps: used, batches });
+  const compared = await run({
+    taps: (at) => ({ ...used(at), ...(at.epoch === 0 && { compared: 'previous' }) }),
+    batches,
+  });
+  expect(compared).toEqual(plain);
+  const wrong = () => ({ student: ['stream'], teachers: { teacher: [], previous: [] }, compared: 'previous' as const });
+  await expect(run({ taps: wrong, batches: () => images(1) })).rejects.toThrow("expected tap 'stream', got none");
 });
 
 test('a teacher may be features, known by what comes with the images', async () => {

@@ -4,6 +4,8 @@ import * as tf from '@tensorflow/tfjs-core';
 export interface EncodeOptions {
   /** The intermediates that are wanted. */
   readonly taps?: readonly string[];
+  /** What is kept of a tap in its place, such as its distance from another model's: pure. The tap itself unless given. */
+  readonly keep?: ((name: string, tap: tf.Tensor) => tf.Tensor) | undefined;
   /** Run each block again in the backward pass rather than keep what its gradient needs: for training in little memory. */
   readonly recompute?: boolean;
 }
@@ -24,15 +26,15 @@ export interface Blocks {
 export function runBlocks(
   { weights, depth, prefix, run }: Blocks,
   x: tf.Tensor,
-  { taps: wanted = [], recompute = false }: EncodeOptions,
+  { taps: wanted = [], recompute = false, keep = (_, tap) => tap }: EncodeOptions,
 ): { x: tf.Tensor; taps: Record<string, tf.Tensor> } {
-  const taps: Record<string, tf.Tensor> = {};
+  const taps: Record<string, tf.Tensor> = wanted.includes('patch_embed') ? { patch_embed: keep('patch_embed', x) } : {};
   let stream = x;
   for (let index = 0; index < depth; index++) {
     const one = (weights: Weights, entered: tf.Tensor): Weights => {
       const tapped: Record<string, tf.Tensor> = {};
       const tap: Tap = (name, value) => {
-        if (wanted.includes(name)) tapped[name] = value;
+        if (wanted.includes(name)) tapped[name] = keep(name, value);
       };
       return { stream: run(weights, entered, { index, tap }), ...tapped };
     };

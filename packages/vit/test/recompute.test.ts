@@ -1,7 +1,15 @@
 import { disposeWeights, valueAndGradients, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { encodeImage, initSam, initVit, parseSamConfig, parseVitConfig, vitFeatures } from '../src/index.ts';
+import {
+  type EncodeOptions,
+  encodeImage,
+  initSam,
+  initVit,
+  parseSamConfig,
+  parseVitConfig,
+  vitFeatures,
+} from '../src/index.ts';
 import { withWebgpu } from './support.ts';
 
 withWebgpu();
@@ -25,7 +33,7 @@ interface Case {
   readonly features: (
     weights: Weights,
     image: tf.Tensor4D,
-    options: { taps: readonly string[]; recompute: boolean },
+    options: EncodeOptions,
   ) => { embedding: tf.Tensor; taps: Weights };
 }
 
@@ -73,7 +81,10 @@ test.each(Object.entries(cases))(
       let seen: Weights = {};
       const { value, gradients } = valueAndGradients(weights, () => {
         const { embedding, taps: found } = features(weights, image, { taps, recompute });
-        const looked: Weights = { embedding, ...found };
+        // a tap, and what is kept of it within its block, are looked at alike
+        const kept = features(weights, image, { taps, recompute, keep: (_, tap) => tf.mean(tf.square(tap)) }).taps;
+        const squares = Object.entries(kept).map(([name, x]) => [`square of ${name}`, x]);
+        const looked: Weights = { embedding, ...found, ...Object.fromEntries(squares) };
         seen = Object.fromEntries(Object.entries(looked).map(([name, x]) => [name, tf.keep(tf.clone(x))]));
         return tf.addN(Object.values(looked).map((x, i) => tf.mean(tf.sin(tf.add(x, i))))) as tf.Scalar;
       });
@@ -82,7 +93,7 @@ test.each(Object.entries(cases))(
       return read;
     };
     const [plain, recomputed] = [await run(false), await run(true)];
-    expect(Object.keys(plain.seen)).toEqual(['embedding', ...taps]);
+    expect(Object.keys(plain.seen)).toEqual(['embedding', ...taps, ...taps.map((name) => `square of ${name}`)]);
     for (const part of ['seen', 'gradients', 'value'] as const) {
       expect(Object.keys(recomputed[part])).toEqual(Object.keys(plain[part]));
       for (const [name, wanted] of Object.entries(plain[part]))

@@ -4,6 +4,7 @@ import {
   distill,
   embeddingAligning,
   type Features,
+  type Forward,
   keepBest,
   type LossParts,
   type Position,
@@ -72,8 +73,7 @@ export async function* alignStep(
   });
   const warm = (done: number) => Math.min(1, (done + 1) / Math.max(1, step.warmup ?? 0));
   const loss = lossOf(step, network.taps(weights));
-  const forward = (weights: Weights, images: tf.Tensor4D, taps: readonly string[]) =>
-    network.forward(weights, images, { taps, recompute });
+  const forward: Forward = (weights, images, taps, keep) => network.forward(weights, images, { taps, keep, recompute });
   const models = { original: { forward, weights: original }, previous: { forward, weights: previous } };
   const { both, ...teachers } = teachersOf(models, {
     tapsAt: ({ epoch }) => loss.taps(alphaAt(step.alpha, epoch, epochs)),

@@ -11,7 +11,7 @@ type Teachers = Pick<DistillOptions<'original' | 'previous'>, 'teachers' | 'taps
  * both are the same weights, one runs for both.
  *
  * @param options.tapsAt the intermediates that the loss compares; [] where it looks at none
- * @param options.always whether the loss may look at both teachers at any time
+ * @param options.always whether the loss may look at both teachers, and at the student's taps, at any time
  */
 export function teachersOf(
   { original, previous }: Readonly<Record<'original' | 'previous', Model>>,
@@ -21,7 +21,10 @@ export function teachersOf(
   if (sameWeights(original.weights, previous.weights)) {
     return {
       teachers: { original, previous },
-      taps: (position) => ({ student: tapsAt(position), teachers: { original: tapsAt(position) } }),
+      taps: (position) => {
+        const taps = tapsAt(position);
+        return { student: taps, teachers: { original: taps }, ...(!always && { compared: 'original' as const }) };
+      },
       both: ({ original }) => ({ original, previous: original }),
     };
   }
@@ -30,7 +33,8 @@ export function teachersOf(
     taps: (position) => {
       const taps = tapsAt(position);
       const compared = always || taps.length > 0;
-      return { student: taps, teachers: { original: always ? taps : [], ...(compared && { previous: taps }) } };
+      const used = { original: always ? taps : [], ...(compared && { previous: taps }) };
+      return { student: taps, teachers: used, ...(!always && compared && { compared: 'previous' as const }) };
     },
     both: (teachers) => teachers,
   };

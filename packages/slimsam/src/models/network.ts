@@ -1,6 +1,7 @@
 import type { BottleneckTaps, Features } from '@slimsam/distill';
 import {
   bottleneckTaps,
+  type EncodeOptions,
   embeddingTaps,
   encodeImage,
   encoderAxes,
@@ -38,11 +39,7 @@ export interface Network {
   /** Whether a weight belongs to the image encoder, which is what is pruned and trained. */
   readonly isEncoder: (name: string) => boolean;
   /** The features [B, …] that are kept, and intermediates. */
-  readonly forward: (
-    weights: Weights,
-    images: tf.Tensor4D,
-    options: { readonly taps?: readonly string[]; readonly recompute?: boolean },
-  ) => Features;
+  readonly forward: (weights: Weights, images: tf.Tensor4D, options: EncodeOptions) => Features;
   readonly axes: (weights: Weights) => Axes;
   readonly taps: (weights: Weights) => NetworkTaps;
   readonly costs: (weights: Weights) => Costs;

@@ -63,7 +63,7 @@ export function vitFeatures(
       tokens,
       classToken: tf.reshape(tf.slice(tokens, [0, 0, 0], [B, 1, C]), [B, C]) as tf.Tensor2D,
       embedding: tf.transpose(patches, [0, 3, 1, 2]) as tf.Tensor4D,
-      taps: { ...(wanted.has('patch_embed') && { patch_embed: stream }), ...taps },
+      taps,
     };
   });
 }

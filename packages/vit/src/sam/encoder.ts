@@ -51,10 +51,7 @@ export function encodeImage(
     const run: Blocks['run'] = (weights, x, how) =>
       block(scope(weights, `image_encoder.blocks.${how.index}`), config, x, { ...how, relative });
     const { x, taps } = runBlocks({ weights, depth, prefix, run }, stream, options);
-    return {
-      embedding: neck(weight, x),
-      taps: { ...(wanted.has('patch_embed') && { patch_embed: stream }), ...taps },
-    };
+    return { embedding: neck(weight, x), taps };
   });
 }
 
