@@ -48,7 +48,7 @@ test.each([
   expect(relativeError(await weights.matrix!.data(), reference(start, gradients, options, 0.01))).toBeLessThan(2e-6);
   // vectors (biases, norms) do not decay
   expect(relativeError(await weights.vector!.data(), reference(start, gradients, {}, 0.01))).toBeLessThan(2e-6);
-  const labels = new Set(dispatched.mock.calls.map(([{ label }]) => label));
+  const labels = new Set(dispatched.mock.calls.map(([{ shader }]) => shader.label));
   expect([...labels].filter((label) => label === 'adam')).toEqual(kernel ? [kernel] : []);
   dispatched.mockRestore();
   tf.dispose([weights, state.m, state.v]);
