@@ -21,10 +21,14 @@ export async function* readAhead<T>(
   const begun: Begun<T>[] = [];
   let more = true;
   let stop: () => void = () => {};
-  const stopped = new Promise<void>((resolve) => {
-    stop = resolve;
-  });
-  signal?.addEventListener('abort', stop);
+  const onAbort = (): void => stop();
+  signal?.addEventListener('abort', onAbort);
+  /** Not Promise.race with one promise for the signal: that would hold every result until the reader ends. */
+  const orStopped = (result: Promise<T | Error>): Promise<T | Error | undefined> =>
+    new Promise((resolve) => {
+      stop = () => resolve(undefined);
+      void result.then(resolve);
+    });
   try {
     while (true) {
       signal?.throwIfAborted();
@@ -36,7 +40,7 @@ export async function* readAhead<T>(
       const first = begun[0];
       if (!first) return;
       const start = performance.now();
-      const result = await Promise.race([first.result, stopped]);
+      const result = await orStopped(first.result);
       onWaited((performance.now() - start) / 1000);
       signal?.throwIfAborted();
       begun.shift();
@@ -44,7 +48,7 @@ export async function* readAhead<T>(
       yield result as T;
     }
   } finally {
-    signal?.removeEventListener('abort', stop);
+    signal?.removeEventListener('abort', onAbort);
     for (const { leave } of begun) leave();
   }
 }
