@@ -79,7 +79,7 @@ function panelBody(spec: PanelText): string {
       : `subgroupBroadcast(a${gather}, ${k % perGather}u)`;
   };
   return `${epilogue({ bias, activation, wide: vectorC })}
-var<private> panel: array<vec4f, ${kBlock * vectors + vectors}>;
+${times(vectors, (j) => times(4, (c) => `var<private> ${panelArray(j, c)}: array<f32, ${kBlock + 1}>;`))}
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   ${place}
@@ -94,12 +94,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       ${times(gathers, (g) => gatherA(spec, g, perGather))}
       ${times(vectors, (j) => `let at${j} = ${vectorC ? `(baseC + row * p.N) / 4u + column${j}` : `baseC + row * p.N + column${j} * 4u`}; var sum${j} = vec4f();`)}
       if (k0 > startK) { ${times(vectors, (j) => `sum${j} = ${vectorC ? `C[at${j}]` : loadC(j)};`, ' ')} }
-      ${times(kBlock, (k) => `let x${k} = vec4f(${source(k)}); ${times(vectors, (j) => `sum${j} = fma(x${k}, panel[${k * vectors + j}], sum${j});`, ' ')}`)}
-      ${times(vectors, (j) => `panel[${kBlock * vectors + j}] = sum${j};`, ' ')}
+      ${times(kBlock, (k) => `let x${k} = vec4f(${source(k)}); ${times(vectors, (j) => `sum${j} = fma(x${k}, ${panelRow(j, k)}, sum${j});`, ' ')}`)}
+      ${times(vectors, (j) => times(4, (c) => `${panelArray(j, c)}[${kBlock}] = sum${j}[${c}];`, ' '))}
       ${times(
         vectors,
         (j) => `{
-        var total = panel[${kBlock * vectors + j}];
+        var total = ${panelRow(j, kBlock)};
         ${bias ? `if (last) { total = finished(total, column${j} * 4u); }` : ''}
         if (own${j} <= lastColumn) { ${vectorC ? `C[at${j}] = total;` : storeC(j)} }
       }`,
@@ -108,6 +108,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   }
 }`;
 }
+
+/**
+ * The panel's array of a lane's column c of vector j; one more place stages a sum. Each column has an array of its own because LLVM
+ * compares all uses of an array with one another: in one array, a panel of 128 x 64 took 7 times as long to compile.
+ */
+const panelArray = (j: number, c: number): string => `panel${j}${'xyzw'[c]}`;
+
+const panelRow = (j: number, k: number): string => `vec4f(${times(4, (c) => `${panelArray(j, c)}[${k}]`, ', ')})`;
+
+const pack = (j: number, row: string, value: (c: number) => string): string =>
+  times(4, (c) => `${panelArray(j, c)}[${row}] = ${value(c)};`, ' ');
 
 /** Packs `kBlock` rows of B; the loop's bound is read at run time so that the compiler does not unroll it. */
 function packing({ vectors, vectorB, transposeB }: PanelText): string {
@@ -118,14 +129,14 @@ function packing({ vectors, vectorB, transposeB }: PanelText): string {
         ? `vec4f(B[(baseB + k * p.N) / 4u + column${j}])`
         : `vec4f(${times(4, (e) => `f32(B[baseB + k * p.N + ${column(j, e)}])`, ', ')})`;
     return `for (var i = 0u; i < p.kBlock; i++) {
-      let k = min(k0 + i, p.K - 1u); let keep = f32(k0 + i < p.K);
-      ${times(vectors, (j) => `{ let b = ${value(j)}; panel[i * ${vectors}u + ${j}u] = select(vec4f(), b, keep > 0.0); }`)}
+      let k = min(k0 + i, p.K - 1u); let keep = k0 + i < p.K;
+      ${times(vectors, (j) => `{ let b = select(vec4f(), ${value(j)}, keep); ${pack(j, 'i', (c) => `b[${c}]`)} }`)}
     }`;
   }
   if (!vectorB) {
     return `for (var i = 0u; i < p.kBlock; i++) {
       let k = min(k0 + i, p.K - 1u); let keep = k0 + i < p.K;
-      ${times(vectors, (j) => `panel[i * ${vectors}u + ${j}u] = select(vec4f(), vec4f(${times(4, (e) => `f32(B[baseB + ${column(j, e)} * p.K + k])`, ', ')}), keep);`)}
+      ${times(vectors, (j) => pack(j, 'i', (c) => `select(0.0, f32(B[baseB + ${column(j, c)} * p.K + k]), keep)`))}
     }`;
   }
   return `for (var i = 0u; i < p.kBlock / 4u; i++) {
@@ -134,7 +145,7 @@ function packing({ vectors, vectorB, transposeB }: PanelText): string {
         vectors,
         (j) => `{
         ${times(4, (e) => `let b${e} = select(vec4f(), vec4f(B[(baseB + ${column(j, e)} * p.K) / 4u + k]), keep);`, ' ')}
-        ${times(4, (e) => `panel[(i * 4u + ${e}u) * ${vectors}u + ${j}u] = vec4f(b0[${e}], b1[${e}], b2[${e}], b3[${e}]);`, ' ')}
+        ${times(4, (e) => pack(j, `i * 4u + ${e}u`, (c) => `b${c}[${e}]`))}
       }`,
       )}
     }`;

@@ -3,20 +3,22 @@ import type { Program } from '../../program/program.ts';
 import { type AttentionSpec, attentionProgram } from './attention.wgsl.ts';
 import {
   butterfly,
-  columnType,
+  columnArrays,
   combine,
   dots,
   entry,
   gather,
   gatherBias,
-  keysOf,
   lanes,
+  own,
+  ownArrays,
   ownKey,
   type Panel,
   packColumns,
   packOwn,
   panelOf,
   panelShader,
+  staged,
   throughMemory,
   times,
   value,
@@ -33,9 +35,8 @@ export const panelBackward = (spec: AttentionSpec): Program =>
   attentionProgram(backwardShader(panelOf(spec, 5, backwardPairs)), spec, { rows: spec.Nq, of: spec.Nq, products: 5 });
 
 const backwardShader = memoised((panel: Panel) => {
-  const { D, slots, columnUnits, bias, vector } = panel;
+  const { D, slots, bias, vector } = panel;
   const all = (text: (t: number) => string, joint = ' ') => times(slots, text, joint);
-  const packed = keysOf(panel) * columnUnits;
   const inputs = ['Q', 'K', 'V', 'dO', 'statistics'];
   const outputs = ['dQ', 'dK', 'dV'];
   const units = vector ? D / 4 : D;
@@ -44,29 +45,27 @@ const backwardShader = memoised((panel: Panel) => {
     times(
       D,
       (e) =>
-        `{ let x = ${value(panel, name, e)}; ${all((t) => `${array}[${e * slots + t}] = fma(x, ${weight}${t}, ${array}[${e * slots + t}]);`)} }`,
+        `{ let x = ${value(panel, name, e)}; ${all((t) => `${own(panel, array, { e, t })} = fma(x, ${weight}${t}, ${own(panel, array, { e, t })});`)} }`,
       '\n',
     );
   const unpack = (array: string, tensor: string, factor: string) => {
     const { key, there } = ownKey(panel, 't');
-    const at = (c: number) => `${array}[(e * 4u + ${c}u) * ${slots}u + t]`;
-    const sum = vector ? `vec4f(${times(4, at, ', ')})` : `${array}[e * ${slots}u + t]`;
+    const at = (c: number) => `${array}${c}[e * ${slots}u + t]`;
+    const sum = vector ? `vec4f(${times(4, at, ', ')})` : at(0);
     return `for (var t = 0u; t < ${slots}u * one; t++) { if (${there}) {
       let start = (g * p.Nk + ${key}) * ${units}u;
       for (var e = 0u; e < ${units}u * one; e++) { ${tensor}[start + e] = ${sum}${factor}; }
     } }`;
   };
-  const body = `var<private> keys: array<f32, ${D * slots + 2 * slots}>; // [D][slots], scaled, and scores on their way
-var<private> values: array<f32, ${D * slots}>; // [D][slots]
-var<private> keySums: array<f32, ${D * slots}>;
-var<private> valueSums: array<f32, ${D * slots}>;
-var<private> keyColumns: array<${columnType(panel)}, ${packed + columnUnits}>; // [keys][columns], scaled, and sums on their way
+  const body = `${ownArrays(panel, 'keys', 2 * slots)}
+${['values', 'keySums', 'valueSums'].map((array) => ownArrays(panel, array)).join('\n')}
+${columnArrays(panel, 'keyColumns')}
 ${bias ? '' : `var<private> absent: array<f32, ${slots}>;`}
 ${entry(panel)}
     ${packOwn(panel, 'keys', 'K', ' * p.scale')}
     ${packOwn(panel, 'values', 'V')}
     ${packColumns(panel, 'keyColumns', 'K', ' * p.scale')}
-    for (var i = 0u; i < ${D * slots}u * one; i++) { keySums[i] = 0.0; valueSums[i] = 0.0; }
+    for (var i = 0u; i < ${units * slots}u * one; i++) { ${times(vector ? 4 : 1, (c) => `keySums${c}[i] = 0.0; valueSums${c}[i] = 0.0;`)} }
     ${bias ? '' : `for (var t = 0u; t < ${slots}u * one; t++) { absent[t] = select(-1e30, 0.0, ${ownKey(panel, 't').there}); }`}
     for (var row = firstRow; row < endRow; row++) {
       let q = g * p.Nq + row;
@@ -77,10 +76,10 @@ ${entry(panel)}
       ${all((t) => `var s${t} = start${t} - known.x; var d${t} = -known.y;`)}
       ${dots(panel, 'query', 'keys', 's')}
       ${dots(panel, 'gradient', 'values', 'd')}
-      ${all((t) => `let e${t} = exp(s${t}); keys[${D * slots + t}] = e${t}; keys[${D * slots + slots + t}] = e${t} * d${t};`)}
-      ${all((t) => `let w${t} = keys[${D * slots + t}]; let z${t} = keys[${D * slots + slots + t}];`)}
+      ${all((t) => `let e${t} = exp(s${t}); ${staged(panel, 'keys', t)} = e${t}; ${staged(panel, 'keys', slots + t)} = e${t} * d${t};`)}
+      ${all((t) => `let w${t} = ${staged(panel, 'keys', t)}; let z${t} = ${staged(panel, 'keys', slots + t)};`)}
       ${bias ? biasGradients(panel) : ''}
-      ${throughMemory(panel, 'dQ', { array: 'keyColumns', at: packed }, { before: '', body: combine(panel, 'keyColumns', 'z'), after: '' })}
+      ${throughMemory(panel, 'dQ', 'keyColumns', { before: '', body: combine(panel, 'keyColumns', 'z'), after: '' })}
       ${scatter('gradient', 'valueSums', 'w')}
       ${scatter('query', 'keySums', 'z')}
     }

@@ -3,19 +3,20 @@ import type { Program } from '../../program/program.ts';
 import { type AttentionSpec, attentionProgram } from './attention.wgsl.ts';
 import {
   butterfly,
-  columnType,
+  columnArrays,
   combine,
   dots,
   entry,
   gather,
   gatherBias,
-  keysOf,
+  ownArrays,
   ownKey,
   type Panel,
   packColumns,
   packOwn,
   panelOf,
   panelShader,
+  staged,
   throughMemory,
   times,
 } from './attention-panel.wgsl.ts';
@@ -35,11 +36,10 @@ export const panelForward = (spec: AttentionSpec): Program =>
   });
 
 const forwardShader = memoised((panel: Panel) => {
-  const { D, slots, columnUnits, bias } = panel;
+  const { slots, bias } = panel;
   const all = (text: (t: number) => string, joint = ' ') => times(slots, text, joint);
-  const values = keysOf(panel) * columnUnits;
-  const body = `var<private> keys: array<f32, ${D * slots + slots}>; // [D][slots], and scores on their way
-var<private> values: array<${columnType(panel)}, ${values + columnUnits}>; // [keys][columns], and sums on their way
+  const body = `${ownArrays(panel, 'keys', slots)}
+${columnArrays(panel, 'values')}
 ${bias ? '' : `var<private> absent: array<f32, ${slots}>;`}
 ${entry(panel)}
     ${packOwn(panel, 'keys', 'K')}
@@ -53,8 +53,8 @@ ${entry(panel)}
       var old = -1e30;
       if (kb > 0u) { old = L[q]; }
       ${dots(panel, 'query', 'keys', 's')}
-      ${all((t) => `keys[${D * slots + t}] = s${t};`)}
-      ${all((t) => `let z${t} = keys[${D * slots + t}];`)}
+      ${all((t) => `${staged(panel, 'keys', t)} = s${t};`)}
+      ${all((t) => `let z${t} = ${staged(panel, 'keys', t)};`)}
       var top = ${Array.from({ length: slots }, (_, t) => `z${t}`).reduce((a, b) => `max(${a}, ${b})`)};
       ${butterfly('top', (other) => `max(top, ${other})`)}
       top = max(top, old);
@@ -65,7 +65,7 @@ ${entry(panel)}
       total += kept;
       let inverse = 1.0 / total;
       if (lane == 0u) { L[q] = top + log(total); }
-      ${throughMemory(panel, 'O', { array: 'values', at: values }, { before: ' * kept', body: combine(panel, 'values', 'w'), after: ' * inverse' })}
+      ${throughMemory(panel, 'O', 'values', { before: ' * kept', body: combine(panel, 'values', 'w'), after: ' * inverse' })}
     }
   }
 }`;

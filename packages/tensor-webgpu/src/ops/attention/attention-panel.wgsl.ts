@@ -127,13 +127,49 @@ export function ownKey({ bias, perLane, vectorWidth }: Panel, t: string): { key:
   return { key: `min(${y}, p.kh - 1u) * p.kw + min(${x}, p.kw - 1u)`, there: `${y} < p.kh && ${x} < p.kw` };
 }
 
+const arraysOf = ({ vector }: Panel): 1 | 4 => (vector ? 4 : 1);
+
+/**
+ * Declares a private array [D][slots] with `more` places for staged values; `own` and `staged` name its values. It is held in several,
+ * value e in the one of e % 4, because LLVM compares all uses of an array with one another: in one array, panels took 3 times as long
+ * to compile.
+ */
+export const ownArrays = (panel: Panel, array: string, more = 0): string =>
+  times(
+    arraysOf(panel),
+    (c) => `var<private> ${array}${c}: array<f32, ${(panel.D / arraysOf(panel)) * panel.slots + more}>;`,
+    '\n',
+  );
+
+/** Value e of the lane's key in slot t. */
+export const own = (panel: Panel, array: string, { e, t }: { e: number; t: number }): string =>
+  `${array}${e % arraysOf(panel)}[${Math.floor(e / arraysOf(panel)) * panel.slots + t}]`;
+
+/** A place behind the values. */
+export const staged = (panel: Panel, array: string, place: number): string =>
+  `${array}0[${(panel.D / arraysOf(panel)) * panel.slots + place}]`;
+
+/** Declares a private array [keys][columnUnits] of `keysOf(panel)` keys, and one more that stages sums; `columnsOf` names its values. */
+export const columnArrays = (panel: Panel, array: string): string =>
+  eachArray(panel, (c, w) => `var<private> ${array}${c}${w}: array<f32, ${keysOf(panel) + 1}>;`, '\n');
+
+const eachArray = (
+  { columnUnits, columnWidth }: Panel,
+  text: (c: number, w: string) => string,
+  joint?: string,
+): string => times(columnUnits, (c) => times(columnWidth, (w) => text(c, 'xyzw'[w]!), joint), joint);
+
+/** Columns of unit c of key i. */
+const columnsOf = ({ columnWidth }: Panel, array: string, { i, c }: { i: number; c: number }): string => {
+  const values = times(columnWidth, (w) => `${array}${c}${'xyzw'[w]}[${i}]`, ', ');
+  return columnWidth === 4 ? `vec4f(${values})` : values;
+};
+
 /** Packs a lane's own keys' rows of `tensor` into array [D][slots]. */
 export function packOwn(panel: Panel, array: string, tensor: string, factor = ''): string {
   const { D, vector, slots } = panel;
   const units = vector ? D / 4 : D;
-  const store = vector
-    ? times(4, (c) => `${array}[(e * 4u + ${c}u) * ${slots}u + t] = x[${c}];`)
-    : `${array}[e * ${slots}u + t] = x;`;
+  const store = times(arraysOf(panel), (c) => `${array}${c}[e * ${slots}u + t] = x${vector ? `[${c}]` : ''};`);
   return `for (var t = 0u; t < ${slots}u * one; t++) {
       let start = (g * p.Nk + ${ownKey(panel, 't').key}) * ${units}u;
       for (var e = 0u; e < ${units}u * one; e++) { let x = ${vector ? 'vec4f' : 'f32'}(${tensor}[start + e])${factor}; ${store} }
@@ -153,7 +189,8 @@ export function packColumns(panel: Panel, array: string, tensor: string, factor 
     return `f32(${tensor}[(key * ${D}u + ${column(c)}) / 4u][(${column(c)}) % 4u])`; // D is a multiple of 4
   };
   return `for (var i = 0u; i < ${keysOf(panel)}u * one; i++) { let key = g * p.Nk + ${key};
-      ${times(columnUnits, (c) => `${array}[i * ${columnUnits}u + ${c}u] = ${load(c)}${factor};`)} }`;
+      ${times(columnUnits, (c) => `let x${c} = ${load(c)}${factor};`)}
+      ${eachArray(panel, (c, w) => `${array}${c}${w}[i] = x${c}${columnWidth === 4 ? `.${w}` : ''};`)} }`;
 }
 
 /** Brings row `row` of a tensor to the lanes, under names that `value` hands out. */
@@ -196,7 +233,7 @@ export function dots(panel: Panel, name: string, array: string, sum: string): st
   return times(
     D,
     (e) =>
-      `{ let x = ${value(panel, name, e)}; ${times(slots, (t) => `${sum}${t} = fma(x, ${array}[${e * slots + t}], ${sum}${t});`)} }`,
+      `{ let x = ${value(panel, name, e)}; ${times(slots, (t) => `${sum}${t} = fma(x, ${own(panel, array, { e, t })}, ${sum}${t});`)} }`,
     '\n',
   );
 }
@@ -209,7 +246,7 @@ export function combine(panel: Panel, array: string, weight: string): string {
     (i) => {
       const { slot, lane } = holder(panel, i);
       const share = `subgroupBroadcast(${weight}${slot}, ${lane}u)`;
-      return `{ let x = ${columnWidth === 4 ? `vec4f(${share})` : share}; ${times(columnUnits, (c) => `out${c} = fma(x, ${array}[${i * columnUnits + c}], out${c});`)} }`;
+      return `{ let x = ${columnWidth === 4 ? `vec4f(${share})` : share}; ${times(columnUnits, (c) => `out${c} = fma(x, ${columnsOf(panel, array, { i, c })}, out${c});`)} }`;
     },
     '\n',
   );
@@ -240,14 +277,16 @@ export const columnType = ({ columnWidth }: Panel): string => (columnWidth === 4
 export function throughMemory(
   panel: Panel,
   tensor: string,
-  staged: { array: string; at: number },
+  array: string,
   parts: { before: string; body: string; after: string },
 ): string {
-  const { columnUnits } = panel;
-  const slot = (c: number) => `${staged.array}[${staged.at + c}]`;
+  const { columnUnits, columnWidth } = panel;
+  const i = keysOf(panel);
+  const component = (w: string) => (columnWidth === 4 ? `.${w}` : '');
   return `${times(columnUnits, (c) => `var out${c} = ${zero(panel)};`)}
       if (kb > 0u) { ${eachColumn(panel, (c, at) => `out${c} = ${tensor}[${at}]${parts.before};`, false)} }
       ${parts.body}
-      ${times(columnUnits, (c) => `${slot(c)} = out${c}${parts.after};`)}
-      ${eachColumn(panel, (c, at) => `${tensor}[${at}] = ${slot(c)};`, true)}`;
+      ${times(columnUnits, (c) => `let sum${c} = out${c}${parts.after};`)}
+      ${eachArray(panel, (c, w) => `${array}${c}${w}[${i}] = sum${c}${component(w)};`)}
+      ${eachColumn(panel, (c, at) => `${tensor}[${at}] = ${columnsOf(panel, array, { i, c })};`, true)}`;
 }
