@@ -2,18 +2,15 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { AdapterFacts } from './device/open-device.ts';
 import { fromHalf } from './program/half.wgsl.ts';
 import type { Program } from './program/program.ts';
-import { uniformWords } from './program/uniform-words.ts';
-import { BufferPool } from './runtime/buffer-pool.ts';
-import { batchSize, CommandQueue } from './runtime/command-queue.ts';
-import { Constants } from './runtime/constants.ts';
-import { checkBinding, checkLimits } from './runtime/limits.ts';
-import { type Pipeline, PipelineCache } from './runtime/pipeline-cache.ts';
-import { asWords, bytesOf, type ComplexParts, type TensorRecord, typedArray } from './runtime/tensor-record.ts';
-import { UniformCache } from './runtime/uniform-cache.ts';
+import { DeviceFailure } from './runtime/device-failure.ts';
+import { checkTensors } from './runtime/fitting.ts';
+import { Launcher } from './runtime/launcher.ts';
+import { checkBinding } from './runtime/limits.ts';
+import { bytesOf, type ComplexParts, type TensorRecord, tensorRecord, typedArray } from './runtime/tensor-record.ts';
 import { awaitGpu } from './runtime/wait.ts';
-import { type Clock, DispatchTimer } from './watching/dispatch-timer.ts';
+import type { Clock } from './watching/dispatch-timer.ts';
 import { type Leak, Origins } from './watching/origins.ts';
-import { type DispatchTime, Recorder } from './watching/recorder.ts';
+import type { DispatchTime } from './watching/recorder.ts';
 
 /** What a kernel is to make. */
 interface Output {
@@ -21,24 +18,15 @@ interface Output {
   readonly dtype: tf.DataType;
 }
 
-const spareBytes = 1 << 30;
-const mostUniforms = 1024;
-const mostConstants = 1024;
-
 /** A TensorFlow.js backend that computes in WGSL. Make one with `createWebgpuBackend` or `useWebgpu`. */
 export class WebgpuBackend extends tf.KernelBackend {
   readonly facts: AdapterFacts;
   readonly device: GPUDevice;
   readonly #keepAlive: unknown;
-  readonly #pool: BufferPool;
-  readonly #pipelines: PipelineCache;
-  readonly #queue: CommandQueue;
-  readonly #stored = new Map<tf.DataId, TensorRecord>();
-  readonly #uniforms: UniformCache;
-  readonly #constants: Constants;
-  readonly #recorder: Recorder;
+  readonly #launcher: Launcher;
+  readonly #failure: DeviceFailure;
+  readonly #records = new Map<tf.DataId, TensorRecord>();
   readonly #origins = new Origins();
-  #failure: Error | undefined;
   #disposed = false;
 
   constructor(opened: { device: GPUDevice; facts: AdapterFacts; keepAlive: unknown }) {
@@ -46,120 +34,67 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.device = opened.device;
     this.facts = opened.facts;
     this.#keepAlive = opened.keepAlive;
-    const flush = () => this.#queue.flush();
-    const timer = this.device.features.has('timestamp-query') ? new DispatchTimer(this.device, batchSize) : undefined;
-    this.#queue = new CommandQueue(this.device, {
-      ...(timer && { timer }),
-      afterSubmit: () => {
-        this.#pool.submitted();
-        this.#uniforms.submitted();
-      },
-    });
-    this.#recorder = new Recorder(this.#queue, timer);
-    this.#pool = new BufferPool(this.device, { spareBytes, flush });
-    this.#constants = new Constants(this.#pool, mostConstants);
-    this.#uniforms = new UniformCache(this.device, { most: mostUniforms, flush });
-    this.#pipelines = new PipelineCache(this.device, (message) => {
-      this.#failure = failure(message); // the cause of what else went wrong
-    });
-    this.device.addEventListener('uncapturederror', (event) => {
-      event.preventDefault();
-      const { error } = event as GPUUncapturedErrorEvent;
-      const { liveBytes, idleBytes } = this.#pool;
-      const kind =
-        error.constructor.name === 'GPUOutOfMemoryError'
-          ? `out of memory with ${liveBytes} bytes in tensors and ${idleBytes} kept for reuse, use smaller batches or images: `
-          : '';
-      this.#failure ??= failure(`webgpu: ${kind}${error.message}`);
-    });
-    void this.device.lost.then(({ reason, message }) => {
-      this.#failure ??= failure(`webgpu: the device was lost (${reason}: ${message})`);
-    });
+    this.#launcher = new Launcher(this.device, (message) => this.#failure.refused(message));
+    this.#failure = new DeviceFailure(this.device, () => this.#launcher.memory);
   }
 
   /**
    * Allocates the outputs and encodes one dispatch (submitted with others, at the latest when something is read). Inputs in half
    * precision that the program does not take so are expanded for it.
    *
-   * @throws when the adapter does not allow so many or so large bindings, or so many workgroups
+   * @throws when the tensors or uniforms are not those that the shader declares, or the adapter does not allow so many or so large
+   *   bindings, or so many workgroups
    */
   run(program: Program, inputs: readonly tf.TensorInfo[], outputs: readonly Output[]): tf.TensorInfo[] {
-    const copies: tf.TensorInfo[] = [];
-    const taken = (x: tf.TensorInfo, i: number): tf.TensorInfo => {
-      if (program.shader.inputs[i]?.half || !this.isHalf(x)) return x;
-      const copy = this.#expanded(x);
-      copies.push(copy);
-      return copy;
-    };
-    try {
-      return this.#run(program, inputs.map(taken), outputs);
-    } finally {
-      for (const { dataId } of copies) this.disposeData(dataId);
-    }
-  }
-
-  #run(program: Program, inputs: readonly tf.TensorInfo[], outputs: readonly Output[]): tf.TensorInfo[] {
-    const { shader, workgroups } = program;
+    const { shader } = program;
     const { label } = shader;
     this.#check(label);
-    checkLimits(program, this);
-    this.#checkBindings(program, inputs, outputs);
-    const words = uniformWords(program);
-    const sizes = outputs.map(({ shape }, i) => {
-      const size = { elements: tf.util.sizeFromShape([...shape]), half: shader.outputs[i]!.half };
-      checkBinding(bytesOf(size), label, shape, this.facts);
-      return size;
-    });
-    const buffers = inputs.map((input) => this.#bufferOf(input, label));
+    checkTensors(shader, 'inputs', inputs);
+    checkTensors(shader, 'outputs', outputs);
     const made = outputs.map(({ shape, dtype }, i) => {
-      const buffer = this.#pool.acquire(bytesOf(sizes[i]!), label);
-      buffers.push(buffer);
-      const dataId = {};
-      const origin = this.#origins.of(label, shape);
-      this.#stored.set(dataId, { dtype, ...sizes[i]!, refCount: 1, buffer, origin });
-      return { dataId, shape: [...shape], dtype };
+      const { half } = shader.outputs[i]!;
+      const record = tensorRecord(dtype, sizeOf(shape), { half, origin: this.#origins.of(label, shape) });
+      checkBinding(bytesOf(record), label, shape, this.facts);
+      return record;
     });
-    if (workgroups.includes(0)) return made;
-    const ahead = this.#queue.held;
-    const pipeline = this.#pipelines.get(shader, { ahead });
-    const cost = this.#recorder.active ? this.#recorder.cost(program, this.#bytesOf([...inputs, ...made])) : undefined;
-    if (words.length > 0) buffers.push(this.#uniforms.get(words));
-    this.#queue.dispatch({ pipeline, group: this.#group(pipeline, buffers, label), workgroups, cost });
-    return made;
+    const taken = inputs.map((input, i) => this.#taken(input, program, i));
+    const copies: tf.DataId[] = [];
+    taken.forEach((record, i) => {
+      if (!record.half || shader.inputs[i]!.half) return;
+      const { dataId } = this.run(fromHalf(record.elements), [inputs[i]!], [inputs[i]!])[0]!;
+      copies.push(dataId);
+      taken[i] = this.#get(dataId);
+    });
+    try {
+      this.#launcher.launch(program, { inputs: taken, outputs: made, facts: this.facts });
+    } finally {
+      for (const dataId of copies) this.disposeData(dataId);
+    }
+    return made.map((record, i) => {
+      const dataId = {};
+      this.#records.set(dataId, record);
+      return { dataId, shape: outputs[i]!.shape.slice(), dtype: record.dtype };
+    });
   }
 
-  /** @throws when the tensors are not as many, or not of the dtypes, that the shader declares */
-  #checkBindings({ shader }: Program, inputs: readonly tf.TensorInfo[], outputs: readonly Output[]): void {
-    const { label } = shader;
-    for (const [side, tensors] of [
-      ['inputs', inputs],
-      ['outputs', outputs],
-    ] as const) {
-      const bindings = shader[side];
-      if (tensors.length !== bindings.length)
-        throw new Error(
-          `${label}: expected ${bindings.length} ${side} (${bindings.map(({ name }) => name).join(', ')}), got ${tensors.length}`,
-        );
-      bindings.forEach(({ name, type, float }, i) => {
-        const { dtype, shape } = tensors[i]!;
-        if (float !== (dtype === 'float32'))
-          throw new Error(`${label}: expected '${name}' of ${type}, got ${dtype} [${shape}]; cast it with tf.cast`);
-      });
-    }
-    const wrong = shader.inputs.findIndex(({ half }, i) => half && !this.isHalf(inputs[i]!));
-    if (wrong >= 0)
-      throw new Error(
-        `${label}: expected '${shader.inputs[wrong]!.name}' in half precision, got ${inputs[wrong]!.dtype}; use half(x)`,
-      );
+  /** An input's record, with a buffer. */
+  #taken(input: tf.TensorInfo, { shader: { label, inputs } }: Program, i: number): TensorRecord {
+    const record = this.#get(input.dataId);
+    const { half, name } = inputs[i]!;
+    if (half && !record.half)
+      throw new Error(`${label}: expected '${name}' in half precision, got ${input.dtype}; use half(x)`);
+    if (record.buffer) return record;
+    if (!record.values)
+      throw new Error(`${label}: expected '${name}' of float32, int32 or bool, got ${record.dtype} [${input.shape}]`);
+    checkBinding(bytesOf(record), label, input.shape, this.facts);
+    this.#launcher.upload(record, label);
+    if (record.elements > keptElements) record.values = undefined;
+    return record;
   }
 
   /** Whether the values are stored in half precision. */
   isHalf({ dataId }: tf.TensorInfo): boolean {
-    return this.#stored.get(dataId)?.half ?? false;
-  }
-
-  #expanded(x: tf.TensorInfo): tf.TensorInfo {
-    return this.#run(fromHalf(this.#get(x.dataId).elements), [x], [x])[0]!;
+    return this.#records.get(dataId)?.half ?? false;
   }
 
   /** The same values under another shape: no copy, one more reference. */
@@ -175,7 +110,7 @@ export class WebgpuBackend extends tf.KernelBackend {
 
   /** The values when they are still known on the CPU (constants, freshly made tensors), else undefined. */
   cpuValues(input: tf.TensorInfo): tf.backend_util.TypedArray | undefined {
-    return this.#stored.get(input.dataId)?.values;
+    return this.#records.get(input.dataId)?.values;
   }
 
   /** A string tensor of UTF-8 texts. */
@@ -192,7 +127,7 @@ export class WebgpuBackend extends tf.KernelBackend {
   makeComplex(parts: ComplexParts): tf.TensorInfo {
     const dataId = {};
     const { shape } = parts.real;
-    this.#stored.set(dataId, { dtype: 'complex64', elements: tf.util.sizeFromShape(shape), refCount: 1, parts });
+    this.#records.set(dataId, tensorRecord('complex64', sizeOf(shape), { parts }));
     return { dataId, shape, dtype: 'complex64' };
   }
 
@@ -221,41 +156,43 @@ export class WebgpuBackend extends tf.KernelBackend {
   ): void {
     if (dtype === 'complex64')
       throw new Error('webgpu: expected real values, got complex64; use tf.complex(real, imag)');
-    const elements = tf.util.sizeFromShape(shape);
+    const elements = sizeOf(shape);
     if (dtype === 'string') {
-      this.#stored.set(dataId, { dtype, elements, refCount, texts: values as Uint8Array[] });
+      this.#records.set(dataId, tensorRecord(dtype, elements, { refCount, texts: values as Uint8Array[] }));
       return;
     }
     const typed = values as tf.backend_util.TypedArray;
     const kept = elements <= keptElements ? typed.slice() : typed;
-    this.#stored.set(dataId, { dtype, elements, refCount, values: kept, origin: this.#origins.of('values', shape) });
+    const origin = this.#origins.of('values', shape);
+    this.#records.set(dataId, tensorRecord(dtype, elements, { refCount, values: kept, origin }));
   }
 
   override async read(dataId: tf.DataId): Promise<tf.backend_util.BackendValues> {
-    const stored = this.#get(dataId);
-    if (stored.texts) return stored.texts.slice(); // holes stay holes, as TensorFlow.js wants them
-    if (stored.parts) {
+    const record = this.#get(dataId);
+    if (record.texts) return record.texts.slice(); // holes stay holes, as TensorFlow.js wants them
+    if (record.parts) {
       const [real, imag] = await Promise.all([
-        this.read(stored.parts.real.dataId),
-        this.read(stored.parts.imag.dataId),
+        this.read(record.parts.real.dataId),
+        this.read(record.parts.imag.dataId),
       ]);
       return tf.backend_util.mergeRealAndImagArrays(real as Float32Array, imag as Float32Array);
     }
-    if (stored.values) return stored.values.slice();
-    if (stored.elements === 0) return typedArray(new ArrayBuffer(0), stored.dtype);
+    if (record.values) return record.values.slice();
+    if (record.elements === 0) return typedArray(new ArrayBuffer(0), record.dtype);
     this.#check('read');
-    if (stored.half) {
-      const { dataId: copy } = this.#expanded({ dataId, shape: [stored.elements], dtype: stored.dtype });
+    if (record.half) {
+      const x = { dataId, shape: [record.elements], dtype: record.dtype };
+      const { dataId: copy } = this.run(fromHalf(record.elements), [x], [x])[0]!;
       return this.read(copy).finally(() => this.disposeData(copy));
     }
-    const bytes = bytesOf(stored);
+    const bytes = bytesOf(record);
     const staging = this.device.createBuffer({ size: bytes, usage: mapRead | copyDst, label: 'read back' });
     try {
-      this.#queue.copy(stored.buffer!, staging, bytes);
+      this.#launcher.queue.copy(record.buffer!.gpu, staging, bytes);
       await this.#submitted('read');
       await this.#finished('read', staging.mapAsync(mapModeRead));
-      const values = typedArray(staging.getMappedRange().slice(0), stored.dtype);
-      if (stored.elements <= keptElements) stored.values = values.slice();
+      const values = typedArray(staging.getMappedRange().slice(0), record.dtype);
+      if (record.elements <= keptElements) record.values = values.slice();
       return values;
     } finally {
       staging.destroy();
@@ -275,18 +212,18 @@ export class WebgpuBackend extends tf.KernelBackend {
   }
 
   override disposeData(dataId: tf.DataId, force = false): boolean {
-    const stored = this.#stored.get(dataId);
-    if (!stored) return true;
-    stored.refCount--;
-    if (!force && stored.refCount > 0) return false;
-    this.#stored.delete(dataId);
-    if (stored.parts) for (const part of Object.values(stored.parts)) this.disposeData(part.dataId, force);
-    if (stored.buffer && !this.#constants.release(stored.buffer)) this.#pool.release(stored.buffer);
+    const record = this.#records.get(dataId);
+    if (!record) return true;
+    record.refCount--;
+    if (!force && record.refCount > 0) return false;
+    this.#records.delete(dataId);
+    if (record.parts) for (const part of Object.values(record.parts)) this.disposeData(part.dataId, force);
+    if (record.buffer) this.#launcher.release(record.buffer);
     return true;
   }
 
   override refCount(dataId: tf.DataId): number {
-    return this.#stored.get(dataId)?.refCount ?? 0;
+    return this.#records.get(dataId)?.refCount ?? 0;
   }
 
   override incRef(dataId: tf.DataId): void {
@@ -294,16 +231,12 @@ export class WebgpuBackend extends tf.KernelBackend {
   }
 
   override numDataIds(): number {
-    return this.#stored.size;
+    return this.#records.size;
   }
 
   override memory(): { unreliable: boolean; numBytesInGPU: number; numBytesIdle: number } {
-    const unused = this.#constants.idleBytes;
-    return {
-      unreliable: false,
-      numBytesInGPU: this.#pool.liveBytes - unused,
-      numBytesIdle: this.#pool.idleBytes + unused,
-    };
+    const { live, idle } = this.#launcher.memory;
+    return { unreliable: false, numBytesInGPU: live, numBytesIdle: idle };
   }
 
   override floatPrecision(): 32 {
@@ -341,7 +274,7 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.#check('record');
     if (clock === 'timestamp-query' && this.clock === 'cpu')
       throw new Error(`record: expected a device with timestamp-query, got ${this.facts.name}; use the clock 'cpu'`);
-    const stop = this.#recorder.start(clock);
+    const stop = this.#launcher.recorder.start(clock);
     return () => this.#finished('record', stop());
   }
 
@@ -358,11 +291,11 @@ export class WebgpuBackend extends tf.KernelBackend {
    */
   async warmUp<T>(work: () => T | Promise<T>): Promise<T> {
     this.#check('warmUp');
-    this.#queue.hold();
+    this.#launcher.queue.hold();
     try {
       return await work();
     } finally {
-      await this.#finished('warmUp', this.#queue.release());
+      await this.#finished('warmUp', this.#launcher.queue.release());
       await this.#finished('warmUp', this.device.queue.onSubmittedWorkDone()); // lavapipe compiles at the first dispatch
     }
   }
@@ -372,11 +305,11 @@ export class WebgpuBackend extends tf.KernelBackend {
     const { since, stop } = this.#origins.watch();
     const left = (besides: readonly tf.TensorInfo[] = []): Leak[] => {
       const others = new Set(besides.map(({ dataId }) => dataId));
-      return Array.from(this.#stored).flatMap(([dataId, stored]) => {
-        const { origin, dtype, refCount } = stored;
+      return Array.from(this.#records).flatMap(([dataId, record]) => {
+        const { origin, dtype, refCount } = record;
         if (!origin || origin.order <= since || others.has(dataId)) return [];
         const { label, shape, stack } = origin;
-        return [{ label, shape, dtype, bytes: bytesOf(stored), references: refCount, stack }];
+        return [{ label, shape, dtype, bytes: bytesOf(record), references: refCount, stack }];
       });
     };
     return { left, stop };
@@ -392,23 +325,20 @@ export class WebgpuBackend extends tf.KernelBackend {
     const name = Object.entries(tf.engine().registry).find(([, backend]) => backend === this)?.[0];
     if (name !== undefined) tf.removeBackend(name);
     this.device.destroy(); // with all its buffers
-    this.#stored.clear();
+    this.#records.clear();
   }
 
   #get(dataId: tf.DataId): TensorRecord {
-    const stored = this.#stored.get(dataId);
-    if (stored) return stored;
+    const record = this.#records.get(dataId);
+    if (record) return record;
     this.#check('webgpu');
     throw new Error('webgpu: expected a live tensor, got one that was disposed or belongs to another backend');
   }
 
-  #bytesOf(tensors: readonly tf.TensorInfo[]): number {
-    return tensors.reduce((sum, { dataId }) => sum + bytesOf(this.#get(dataId)), 0);
-  }
-
   #check(label: string): void {
     if (this.#disposed) throw new Error(`${label}: expected a live backend, got one that was disposed`);
-    if (this.#failure) throw this.#failure;
+    const { cause } = this.#failure;
+    if (cause) throw cause;
   }
 
   /** Waits for `work` and for the news of what failed before it. */
@@ -421,40 +351,15 @@ export class WebgpuBackend extends tf.KernelBackend {
       this.#check(label);
       throw error;
     }
-    await this.#pipelines.checked();
+    await this.#launcher.pipelines.checked();
     this.#check(label);
     return result;
   }
 
   /** All that was asked for so far is submitted. */
   async #submitted(label: string): Promise<void> {
-    if (this.#queue.held) await this.#finished(label, this.#queue.drain());
-    else this.#queue.flush();
-  }
-
-  #bufferOf(input: tf.TensorInfo, label: string): GPUBuffer {
-    const stored = this.#get(input.dataId);
-    if (stored.buffer) return stored.buffer;
-    if (!stored.values)
-      throw new Error(`${label}: expected float32, int32 or bool, got ${stored.dtype} [${input.shape}]`);
-    checkBinding(bytesOf(stored), label, input.shape, this.facts);
-    const words = asWords(stored.values, stored.dtype);
-    const from = stored.elements === 1 ? this.#constants : this.#pool;
-    stored.buffer = from.acquireWith(words, label);
-    if (stored.elements > keptElements) stored.values = undefined;
-    return stored.buffer;
-  }
-
-  /**
-   * Bind groups are made anew (22 us): kept ones would be freed only when JavaScript's collector comes round to it, and on lavapipe
-   * each holds a memory mapping, of which a Linux process has 65,530.
-   */
-  #group(pipeline: Pipeline, buffers: readonly GPUBuffer[], label: string): GPUBindGroup {
-    return this.device.createBindGroup({
-      layout: pipeline.layout,
-      entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
-      label,
-    });
+    if (this.#launcher.queue.held) await this.#finished(label, this.#launcher.queue.drain());
+    else this.#launcher.queue.flush();
   }
 }
 
@@ -463,8 +368,12 @@ const mapRead = 0x1; // GPUBufferUsage.MAP_READ
 const copyDst = 0x8; // GPUBufferUsage.COPY_DST
 const mapModeRead = 0x1; // GPUMapMode.READ
 
-const failure = (message: string): Error =>
-  new Error(`${message.trim().replace(/\.$/, '')}; results since then are lost, create the backend again`);
+/** As `tf.util.sizeFromShape`, of a shape that nobody may change. */
+function sizeOf(shape: readonly number[]): number {
+  let size = 1;
+  for (const extent of shape) size *= extent;
+  return size;
+}
 
 /** Waits for `work`, at most so long. */
 async function settled(work: Promise<unknown>, milliseconds: number): Promise<void> {

@@ -10,6 +10,8 @@ export interface AdapterFacts {
   readonly isCpu: boolean;
   /** Lanes of a subgroup, 0 when the adapter has no subgroups or their size varies. */
   readonly subgroupSize: number;
+  /** Storage buffers that a shader may bind. */
+  readonly storageBuffers: number;
   /** The largest storage binding, bytes. */
   readonly maxBindingBytes: number;
   readonly features: readonly string[];
@@ -72,6 +74,7 @@ function adapterFacts(adapter: GPUAdapter, device: GPUDevice, features: readonly
     architecture,
     isCpu: Boolean(isFallbackAdapter) || /llvmpipe|lavapipe|swiftshader/i.test(`${name} ${model} ${architecture}`),
     subgroupSize: fixed ? subgroupMinSize : 0,
+    storageBuffers: device.limits.maxStorageBuffersPerShaderStage,
     maxBindingBytes: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
     features,
   };

@@ -1,20 +1,31 @@
-/** A buffer that waits to be used again, and how many submits there were when it was let go. */
-interface Idle {
-  readonly buffer: GPUBuffer;
-  readonly submits: number;
+import { type GpuBuffer, nextId } from './gpu-buffer.ts';
+
+interface PooledBuffer extends GpuBuffer {
+  /** How many submits there were when it was let go. */
+  released: number;
+}
+
+/** The idle buffers of one size. */
+interface Shelf {
+  /** The lowest id last. */
+  readonly buffers: PooledBuffer[];
+  /** When one was last taken or given back. */
+  used: number;
 }
 
 /**
- * Storage buffers by size: released ones are handed out again, in queue order. Live and idle ones together stay below the most that was
- * ever live at once and some spare bytes: a training step then finds all buffers of the last one. New buffers cost page faults and
- * clearing, on lavapipe as long as the step's own work.
+ * Storage buffers by size: released ones are handed out again, in queue order, the lowest id first: steps that do the same then get the
+ * same buffers, and find their bind groups again. Live and idle ones together stay below the most that was ever live at once and some
+ * spare bytes: a training step finds all buffers of the last one. New buffers cost page faults and clearing, on lavapipe as long as the
+ * step's own work.
  */
 export class BufferPool {
   readonly #device: GPUDevice;
-  readonly #idle = new Map<number, Idle[]>(); // the size used last is the last
+  readonly #shelves = new Map<number, Shelf>();
   readonly #spareBytes: number;
   readonly #flush: () => void;
-  readonly #doomed: GPUBuffer[] = [];
+  readonly #doomed: GpuBuffer[] = [];
+  #clock = 0;
   #submits = 0;
   #idleBytes = 0;
   #liveBytes = 0;
@@ -38,79 +49,100 @@ export class BufferPool {
   }
 
   /** A buffer of at least `bytes`; its content is undefined. `user` names it in errors when it is made now. */
-  acquire(bytes: number, user: string): GPUBuffer {
+  acquire(bytes: number, user: string): GpuBuffer {
     const size = paddedSize(bytes);
-    const reused = this.#take(size, 'newest');
+    const shelf = this.#shelves.get(size);
+    const reused = shelf?.buffers.pop();
+    if (reused) return this.#taken(reused, shelf!);
     this.#grow(size);
-    return reused ?? this.#device.createBuffer({ size, usage: storageUsage, label: label(size, user) });
+    return this.#make({ size, usage: storageUsage, label: label(size, user) });
   }
 
   /**
    * A buffer that holds `values`. A write overtakes work that is encoded but not submitted, so the buffer is one that no such work
    * uses: idle since before the last submit, or new; for large values work is submitted rather than memory added.
    */
-  acquireWith(values: Float32Array | Int32Array, user: string): GPUBuffer {
+  acquireWith(values: Float32Array | Int32Array, user: string): GpuBuffer {
     const size = paddedSize(values.byteLength);
     const small = size <= smallBytes;
-    const oldest = this.#idle.get(size)?.[0];
-    if (oldest && oldest.submits === this.#submits && !small) this.#flush();
-    const reused = oldest && oldest.submits < this.#submits ? this.#take(size, 'oldest') : undefined;
-    this.#grow(size);
-    if (small && !reused) {
-      const made = this.#device.createBuffer({
-        size,
-        usage: storageUsage,
-        mappedAtCreation: true,
-        label: label(size, user),
-      });
-      new Uint8Array(made.getMappedRange()).set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-      made.unmap();
-      return made;
+    const shelf = this.#shelves.get(size);
+    const settled = () => shelf?.buffers.findLastIndex(({ released }) => released < this.#submits) ?? -1;
+    let at = settled();
+    if (at < 0 && shelf && shelf.buffers.length > 0 && !small) {
+      this.#flush();
+      at = settled();
     }
-    const buffer = reused ?? this.#device.createBuffer({ size, usage: storageUsage, label: label(size, user) });
+    let buffer: GpuBuffer;
+    if (at >= 0) buffer = this.#taken(shelf!.buffers.splice(at, 1)[0]!, shelf!);
+    else {
+      this.#grow(size);
+      const descriptor = { size, usage: storageUsage, label: label(size, user) };
+      if (small) return this.#make({ ...descriptor, mappedAtCreation: true }, values);
+      buffer = this.#make(descriptor);
+    }
     // writeBuffer refuses shared memory
     const words = values.buffer instanceof ArrayBuffer ? (values as Float32Array<ArrayBuffer>) : values.slice();
-    this.#device.queue.writeBuffer(buffer, 0, words);
+    this.#device.queue.writeBuffer(buffer.gpu, 0, words);
     return buffer;
   }
 
   /** Takes a buffer back. Work already encoded may still use it: whatever is encoded later comes later in the queue. */
-  release(buffer: GPUBuffer): void {
-    const { size } = buffer;
-    this.#liveBytes -= size;
-    this.#idleBytes += size;
-    const list = this.#idle.get(size) ?? [];
-    list.push({ buffer, submits: this.#submits });
-    this.#touch(size, list);
+  release(buffer: GpuBuffer): void {
+    const pooled = buffer as PooledBuffer;
+    pooled.released = this.#submits;
+    this.#liveBytes -= pooled.size;
+    this.#idleBytes += pooled.size;
+    let shelf = this.#shelves.get(pooled.size);
+    if (!shelf) {
+      shelf = { buffers: [], used: 0 };
+      this.#shelves.set(pooled.size, shelf);
+    }
+    shelf.used = ++this.#clock;
+    const { buffers } = shelf;
+    let at = buffers.length;
+    while (at > 0 && buffers[at - 1]!.id < pooled.id) at--;
+    if (at === buffers.length) buffers.push(pooled);
+    else buffers.splice(at, 0, pooled);
   }
 
   /** The work encoded so far is submitted: what is too much can go. */
   submitted(): void {
     this.#submits++;
-    for (const buffer of this.#doomed.splice(0)) buffer.destroy();
+    for (const { gpu } of this.#doomed) gpu.destroy();
+    this.#doomed.length = 0;
   }
 
+  #taken(buffer: PooledBuffer, shelf: Shelf): PooledBuffer {
+    shelf.used = ++this.#clock;
+    this.#idleBytes -= buffer.size;
+    this.#liveBytes += buffer.size;
+    if (this.#liveBytes > this.#mostLiveBytes) this.#mostLiveBytes = this.#liveBytes;
+    return buffer;
+  }
+
+  #make(descriptor: GPUBufferDescriptor, values?: Float32Array | Int32Array): PooledBuffer {
+    const gpu = this.#device.createBuffer(descriptor);
+    if (values) {
+      new Uint8Array(gpu.getMappedRange()).set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+      gpu.unmap();
+    }
+    return { gpu, id: nextId(), size: descriptor.size, released: 0 };
+  }
+
+  /** Room for a new buffer: where there is too much, those go whose size was not used for the longest time. */
   #grow(size: number): void {
     this.#liveBytes += size;
     this.#mostLiveBytes = Math.max(this.#mostLiveBytes, this.#liveBytes);
     const most = this.#mostLiveBytes + this.#spareBytes;
-    while (this.#liveBytes + this.#idleBytes > most)
-      this.#doomed.push(this.#take(this.#idle.keys().next().value!, 'oldest')!);
-  }
-
-  #take(size: number, which: 'newest' | 'oldest'): GPUBuffer | undefined {
-    const list = this.#idle.get(size);
-    if (!list) return undefined;
-    const taken = which === 'newest' ? list.pop() : list.shift();
-    if (list.length === 0) this.#idle.delete(size);
-    else this.#touch(size, list);
-    this.#idleBytes -= size;
-    return taken?.buffer;
-  }
-
-  #touch(size: number, list: Idle[]): void {
-    this.#idle.delete(size);
-    this.#idle.set(size, list);
+    while (this.#liveBytes + this.#idleBytes > most) {
+      let oldest: Shelf | undefined;
+      for (const shelf of this.#shelves.values())
+        if (shelf.buffers.length > 0 && (!oldest || shelf.used < oldest.used)) oldest = shelf;
+      const gone = oldest!.buffers.shift()!;
+      this.#idleBytes -= gone.size;
+      this.#doomed.push(gone);
+      if (oldest!.buffers.length === 0) this.#shelves.delete(gone.size);
+    }
   }
 }
 

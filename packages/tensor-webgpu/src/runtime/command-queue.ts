@@ -31,6 +31,8 @@ export class CommandQueue {
   readonly #afterSubmit: () => void;
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
+  /** The pass' pipeline. */
+  #set: GPUComputePipeline | undefined;
   #pending = 0;
   #held: (Dispatch | Copy)[] | undefined;
   #holders = 0;
@@ -122,9 +124,10 @@ export class CommandQueue {
     if (timestampWrites) this.#endPass();
     this.#encoder ??= this.#device.createCommandEncoder();
     this.#pass ??= this.#encoder.beginComputePass(timestampWrites && { timestampWrites });
-    this.#pass.setPipeline(pipeline.pipeline);
+    if (pipeline.pipeline !== this.#set) this.#pass.setPipeline(pipeline.pipeline);
+    this.#set = pipeline.pipeline;
     this.#pass.setBindGroup(0, group);
-    this.#pass.dispatchWorkgroups(...workgroups);
+    this.#pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
     if (timestampWrites) this.#endPass();
     if (++this.#pending >= batchSize) this.#submit();
   }
@@ -138,6 +141,7 @@ export class CommandQueue {
   #endPass(): void {
     this.#pass?.end();
     this.#pass = undefined;
+    this.#set = undefined;
   }
 
   #submit(): void {

@@ -1,11 +1,12 @@
 import type { BufferPool } from './buffer-pool.ts';
+import type { GpuBuffer } from './gpu-buffer.ts';
 
 /** Scalars repeat from step to step: equal ones share a buffer, which nothing ever writes. */
 export class Constants {
   readonly #pool: BufferPool;
   readonly #most: number;
-  readonly #byBits = new Map<number, GPUBuffer>();
-  readonly #users = new Map<GPUBuffer, number>();
+  readonly #byBits = new Map<number, GpuBuffer>();
+  readonly #users = new Map<GpuBuffer, number>();
   #unused = 0;
 
   constructor(pool: BufferPool, most: number) {
@@ -18,7 +19,7 @@ export class Constants {
     return this.#unused * 256;
   }
 
-  acquireWith(word: Float32Array | Int32Array, user: string): GPUBuffer {
+  acquireWith(word: Float32Array | Int32Array, user: string): GpuBuffer {
     const bits = new Uint32Array(word.slice().buffer)[0]!;
     const known = this.#byBits.get(bits);
     if (known) {
@@ -37,7 +38,7 @@ export class Constants {
   }
 
   /** Whether the buffer is one of these; it stays for the next scalar of the same value. */
-  release(buffer: GPUBuffer): boolean {
+  release(buffer: GpuBuffer): boolean {
     const users = this.#users.get(buffer);
     if (users === undefined) return false;
     this.#users.set(buffer, users - 1);

@@ -1,23 +1,24 @@
 import type { AdapterFacts } from '../device/open-device.ts';
 import type { Program } from '../program/program.ts';
+import type { Shader } from '../program/shader.ts';
 
 const mostWorkgroups = 65535; // a dimension, on every adapter
 
-/** @throws when the adapter does not allow so many inputs and outputs, or so many workgroups */
-export function checkLimits(
-  { shader, workgroups }: Program,
-  { device, facts }: { device: GPUDevice; facts: AdapterFacts },
-): void {
-  const { label, inputs, outputs } = shader;
+/** @throws when the adapter does not allow so many inputs and outputs */
+export function checkBindingCount({ label, inputs, outputs }: Shader, { name, storageBuffers }: AdapterFacts): void {
   const bindings = inputs.length + outputs.length;
-  const mostBindings = device.limits.maxStorageBuffersPerShaderStage;
-  if (bindings > mostBindings)
+  if (bindings > storageBuffers)
     throw new Error(
-      `${label}: expected at most ${mostBindings} inputs and outputs on ${facts.name}, got ${bindings}; use two kernels`,
+      `${label}: expected at most ${storageBuffers} inputs and outputs on ${name}, got ${bindings}; use two kernels`,
     );
-  if (workgroups.some((count) => count > mostWorkgroups))
+}
+
+/** @throws when no adapter allows so many workgroups */
+export function checkWorkgroups({ shader, workgroups }: Program): void {
+  const [x, y, z] = workgroups;
+  if (x > mostWorkgroups || y > mostWorkgroups || z > mostWorkgroups)
     throw new Error(
-      `${label}: expected at most ${mostWorkgroups} workgroups a dimension, got [${workgroups}]; fold them into two`,
+      `${shader.label}: expected at most ${mostWorkgroups} workgroups a dimension, got [${workgroups}]; fold them into two`,
     );
 }
 

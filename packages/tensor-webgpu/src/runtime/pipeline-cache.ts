@@ -5,11 +5,14 @@ export interface Pipeline {
   /** None while it is compiled ahead, and when it does not compile. */
   readonly pipeline: GPUComputePipeline | undefined;
   readonly layout: GPUBindGroupLayout;
+  /** Names the layout. */
+  readonly layoutKey: string;
   /** Resolves when a pipeline that is compiled ahead is there; it never rejects. */
   readonly ready?: Promise<void>;
 }
 
 interface Layout {
+  readonly key: string;
   readonly group: GPUBindGroupLayout;
   readonly pipeline: GPUPipelineLayout;
 }
@@ -18,6 +21,7 @@ interface Layout {
 export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #onError: (message: string) => void;
+  #known = new WeakMap<Shader, Pipeline>();
   readonly #pipelines = new Map<string, Pipeline>();
   readonly #layouts = new Map<string, Layout>();
   readonly #checks = new Set<Promise<void>>();
@@ -33,14 +37,22 @@ export class PipelineCache {
     return this.#pipelines.size;
   }
 
-  /** The shader's pipeline; `ahead`: it is compiled meanwhile, beside others. */
-  get(shader: Shader, { ahead }: { ahead: boolean }): Pipeline {
-    const { wgsl } = shader;
-    const known = this.#pipelines.get(wgsl);
-    if (known) return known;
+  /** The shader's pipeline, if it was made before. */
+  find(shader: Shader): Pipeline | undefined {
+    return this.#known.get(shader);
+  }
+
+  /** The pipeline of a shader that is new, or has the text of another one; `ahead`: it is compiled meanwhile, beside others. */
+  make(shader: Shader, { ahead }: { ahead: boolean }): Pipeline {
+    const pipeline = this.#pipelines.get(shader.wgsl) ?? this.#new(shader, ahead);
+    this.#known.set(shader, pipeline);
+    return pipeline;
+  }
+
+  #new(shader: Shader, ahead: boolean): Pipeline {
     const layout = this.#layout(shader);
     const made = ahead ? this.#compileAhead(shader, layout) : this.#compile(shader, layout);
-    this.#pipelines.set(wgsl, made);
+    this.#pipelines.set(shader.wgsl, made);
     return made;
   }
 
@@ -48,15 +60,16 @@ export class PipelineCache {
     this.#device.pushErrorScope('validation');
     const pipeline = this.#device.createComputePipeline(this.#descriptor(shader, layout));
     this.#watch(this.#device.popErrorScope(), shader);
-    return { pipeline, layout: layout.group };
+    return { pipeline, layout: layout.group, layoutKey: layout.key };
   }
 
   #compileAhead(shader: Shader, layout: Layout): Pipeline {
     this.#device.pushErrorScope('validation');
     const compiled = this.#device.createComputePipelineAsync(this.#descriptor(shader, layout));
-    const made: { pipeline: GPUComputePipeline | undefined; layout: GPUBindGroupLayout; ready?: Promise<void> } = {
+    const made: { -readonly [Name in keyof Pipeline]: Pipeline[Name] } = {
       pipeline: undefined,
       layout: layout.group,
+      layoutKey: layout.key,
     };
     const scope = this.#device.popErrorScope(); // of the shader: the compiler's own words
     made.ready = compiled.then(
@@ -87,6 +100,7 @@ export class PipelineCache {
         this.#checks.delete(check);
         if (!error) return;
         this.#pipelines.delete(wgsl);
+        this.#known = new WeakMap(); // all but the failed one are found again by their texts
         this.#onError(`${label}: expected a shader that compiles, got ${error.message}`);
       },
       () => {
@@ -113,7 +127,7 @@ export class PipelineCache {
     const group = this.#device.createBindGroupLayout({
       entries: types.map((type, binding) => ({ binding, visibility: computeStage, buffer: { type } })),
     });
-    const made = { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) };
+    const made = { key, group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) };
     this.#layouts.set(key, made);
     return made;
   }

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Origin } from '../watching/origins.ts';
+import type { GpuBuffer } from './gpu-buffer.ts';
 
 /** The two float32 tensors that a complex64 tensor consists of. */
 export interface ComplexParts {
@@ -12,17 +13,34 @@ export interface TensorRecord {
   readonly dtype: tf.DataType;
   readonly elements: number;
   /** The buffer holds float16: two bytes a value. */
-  readonly half?: boolean;
+  readonly half: boolean;
   refCount: number;
-  values?: tf.backend_util.TypedArray | undefined;
-  buffer?: GPUBuffer | undefined;
+  values: tf.backend_util.TypedArray | undefined;
+  buffer: GpuBuffer | undefined;
   /** of a string tensor, which never leaves the CPU */
-  readonly texts?: readonly Uint8Array[];
+  readonly texts: readonly Uint8Array[] | undefined;
   /** of a complex64 tensor */
-  readonly parts?: ComplexParts;
+  readonly parts: ComplexParts | undefined;
   /** Where it was made, while leaks are looked for. */
-  readonly origin?: Origin | undefined;
+  readonly origin: Origin | undefined;
 }
+
+/** A record of one tensor, with what it holds. All have the same fields in the same order, which V8 reads the fastest. */
+export const tensorRecord = (
+  dtype: tf.DataType,
+  elements: number,
+  held: Partial<Omit<TensorRecord, 'dtype' | 'elements'>>,
+): TensorRecord => ({
+  dtype,
+  elements,
+  half: held.half ?? false,
+  refCount: held.refCount ?? 1,
+  values: held.values,
+  buffer: held.buffer,
+  texts: held.texts,
+  parts: held.parts,
+  origin: held.origin,
+});
 
 /** What its values take in a buffer. */
 export const bytesOf = ({ elements, half }: Pick<TensorRecord, 'elements' | 'half'>): number =>

@@ -28,7 +28,7 @@ function planOf(backend: WebgpuBackend, { query, key, height, width }: Attention
   const Nk = key.shape[1]!;
   const panels = takesPanels(backend.facts);
   const needed = bindingsNeeded[panels ? 'panel' : 'tile'];
-  const bindings = backend.device.limits.maxStorageBuffersPerShaderStage;
+  const bindings = backend.facts.storageBuffers;
   if (bindings < needed) {
     throw new Error(
       `attention: expected an adapter with ${needed} storage buffers a shader, got ${bindings}; use attentionReference`,

@@ -1,0 +1,104 @@
+import type { AdapterFacts } from '../device/open-device.ts';
+import type { Program } from '../program/program.ts';
+import { DispatchTimer } from '../watching/dispatch-timer.ts';
+import { Recorder } from '../watching/recorder.ts';
+import { BindGroups } from './bind-groups.ts';
+import { BufferPool } from './buffer-pool.ts';
+import { batchSize, CommandQueue } from './command-queue.ts';
+import { Constants } from './constants.ts';
+import { checkUniformNames } from './fitting.ts';
+import type { GpuBuffer } from './gpu-buffer.ts';
+import { checkBindingCount, checkWorkgroups } from './limits.ts';
+import { PipelineCache } from './pipeline-cache.ts';
+import { asWords, bytesOf, type TensorRecord } from './tensor-record.ts';
+import { UniformCache } from './uniform-cache.ts';
+
+const spareBytes = 1 << 30;
+const halfOfUniforms = 2048;
+const mostConstants = 1024;
+
+/** Brings programs to the device: its pipelines, buffers, uniforms and bind groups, each made once and found again, and its queue. */
+export class Launcher {
+  readonly queue: CommandQueue;
+  readonly recorder: Recorder;
+  readonly pipelines: PipelineCache;
+  readonly #pool: BufferPool;
+  readonly #constants: Constants;
+  readonly #uniforms: UniformCache;
+  readonly #groups: BindGroups;
+
+  /** `onRefused` is called with what the compiler says of a pipeline. */
+  constructor(device: GPUDevice, onRefused: (message: string) => void) {
+    const flush = () => this.queue.flush();
+    const timer = device.features.has('timestamp-query') ? new DispatchTimer(device, batchSize) : undefined;
+    this.queue = new CommandQueue(device, {
+      ...(timer && { timer }),
+      afterSubmit: () => {
+        this.#pool.submitted();
+        this.#uniforms.submitted();
+      },
+    });
+    this.recorder = new Recorder(this.queue, timer);
+    this.pipelines = new PipelineCache(device, onRefused);
+    this.#pool = new BufferPool(device, { spareBytes, flush });
+    this.#constants = new Constants(this.#pool, mostConstants);
+    this.#uniforms = new UniformCache(device, { half: halfOfUniforms, flush });
+    this.#groups = new BindGroups(device);
+  }
+
+  /** Bytes in tensors, and kept for reuse. */
+  get memory(): { live: number; idle: number } {
+    const unused = this.#constants.idleBytes;
+    return { live: this.#pool.liveBytes - unused, idle: this.#pool.idleBytes + unused };
+  }
+
+  /**
+   * Encodes one dispatch from inputs, which have buffers, to outputs, which get them.
+   *
+   * @throws when the program's numbers do not fit its shader, or the adapter; nothing is allocated then
+   */
+  launch(
+    program: Program,
+    {
+      inputs,
+      outputs,
+      facts,
+    }: { inputs: readonly TensorRecord[]; outputs: readonly TensorRecord[]; facts: AdapterFacts },
+  ): void {
+    const { shader, workgroups } = program;
+    const { label } = shader;
+    checkWorkgroups(program);
+    const uniform = this.#uniforms.get(program);
+    let pipeline = this.pipelines.find(shader);
+    if (!pipeline) {
+      checkBindingCount(shader, facts);
+      checkUniformNames(program);
+    }
+    const buffers: GpuBuffer[] = [];
+    for (const { buffer } of inputs) buffers.push(buffer!);
+    for (const output of outputs) {
+      output.buffer = this.#pool.acquire(bytesOf(output), label);
+      buffers.push(output.buffer);
+    }
+    if (workgroups[0] === 0 || workgroups[1] === 0 || workgroups[2] === 0) return;
+    pipeline ??= this.pipelines.make(shader, { ahead: this.queue.held });
+    if (uniform) buffers.push(uniform);
+    const { recorder } = this;
+    const cost = recorder.active ? recorder.cost(program, bytesOfAll(inputs) + bytesOfAll(outputs)) : undefined;
+    this.queue.dispatch({ pipeline, group: this.#groups.get(pipeline, buffers, label), workgroups, cost });
+  }
+
+  /** Puts a tensor's values into a buffer of its own, or into that of an equal scalar. */
+  upload(record: TensorRecord, label: string): void {
+    const words = asWords(record.values!, record.dtype);
+    record.buffer = (record.elements === 1 ? this.#constants : this.#pool).acquireWith(words, label);
+  }
+
+  /** Takes a tensor's buffer back. */
+  release(buffer: GpuBuffer): void {
+    if (!this.#constants.release(buffer)) this.#pool.release(buffer);
+  }
+}
+
+const bytesOfAll = (records: readonly TensorRecord[]): number =>
+  records.reduce((sum, record) => sum + bytesOf(record), 0);
