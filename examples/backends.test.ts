@@ -5,8 +5,8 @@ import { generateScene } from '@slimsam/scenes';
 import { createPredictor, parseSamConfig } from '@slimsam/vit';
 import { loadWeights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { openBackend } from 'slimsam/node';
 import { expect, test } from 'vitest';
-import { openBackend } from './backend.ts';
 
 const file = (name: string): string => fileURLToPath(new URL(`teacher/${name}`, import.meta.url));
 

@@ -1,87 +1,53 @@
-/** Prunes heads and MLPs of a plain ViT by disturbed Taylor importance on a folder of images, aligns it with the original, and saves it. */
-import { adam, type DistillOptions, distill, embeddingAligning, shuffledBatches } from '@slimsam/distill';
-import { accumulateGradients, countParameters, disturbedLoss, importance, noise, prune, select } from '@slimsam/prune';
-import {
-  decodeImage,
-  initVit,
-  loadVit,
-  parseVitConfig,
-  preprocessVit,
-  saveVit,
-  type Vit,
-  vitAxes,
-  vitFeatures,
-  vitTaps,
-} from '@slimsam/vit';
-import type { Weights } from '@slimsam/weights';
-import * as tf from '@tensorflow/tfjs-core';
+/**
+ * Prunes heads and MLPs of a plain ViT by disturbed Taylor importance on a folder of images, aligns it with the original, and saves it.
+ * `slimsam compress` does the whole recipe; here the steps are written out, since a recipe is data.
+ */
+import { countParameters } from '@slimsam/prune';
+import { initVit, loadVit, parseVitConfig, saveVit, type Vit } from '@slimsam/vit';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
-import { openBackend } from './backend.ts';
-import { pruneVitOptions } from './prune-vit-options.ts';
-import { findImages } from './recipe.ts';
+import { compress, type Recipe } from 'slimsam';
+import { backends, openBackend, openPhotographs, output, parse, present } from 'slimsam/node';
 
-const options = pruneVitOptions();
-let close = () => {};
-try {
-  ({ close } = await openBackend(options.backend));
-  const vit = options.checkpoint ? await loadVit(options.checkpoint) : smallVit();
-  const { images } = await findImages(options.images, { strict: false, signal: new AbortController().signal });
-  const read = async (paths: readonly string[]) => {
-    const decoded = await Promise.all(paths.map(decodeImage));
-    return tf.tidy(() => tf.concat(decoded.map((image) => preprocessVit(image, vit.config))) as tf.Tensor4D);
-  };
-  const batches: DistillOptions<string>['batches'] = async function* (epoch, startBatch) {
-    for (const order of shuffledBatches(images.length, { batchSize: 4, seed: 1, epoch, startBatch })) {
-      const batch = await read(order.map((i) => images[i]!));
-      yield batch;
-      batch.dispose();
-    }
-  };
+const options = new Command('prune-vit')
+  .description('prunes a ViT of timm or Hugging Face, a DINOv2 or a CLIP vision tower; its features keep their width')
+  .requiredOption('--images <folder>', 'to prune and align on, without labels', parse.path)
+  .option('--checkpoint <path>', 'a file or folder (default: a small ViT with random weights)', parse.path)
+  .option('--ratio <share>', 'of the channels of heads and MLPs to remove', parse.ratio, 0.25)
+  .option('--epochs <n>', 'of aligning', parse.positiveInteger, 4)
+  .option('--out <file>', 'where the pruned ViT goes', parse.path, parse.path('vit-slim.safetensors'))
+  .addOption(new Option('--backend <name>', 'what computes').choices([...backends]).default('webgpu'))
+  .parse()
+  .opts<{ images: string; checkpoint?: string; ratio: number; epochs: number; out: string; backend: string }>();
+const { ratio, epochs } = options;
 
-  // which channels matter when the tokens are disturbed?
-  const gradients = await accumulateGradients({
-    weights: vit.weights,
-    batches: batches(0, 0),
-    loss: (weights, batch, { index }) => {
-      const { tokens } = vitFeatures(weights, vit.config, batch);
-      return disturbedLoss(tokens, noise(tokens.shape, { seed: index }));
+const recipe: Recipe = {
+  name: 'heads and MLPs',
+  steps: [
+    { kind: 'prune', name: 'prune heads and MLPs', structure: 'bottleneck', ratio },
+    {
+      ...{ kind: 'align', name: 'align the stream', loss: 'embedding', epochs, learningRate: 1e-4, warmup: 4 },
+      alpha: { schedule: 'constant', value: 0.5, until: epochs },
     },
-  });
-  const axes = vitAxes(vit.weights, vit.config);
-  const keep: Record<string, number[]> = {};
-  for (const kind of ['head', 'mlp']) {
-    const dimensions = vitTaps(vit.weights).bottleneck.mlpHidden.map((_, i) => `blocks.${i}.${kind}`);
-    const scores = await importance({ criterion: 'taylor', ...vit, axes, dimensions, gradients });
-    const how = { ratio: options.ratio, ranking: 'global', normalise: 'standard' } as const;
-    Object.assign(keep, select({ importance: scores, ...how }).keep);
-  }
-  const pruned = prune(vit.weights, axes, keep);
-  console.log(`${countParameters(vit.weights)} parameters -> ${countParameters(pruned)}`);
+  ],
+};
 
-  // the tokens and the residual stream are as wide as before, so they can be aligned with the original's
-  const stream = vitTaps(pruned).embedding;
-  const forward = (weights: Weights, batch: tf.Tensor4D, taps: readonly string[]) => {
-    const { tokens, taps: tapped } = vitFeatures(weights, vit.config, batch, { taps });
-    return { embedding: tokens, taps: tapped };
-  };
-  const training = distill({
-    student: { forward, weights: pruned },
-    teachers: { original: { forward, weights: vit.weights } },
-    taps: () => stream,
-    loss: (student, { original }) =>
-      embeddingAligning({ student, teacher: original, previous: original, taps: stream, a: 0.5 }),
-    ...{ optimizer: adam(), learningRate: 1e-3, batches, epochs: options.epochs },
-  });
-  for await (const { position, epochDone, loss, weights } of training) {
-    console.log(`step ${position.step}: loss ${loss.toExponential(3)}`);
-    if (epochDone) await saveVit(options.out, { ...vit, weights });
-  }
+const close: (() => unknown)[] = [];
+try {
+  close.push((await openBackend(options.backend)).close);
+  const vit: Vit = options.checkpoint ? await loadVit(options.checkpoint) : smallVit();
+  const photographs = await openPhotographs(options.images);
+  close.unshift(() => photographs.close());
+  const { result } = await present(output({ json: false }), compress(vit, { photographs, recipe }));
+  const { model } = result;
+  console.log(`${countParameters(vit.weights)} parameters -> ${countParameters(model.weights)}`);
+  await saveVit(options.out, model);
   console.log(`saved: ${options.out}`);
 } catch (error) {
   console.error(pc.red((error as Error).message));
   process.exitCode = 1;
 } finally {
-  close();
+  for (const end of close) await end();
 }
 
 function smallVit(): Vit {

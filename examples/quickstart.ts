@@ -1,91 +1,115 @@
 /** Compresses the small SAM in examples/teacher on a folder of JPEG files, evaluates it and writes a report. */
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { readSa1b } from '@slimsam/eval';
 import { generateScenes } from '@slimsam/scenes';
-import { parseSamConfig, saveSam } from '@slimsam/vit';
-import { disposeWeights, loadWeights, writeFileAtomic } from '@slimsam/weights';
+import { loadSam, saveSam } from '@slimsam/vit';
+import { disposeWeights, writeFileAtomic } from '@slimsam/weights';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
-import { alignBottleneck, alignEmbedding, stepsOf } from './align-sam.ts';
-import { openBackend } from './backend.ts';
-import { type Evaluation, evaluate } from './evaluate.ts';
-import { phases } from './phases.ts';
-import { pruneBottleneck, pruneEmbedding, scored } from './prune-sam.ts';
-import { quickstartOptions } from './quickstart-options.ts';
-import { report } from './quickstart-report.ts';
-import { findImages, fingerprint } from './recipe.ts';
+import { compress, type Evaluation, evaluateSam, slimSam } from 'slimsam';
+import {
+  backends,
+  evaluationTable,
+  openBackend,
+  openPhotographs,
+  openRun,
+  output,
+  parse,
+  present,
+  writeRunReport,
+} from 'slimsam/node';
 
-const options = quickstartOptions();
-const { out, ratio, epochs, seed } = options;
+const { out, ratio, epochs, seed, tests, ...options } = new Command('quickstart')
+  .description('compresses a small SAM by the SlimSAM recipe')
+  .option(
+    '--images <folder>',
+    'JPEG files to train on, without labels (default: synthetic scenes are made)',
+    parse.path,
+  )
+  .option('--ratio <share>', 'of the channels to remove', parse.ratio, 0.5)
+  .option('--epochs <n>', 'of each stage', parse.positiveInteger, 8)
+  .option('--tests <n>', 'scenes to evaluate on', parse.positiveInteger, 40)
+  .addOption(new Option('--backend <name>', 'what computes').choices([...backends]).default('webgpu'))
+  .option('--seed <n>', 'of scenes, noise and order', parse.seed, 1)
+  .option('--out <folder>', 'where the results go', parse.path, parse.path('out/quickstart'))
+  .option('--strict', 'an image that cannot be decoded is an error', false)
+  .parse()
+  .opts<{
+    images?: string;
+    ratio: number;
+    epochs: number;
+    tests: number;
+    backend: string;
+    seed: number;
+    out: string;
+    strict: boolean;
+  }>();
 const stop = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(name, () => stop.abort(new Error('stopped; the same command goes on after the last epoch')));
-}
 const { signal } = stop;
-const { run, seconds } = phases();
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(name, () => stop.abort(new Error('stopped; the same command goes on after the last checkpoint')));
+}
 
-let close = () => {};
+const session = output({ json: false });
+const close: (() => unknown)[] = [];
 try {
   const backend = await openBackend(options.backend);
-  close = backend.close;
-  console.log(`computing on ${pc.bold(backend.adapter)}`);
-  const teacherFolder = fileURLToPath(new URL('teacher/', import.meta.url));
-  const config = parseSamConfig(JSON.parse(await readFile(`${teacherFolder}config.json`, 'utf8')));
-  const { weights: teacher } = await loadWeights(`${teacherFolder}teacher.safetensors`);
-  await mkdir(out, { recursive: true });
-  const scenes = (name: string, folder: string, count: number, seed: number) =>
-    run(name, count, async (tick) => {
-      let made = 0;
-      await generateScenes({ folder, count, seed, size: config.imageSize, signal, onScene: () => tick(++made) });
-      return folder;
-    });
-  const folder = options.images ?? (await scenes('make images', `${out}/images-${seed}`, 96, 7_000_000 + seed));
-  const { images, skipped, pixels } = await run('read images', 1, () =>
-    findImages(folder, { signal, strict: options.strict }),
-  );
-  const testFolder = await scenes('make test scenes', `${out}/test-${options.tests}`, options.tests, 8_000_000);
-
-  // SlimSAM: prune the embedding, align the bottleneck, prune the bottleneck, align the embedding
-  const recipe = { config, images, ratio, epochs, seed, signal };
-  const mark = await fingerprint(teacher, recipe, { pixels, adapter: backend.adapter });
-  const curves: [number, number][][] = [[], []];
-  const training = (stage: 1 | 2, tick: (done: number) => void) => ({
-    checkpoint: `${out}/stage${stage}.training.safetensors`,
-    fingerprint: mark,
-    onStep(step: number, loss: number) {
-      curves[stage - 1]!.push([step, loss]);
-      tick(step);
-    },
-  });
-  const [scores, steps] = [Math.min(scored, images.length), stepsOf(recipe)];
-  const narrow = await run('prune the embedding', scores, (tick) => pruneEmbedding(teacher, recipe, tick));
-  const pruned = await run('both, untrained', scores, (tick) => pruneBottleneck(narrow, recipe, tick));
-  const stage1 = await run('align the bottleneck', steps, (tick) =>
-    alignBottleneck(narrow, teacher, recipe, training(1, tick)),
-  );
-  const half = await run('prune the bottleneck', scores, (tick) => pruneBottleneck(stage1, recipe, tick));
-  const slim = await run('align the embedding', steps, (tick) =>
-    alignEmbedding(half, { original: teacher, previous: stage1 }, recipe, training(2, tick)),
-  );
-
-  const models = { teacher, pruned, slim };
-  const results: Record<string, Evaluation> = {};
-  for (const [name, weights] of Object.entries(models)) {
-    let done = 0;
-    results[name] = await run(`evaluate ${name}`, options.tests, (tick) =>
-      evaluate(weights, config, { folder: testFolder, signal, onImage: () => tick(++done) }),
-    );
-  }
+  close.push(backend.close);
   const { adapter } = backend;
-  const facts = { ...results, seconds, adapter, images: images.length, skipped, ratio, epochs, seed };
-  await saveSam(`${out}/slim.safetensors`, { weights: slim, config });
-  await writeFileAtomic(`${out}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
-  await writeFileAtomic(`${out}/results.json`, `${JSON.stringify(facts, null, 2)}\n`);
-  await report({ folder: out, testFolder, config, models, results, curves, adapter, signal });
-  for (const stage of [1, 2]) await rm(`${out}/stage${stage}.training.safetensors`);
-  for (const weights of [narrow, stage1, half, ...Object.values(models)]) disposeWeights(weights);
+  console.log(`computing on ${pc.bold(adapter)}`);
+  const teacher = await loadSam(fileURLToPath(new URL('teacher/', import.meta.url)));
+  const scenes = async (folder: string, count: number, seed: number) => {
+    const bar = session.bar('make scenes', count);
+    const onScene = ({ done }: { done: number }) => bar.update(done);
+    await generateScenes({ folder, count, seed, size: teacher.config.imageSize, signal, onScene });
+    bar.stop();
+    return folder;
+  };
+  await mkdir(out, { recursive: true });
+  const images = options.images ?? (await scenes(`${out}/images-${seed}`, 96, 7_000_000 + seed));
+  const photographs = await openPhotographs(images, { strict: options.strict, signal });
+  close.unshift(() => photographs.close());
+  const testFolder = await scenes(`${out}/test-${tests}`, tests, 8_000_000);
+
+  // the model is small and the epochs are few: a higher learning rate than the paper's 1e-4
+  const recipe = slimSam({ ratio, epochs, learningRate: 1e-3, sample: 64 });
+  const common = { photographs, seed, signal };
+  const run = await openRun(`${out}/run`);
+  close.unshift(() => run.close());
+  const { result, seconds } = await present(session, compress(teacher, { ...common, recipe, run, facts: { adapter } }));
+  const untrained = { name: 'untrained', steps: recipe.steps.filter(({ kind }) => kind === 'prune') };
+  const pruned = await present(session, compress(teacher, { ...common, recipe: untrained }));
+
+  const models = { teacher, pruned: pruned.result.model, slim: result.model };
+  const results: Record<string, Evaluation> = {};
+  for (const [name, sam] of Object.entries(models)) {
+    const bar = session.bar(`evaluate ${name}`, tests);
+    let done = 0;
+    results[name] = await evaluateSam(sam, readSa1b(testFolder, { signal }), {
+      signal,
+      onImage: () => bar.update(++done),
+    });
+    bar.stop();
+  }
+  console.log(evaluationTable(results));
+  await saveSam(`${out}/slim.safetensors`, models.slim);
+  const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+  await writeFileAtomic(`${out}/config.json`, json(teacher.config));
+  const skipped = result.skipped.length;
+  const count = photographs.names.length - skipped;
+  const facts = { ...results, seconds, adapter, images: count, skipped, ratio, epochs, seed };
+  await writeFileAtomic(`${out}/results.json`, json(facts));
+  const { page } = await writeRunReport(out, {
+    title: 'SlimSAM quickstart',
+    summary: `A small SAM compressed by pruning and distillation, on ${adapter}. mIoU is on scenes that no model was trained on.`,
+    ...{ run: run.folder, models, evaluations: results, labelled: testFolder, signal },
+  });
+  console.log(`report: ${page}`);
+  for (const { weights } of Object.values(models)) disposeWeights(weights);
 } catch (error) {
   console.error(pc.red((error as Error).message));
   process.exitCode = 1;
 } finally {
-  close();
+  for (const end of close) await end();
 }

@@ -10,8 +10,7 @@ import { writeReport } from '@slimsam/eval/report';
 import { initSam } from '@slimsam/vit';
 import { saveWeights, writeFileAtomic } from '@slimsam/weights';
 import { Command } from 'commander';
-import { openBackend } from './backend.ts';
-import { folderPath, positiveInteger, seedNumber } from './options.ts';
+import { openBackend, parse } from 'slimsam/node';
 import { type TeacherBatch, teacherBatches } from './teacher-batches.ts';
 import { teacherConfig as config, teacherSizes as sizes } from './teacher-config.ts';
 import { promptedLoss, validate } from './teacher-loss.ts';
@@ -33,13 +32,13 @@ interface Notes {
 }
 
 const { out, ...options } = new Command('train-teacher')
-  .option('--steps <n>', 'training steps', positiveInteger, 6500)
-  .option('--batch <n>', 'images a step', positiveInteger, 4)
-  .option('--prompts <n>', 'prompts an image', positiveInteger, 6)
-  .option('--scenes <n>', 'training scenes', positiveInteger, 2000)
-  .option('--seed <n>', 'of scenes, weights and order', seedNumber, 1)
-  .option('--every <n>', 'steps between validations', positiveInteger, 200)
-  .option('--out <folder>', 'where weights, checkpoint and curve go', folderPath, folderPath('out/teacher'))
+  .option('--steps <n>', 'training steps', parse.positiveInteger, 6500)
+  .option('--batch <n>', 'images a step', parse.positiveInteger, 4)
+  .option('--prompts <n>', 'prompts an image', parse.positiveInteger, 6)
+  .option('--scenes <n>', 'training scenes', parse.positiveInteger, 2000)
+  .option('--seed <n>', 'of scenes, weights and order', parse.seed, 1)
+  .option('--every <n>', 'steps between validations', parse.positiveInteger, 200)
+  .option('--out <folder>', 'where weights, checkpoint and curve go', parse.path, parse.path('out/teacher'))
   .parse()
   .opts<Options>();
 const { steps, every, seed } = options;

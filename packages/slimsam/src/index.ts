@@ -12,9 +12,11 @@ export type {
   ValidationEvent,
   ValidationResult,
 } from './compress/events.ts';
-export type { PhotographSource } from './compress/photograph-source.ts';
 export type { RunFacts, RunStore, StepResult } from './compress/run-store.ts';
+export { compareFeatures } from './evaluate/compare-features.ts';
+export { type EvaluateOptions, type Evaluation, evaluateSam } from './evaluate/evaluate-sam.ts';
 export { isSam, type Model, type Network, type NetworkTaps, networkOf } from './models/network.ts';
+export { ratioFor, type Solved, type Target } from './models/ratio-for.ts';
 export type { Augment } from './photographs/augment.ts';
 export { photographsInMemory } from './photographs/in-memory.ts';
 export { holdBack, sample, shuffled } from './photographs/order.ts';

@@ -1,5 +1,14 @@
+export { backends, type OpenBackend, openBackend } from './cli/backend.ts';
+export { evaluationTable } from './cli/evaluation-table.ts';
+export { parse } from './cli/options.ts';
+export { type Bar, type Output, output } from './cli/output.ts';
+export { present } from './cli/present.ts';
 export * from './index.ts';
 export type { CacheOptions } from './photographs/decoding/resized-cache.ts';
 export type { PhotographItem } from './photographs/listing/items.ts';
 export type { PhotographLocation } from './photographs/listing/list-source.ts';
 export { type OpenPhotographsOptions, openPhotographs } from './photographs/open-photographs.ts';
+export { type FinishedRun, finishRun } from './report/finish-run.ts';
+export { type RunReport, writeRunReport } from './report/run-report.ts';
+export { type Metric, readMetrics } from './run/metrics.ts';
+export { openRun, type RunFolder, saveModel } from './run/open-run.ts';

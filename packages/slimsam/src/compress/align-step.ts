@@ -55,7 +55,8 @@ export async function* alignStep(
   const { network, seen, seed, batch, accumulate, recompute, signal } = context;
   const { step, index, weights, original, previous, run, measure } = inputs;
   const { name, epochs } = step;
-  const perEpoch = Math.ceil(Math.ceil(seen.length / batch) / accumulate);
+  const used = Math.min(seen.length, (step.stepsPerEpoch ?? Number.POSITIVE_INFINITY) * batch * accumulate);
+  const perEpoch = Math.ceil(Math.ceil(used / batch) / accumulate);
   const steps = perEpoch * epochs;
   const saved = await run?.loadTraining(index);
   yield { type: 'phase', kind: 'align', index, name, done: saved?.state.position.step ?? 0, total: steps };
@@ -68,7 +69,7 @@ export async function* alignStep(
   const keeper = keepBest(saved?.best);
   const rate = plateau({
     learningRate: step.learningRate,
-    patience: step.patience ?? Number.POSITIVE_INFINITY,
+    patience: step.patience ?? Number.MAX_SAFE_INTEGER,
     from: saved?.plateau,
   });
   const warm = (done: number) => Math.min(1, (done + 1) / Math.max(1, step.warmup ?? 0));
@@ -97,12 +98,9 @@ export async function* alignStep(
       optimizer: adam(),
       learningRate: ({ step: done }: Position) => rate.learningRate * warm(done),
       batches: (epoch, startBatch) => {
-        const order = [...shuffledBatches(seen.length, { batchSize: seen.length, seed: seed * 31 + index, epoch })];
-        return batchesOf(
-          context,
-          order.flat().map((i) => seen[i]!),
-          startBatch,
-        );
+        const [order] = [...shuffledBatches(seen.length, { batchSize: seen.length, seed: seed * 31 + index, epoch })];
+        const photographs = order!.slice(0, used).map((i) => seen[i]!);
+        return batchesOf(context, photographs, startBatch);
       },
       epochs,
       accumulate,

@@ -1,20 +1,20 @@
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Model, networkOf } from '../models/network.ts';
+import type { Photographs } from '../photographs/photographs.ts';
 import { checkRecipe, type Recipe, type RecipeStep } from '../recipe/recipe.ts';
 import { alignStep } from './align-step.ts';
 import { type Context, split } from './context.ts';
 import type { CompressEvent, Compressed } from './events.ts';
 import { factsOf } from './facts.ts';
 import { initialise } from './initialise.ts';
-import type { PhotographSource } from './photograph-source.ts';
 import { allKept, pruneStep } from './prune-step.ts';
 import type { RunStore, StepResult } from './run-store.ts';
 
 /** How to compress. */
 export interface CompressOptions<M extends Model = Model> {
   /** To score and train on, without labels. */
-  readonly photographs: PhotographSource;
+  readonly photographs: Photographs;
   readonly recipe: Recipe;
   /** Of noise, samples and order; 1 unless given. */
   readonly seed?: number;
@@ -26,14 +26,16 @@ export interface CompressOptions<M extends Model = Model> {
   readonly recompute?: boolean;
   /** Pixels of the square that a plain ViT reads; its config's unless given. */
   readonly size?: number;
-  /** The share of the photographs that is held back for validation, 64 at most; an eighth unless given. */
-  readonly validationShare?: number;
+  /** Photographs that are held back for validation; an eighth, 64 at most, unless given. With 0 those that train validate. */
+  readonly held?: number;
   /** Measured after each epoch, such as mIoU on labelled photographs; it then chooses weights and learning rate, not the features' error. */
   readonly measure?: (model: M) => Promise<number>;
   /** Where the run is kept; without it a run that is broken off is lost. */
   readonly run?: RunStore;
   /** Minutes between two checkpoints, besides those after each epoch; 10 unless given. */
   readonly saveMinutes?: number;
+  /** What else the run depends on, such as the adapter: a run of other facts does not go on. Plain JSON. */
+  readonly facts?: Readonly<Record<string, unknown>>;
   readonly signal?: AbortSignal;
 }
 
@@ -59,7 +61,8 @@ export async function* compress<M extends Model>(
 
   const modelOf = (weights: Weights): M => ({ ...model, weights });
   const original = model.weights;
-  const whole = network.prepare(original);
+  const narrows = recipe.steps.some((step) => step.kind === 'prune' && step.structure !== 'bottleneck');
+  const whole = network.prepare(original, { narrows });
   const widths = allKept(network, whole);
   let current: StepResult = { weights: whole, kept: widths };
   let previous: StepResult | undefined;
@@ -71,8 +74,8 @@ export async function* compress<M extends Model>(
     if (finished > 0) {
       disposeWeights(whole);
       current = await run!.loadStep(finished - 1);
-      const pruning = recipe.steps.slice(0, finished).findLastIndex(({ kind }) => kind === 'prune');
-      if (pruning > 0) previous = await run!.loadStep(pruning - 1);
+      const before = beforePruning(recipe, finished - 1);
+      if (before !== undefined) previous = await run!.loadStep(before);
     }
     for (const [index, step] of recipe.steps.entries()) {
       if (index < finished) continue;
@@ -87,11 +90,13 @@ export async function* compress<M extends Model>(
       }
       const before = current;
       current = { ...next.value, validation: next.value.validation ?? before.validation };
+      const needed = beforePruning(recipe, index);
       if (step.kind === 'prune') {
         if (previous) disposeWeights(previous.weights);
-        previous = before;
-      } else disposeWeights(before.weights);
-      await run?.saveStep(index, current);
+        previous = needed === undefined ? undefined : before;
+      }
+      if (previous !== before) disposeWeights(before.weights);
+      await run?.saveStep(index, current, needed === undefined ? [index] : [index, needed]);
     }
     yield* skips();
     const { kept, validation } = current;
@@ -105,6 +110,12 @@ export async function* compress<M extends Model>(
     disposeWeights(current.weights);
     if (previous) disposeWeights(previous.weights);
   }
+}
+
+/** The step that gave the model before the last pruning, which a later step aligns with; undefined where that is the original. */
+function beforePruning({ steps }: Recipe, index: number): number | undefined {
+  const pruning = steps.slice(0, index + 1).findLastIndex(({ kind }) => kind === 'prune');
+  return pruning > 0 ? pruning - 1 : undefined;
 }
 
 interface StepInputs<M extends Model> {
@@ -141,19 +152,20 @@ async function* runStep<M extends Model>(
 
 /** @throws when an option is wrong */
 function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Context {
-  const { photographs, seed = 1, batch = 4, accumulate = 1, recompute = false, validationShare = 1 / 8 } = options;
+  const { photographs, seed = 1, batch = 4, accumulate = 1, recompute = false } = options;
   for (const [name, value] of Object.entries({ batch, accumulate })) {
     if (!Number.isInteger(value) || value < 1)
       throw new Error(`compress: expected ${name} to be 1, 2, …, got ${value}`);
   }
   if (!Number.isSafeInteger(seed)) throw new Error(`compress: expected a whole number as seed, got ${seed}`);
-  if (!(validationShare >= 0 && validationShare < 1))
-    throw new Error(`compress: expected validationShare in [0, 1), got ${validationShare}`);
   const count = photographs.names.length;
   if (count === 0) throw new Error('compress: expected photographs, got none');
+  const held = options.held ?? Math.min(64, Math.floor(count / 8));
+  if (!Number.isInteger(held) || held < 0 || held >= count)
+    throw new Error(`compress: expected held to be less than the ${count} photographs, got ${held}`);
   return {
     ...{ network: networkOf(model, { size: options.size }), photographs, seed, batch, accumulate, recompute },
-    ...split(count, { seed, share: validationShare }),
+    ...split(count, { seed, held }),
     signal: options.signal,
   };
 }

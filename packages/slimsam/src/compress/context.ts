@@ -2,12 +2,12 @@ import * as tf from '@tensorflow/tfjs-core';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import type { Network } from '../models/network.ts';
-import type { PhotographSource } from './photograph-source.ts';
+import type { Photographs } from '../photographs/photographs.ts';
 
 /** What all steps of a run share. */
 export interface Context {
   readonly network: Network;
-  readonly photographs: PhotographSource;
+  readonly photographs: Photographs;
   /** Indices of the photographs that score and train. */
   readonly seen: readonly number[];
   /** Indices of those that are held back for validation. */
@@ -31,13 +31,12 @@ export function shuffled(count: number, seed: number): number[] {
   return order;
 }
 
-/** Holds a seeded share of the photographs back, 64 at most; of fewer than eight none, and those that train also validate. */
-export function split(count: number, { seed, share }: { seed: number; share: number }): Pick<Context, 'seen' | 'held'> {
+/** Holds a seeded choice of the photographs back; without any, those that train also validate. */
+export function split(count: number, { seed, held }: { seed: number; held: number }): Pick<Context, 'seen' | 'held'> {
   const order = shuffled(count, seed);
-  const size = Math.min(64, Math.floor(count * share));
   const ascending = (indices: number[]) => indices.sort((a, b) => a - b);
-  const seen = ascending(order.slice(size));
-  return { seen, held: size > 0 ? ascending(order.slice(0, size)) : seen };
+  const seen = ascending(order.slice(held));
+  return { seen, held: held > 0 ? ascending(order.slice(0, held)) : seen };
 }
 
 /** Photographs one by one as normalised pixels [1, 3, H, W], disposed when the next is asked for. */
@@ -94,7 +93,7 @@ export async function* batchesOf(
 }
 
 /** None of the photographs asked for could be read. */
-export function unreadable({ names, skipped }: PhotographSource): Error {
+export function unreadable({ names, skipped }: Photographs): Error {
   const first = skipped[0] ? `; '${skipped[0].name}': ${skipped[0].reason}` : '';
   return new Error(`compress: expected photographs that can be read, got none of ${names.length}${first}`);
 }

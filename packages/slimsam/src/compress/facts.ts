@@ -8,7 +8,11 @@ import type { RunFacts } from './run-store.ts';
 export async function factsOf(
   model: Model,
   context: Context,
-  options: { readonly recipe: Recipe; readonly validationShare?: number; readonly measure?: unknown },
+  options: {
+    readonly recipe: Recipe;
+    readonly measure?: unknown;
+    readonly facts?: Readonly<Record<string, unknown>>;
+  },
 ): Promise<RunFacts> {
   const { network, photographs, seed, batch, accumulate, recompute } = context;
   const facts = {
@@ -16,7 +20,8 @@ export async function factsOf(
     photographs: { count: photographs.names.length, identity: photographs.identity },
     recipe: options.recipe,
     ...{ seed, batch, accumulate, recompute },
-    validation: { share: options.validationShare ?? 1 / 8, measured: options.measure !== undefined },
+    validation: { held: context.held.length, measured: options.measure !== undefined },
+    ...options.facts,
   };
   return JSON.parse(
     JSON.stringify(facts, (_, value) =>

@@ -2,6 +2,7 @@ import {
   accumulateGradients,
   countMacs,
   countParameters,
+  criteria,
   disturbedLoss,
   type Gradients,
   importance,
@@ -40,8 +41,7 @@ export async function* pruneStep(
   const { name } = step;
   const axes = network.axes(weights);
   const criterion = step.criterion ?? 'taylor';
-  const needsGradients =
-    typeof criterion === 'string' ? !/^(magnitude|random)/.test(criterion) : criterion.needsGradients;
+  const { needsGradients } = typeof criterion === 'string' ? criteria[criterion] : criterion;
   const order = shuffled(seen.length, seed * 31 + index).slice(0, step.sample ?? 1000);
   const sample = order.map((i) => seen[i]!).sort((a, b) => a - b);
   const total = needsGradients ? sample.length : 0;
@@ -78,7 +78,7 @@ export async function* pruneStep(
           ranking: step.ranking ?? (isEmbedding ? 'local' : 'global'),
           normalise: step.normalise ?? (isEmbedding ? 'mean' : 'standard'),
           roundTo: multiple,
-        }),
+        }).keep,
       );
     }
   } finally {
@@ -146,16 +146,15 @@ async function* scoreOn(
     ((output: tf.Tensor, { seed }: { readonly seed: number }) =>
       disturbedLoss(output, noise(output.shape, { seed, ...(step.sigma !== undefined && { sigma: step.sigma }) })));
   let gradients: Gradients | undefined;
-  let done = 0;
-  const photographs = pixelsOf(context, sample);
   try {
-    for await (const photograph of photographs) {
+    for await (const photograph of pixelsOf(context, sample)) {
       const from: Gradients | undefined = gradients;
-      gradients = undefined; // the call uses them up
+      gradients = undefined; // used up, even when it throws
       gradients = await accumulateGradients({
-        ...(from && { from }),
         weights: encoder,
         batches: [photograph],
+        mode: step.accumulate ?? 'squared',
+        ...(from && { from }),
         ...(signal && { signal }),
         // each photograph has noise of its own, a function of its place in the list
         loss: (trained, { pixels, index: place }) => {
@@ -163,7 +162,7 @@ async function* scoreOn(
           return lossOf(embedding, { seed: (seed * 1_000_003 + index * 100_003 + place) | 0 });
         },
       });
-      yield ++done;
+      yield gradients.count;
     }
   } catch (error) {
     if (gradients) disposeWeights(gradients.sums);

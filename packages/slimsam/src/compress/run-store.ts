@@ -23,8 +23,11 @@ export interface RunStore {
   begin(facts: RunFacts): Promise<number>;
   /** The model after a step that is done. The caller owns the tensors. */
   loadStep(index: number): Promise<StepResult>;
-  /** Keeps the model after a step; training states of it are of no use from then on. */
-  saveStep(index: number, result: StepResult): Promise<void>;
+  /**
+   * Keeps the model after a step; training states of it are of no use from then on.
+   * @param needed the steps whose models a run that goes on will load; others may go
+   */
+  saveStep(index: number, result: StepResult, needed: readonly number[]): Promise<void>;
   /** The training state of a step that was broken off. The caller owns the tensors. */
   loadTraining(index: number): Promise<({ readonly state: TrainingState } & TrainingExtras) | undefined>;
   saveTraining(index: number, state: TrainingState, extras: TrainingExtras): Promise<void>;

@@ -45,8 +45,8 @@ export interface Network {
   readonly costs: (weights: Weights) => Costs;
   /** Normalised pixels [1, 3, H, W] of a photograph that was resized before. */
   readonly pixels: (image: RgbImage) => tf.Tensor4D;
-  /** The weights to prune: the same function, with all that pruning needs. The tensors are new. */
-  readonly prepare: (weights: Weights) => Weights;
+  /** The weights to prune: the same function, with what keeps the features' width where the stream `narrows`. The tensors are new. */
+  readonly prepare: (weights: Weights, options: { readonly narrows: boolean }) => Weights;
 }
 
 /** Whether a model is a SAM, or else a plain ViT. */
@@ -113,8 +113,10 @@ function vitNetwork(config: VitConfig, given: number | undefined): Network {
     axes: (weights) => vitAxes(weights, config),
     taps: (weights) => vitTaps(weights),
     costs: (weights) => vitCosts(weights, config, { imageSize: [size, size] }),
-    pixels: (image) => preprocessVit(image, { ...config, imageSize: [size, size] }),
-    prepare: projected,
+    // photographs are squeezed to the square already: no crop
+    pixels: (image) =>
+      preprocessVit(image, { ...config, processing: { size: { height: size, width: size }, resample: 'bilinear' } }),
+    prepare: (weights, { narrows }) => (narrows ? projected(weights) : cloned(weights)),
   };
 }
 

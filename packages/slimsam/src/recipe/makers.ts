@@ -6,6 +6,8 @@ import type { Scoring } from './scoring.ts';
 export interface RecipeOptions extends Scoring {
   /** Of each aligning step; 20 unless given. */
   readonly epochs?: number;
+  /** Optimizer steps of an epoch; a whole round of the photographs unless given. */
+  readonly stepsPerEpoch?: number;
   /** 1e-4 unless given. */
   readonly learningRate?: number;
   /** Steps in which the learning rate rises; 0 unless given. */
@@ -107,9 +109,10 @@ function alignStep(
   options: RecipeOptions,
   alpha: Alpha | undefined,
 ): AlignStep {
-  const { epochs = 20, learningRate = 1e-4, warmup } = options;
+  const { epochs = 20, stepsPerEpoch, learningRate = 1e-4, warmup } = options;
   return {
     ...{ kind: 'align', name, loss, epochs, learningRate },
+    ...(stepsPerEpoch !== undefined && { stepsPerEpoch }),
     ...(alpha && { alpha }),
     ...(warmup !== undefined && { warmup }),
   };

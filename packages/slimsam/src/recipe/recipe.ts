@@ -27,6 +27,8 @@ export interface AlignStep {
   /** The weight of the intermediates by epoch; of no meaning for 'output'. */
   readonly alpha?: Alpha;
   readonly epochs: number;
+  /** Optimizer steps of an epoch, on a part of the photographs then; all of them unless given. */
+  readonly stepsPerEpoch?: number;
   readonly learningRate: number;
   /** Steps in which the learning rate rises from 0; 0 unless given. */
   readonly warmup?: number;
@@ -96,6 +98,8 @@ export function checkRecipe({ name, steps }: Recipe): void {
     if (step.kind !== 'align') continue;
     if (!Number.isInteger(step.epochs) || step.epochs < 1)
       throw new Error(`${caller}, '${step.name}': expected epochs to be 1, 2, …, got ${step.epochs}`);
+    if (step.stepsPerEpoch !== undefined && !(Number.isInteger(step.stepsPerEpoch) && step.stepsPerEpoch >= 1))
+      throw new Error(`${caller}, '${step.name}': expected stepsPerEpoch to be 1, 2, …, got ${step.stepsPerEpoch}`);
     if (!(step.learningRate > 0))
       throw new Error(`${caller}, '${step.name}': expected a learning rate above 0, got ${step.learningRate}`);
   }

@@ -1,4 +1,4 @@
-import type { Criterion, criteria, Normalise } from '@slimsam/prune';
+import type { AccumulationMode, Criterion, CriterionName, Normalise } from '@slimsam/prune';
 import type * as tf from '@tensorflow/tfjs-core';
 
 /** A loss of the output [B, …] alone, from which channels are scored. */
@@ -7,11 +7,11 @@ export type ScoringLoss = (output: tf.Tensor, photograph: { readonly seed: numbe
 /** How a pruning step scores, ranks and rounds. */
 export interface Scoring {
   /** A name, or the user's own; disturbed Taylor unless given. */
-  readonly criterion?: keyof typeof criteria | Criterion;
+  readonly criterion?: CriterionName | Criterion;
   /** What the gradients are of: `disturbedLoss` of the output (SlimSAM eq. 4) unless given. */
   readonly loss?: ScoringLoss;
   /** How the gradients of single photographs are added up; 'squared' unless given. 'signed' is the paper's code. */
-  readonly accumulate?: 'squared' | 'absolute' | 'signed';
+  readonly accumulate?: AccumulationMode;
   /** Standard deviation of the noise; it cancels out of every normalised score. 0.01 unless given. */
   readonly sigma?: number;
   /** Photographs that score, a seeded sample of those that train; 1000 unless given. */

@@ -1,0 +1,206 @@
+import { readSa1b } from '@slimsam/eval';
+import { Command, Option } from 'commander';
+import { compress } from '../../compress/compress.ts';
+import { evaluateSam } from '../../evaluate/evaluate-sam.ts';
+import { isSam, type Model } from '../../models/network.ts';
+import { ratioFor } from '../../models/ratio-for.ts';
+import { openPhotographs } from '../../photographs/open-photographs.ts';
+import { iterative, oneShot, paperRounding, type RecipeOptions, scratch, slimSam } from '../../recipe/makers.ts';
+import type { Recipe } from '../../recipe/recipe.ts';
+import { finishRun } from '../../report/finish-run.ts';
+import { openRun } from '../../run/open-run.ts';
+import { evaluationTable } from '../evaluation-table.ts';
+import { loadModel } from '../load-model.ts';
+import {
+  type CommonOptions,
+  common,
+  largeCount,
+  naturalNumber,
+  positiveInteger,
+  positiveNumber,
+  pruningRatio,
+  seedNumber,
+  userPath,
+} from '../options.ts';
+import { present } from '../present.ts';
+import { type Session, withBackend } from '../with-backend.ts';
+
+interface Options extends CommonOptions {
+  readonly images: string;
+  readonly ratio?: number;
+  readonly params?: number;
+  readonly macs?: number;
+  readonly recipe: 'slimsam' | 'one-shot' | 'iterative' | 'scratch';
+  readonly epochs: number;
+  readonly steps?: number;
+  readonly rate?: number;
+  readonly batch: number;
+  readonly accumulate: number;
+  readonly recompute: boolean;
+  readonly size?: number;
+  readonly criterion?: 'taylor' | 'magnitude' | 'random';
+  readonly sample?: number;
+  readonly rounding: string;
+  readonly held?: number;
+  readonly validate?: string;
+  readonly subset?: number;
+  readonly strict: boolean;
+  readonly seed: number;
+  readonly run: string;
+  readonly save: number;
+}
+
+/** `slimsam compress MODEL --images DIR`: the whole recipe, in a run folder that can go on. */
+export function compressCommand(signal: AbortSignal): Command {
+  const command = new Command('compress')
+    .description('makes a model small: prunes it and distils it back on photographs, without labels')
+    .argument('<model>', 'a file, folder, address or Hub id of a SAM or a plain ViT')
+    .requiredOption('--images <source>', 'a folder (recursive), a list file, a tar, a COCO file', userPath)
+    .option('--ratio <share>', 'of the channels to remove in each half (default: 0.5)', pruningRatio)
+    .addOption(
+      new Option('--params <count>', 'parameters of the whole to come to, like 9.1M')
+        .argParser(largeCount)
+        .conflicts('ratio'),
+    )
+    .addOption(
+      new Option('--macs <count>', 'MACs of the encoder to come to, like 23G')
+        .argParser(largeCount)
+        .conflicts(['ratio', 'params']),
+    )
+    .addOption(
+      new Option('--recipe <name>', 'of pruning and aligning')
+        .choices(['slimsam', 'one-shot', 'iterative', 'scratch'])
+        .default('slimsam'),
+    )
+    .option('--epochs <n>', 'of each stage', positiveInteger, 20)
+    .option('--steps <n>', 'optimizer steps of an epoch (default: all photographs)', positiveInteger)
+    .option('--rate <number>', 'the learning rate (default: 1e-4)', positiveNumber)
+    .option('--batch <n>', 'photographs in a batch', positiveInteger, 4)
+    .option('--accumulate <n>', 'batches in an optimizer step', positiveInteger, 1)
+    .option('--recompute', 'less memory, more time: blocks run again in the backward pass', false)
+    .option('--size <pixels>', 'of the square that a plain ViT reads (default: its own)', positiveInteger)
+    .addOption(
+      new Option('--criterion <name>', 'of channels (default: disturbed Taylor)').choices([
+        'taylor',
+        'magnitude',
+        'random',
+      ]),
+    )
+    .option('--sample <n>', 'photographs that score (default: 1000)', positiveInteger)
+    .option('--rounding <multiple>', "of kept widths: a number, or 'paper' for the paper's uniform widths", '8')
+    .option('--held <n>', 'photographs held back for validation (default: an eighth, 64 at most)', naturalNumber)
+    .option(
+      '--validate <folder>',
+      "images with masks in SA-1B's format: mIoU chooses, not the features' error",
+      userPath,
+    )
+    .option('--subset <n>', 'so many of the photographs, by chance', positiveInteger)
+    .option('--strict', 'a photograph that cannot be read is an error', false)
+    .option('--seed <n>', 'of noise, samples and order', seedNumber, 1)
+    .option(
+      '--run <folder>',
+      'where everything goes; the same command goes on in it',
+      userPath,
+      userPath('slimsam-run'),
+    )
+    .option('--save <minutes>', 'between two checkpoints, besides those after each epoch', positiveNumber, 10);
+  return common(
+    command,
+    'slimsam compress sam_vit_b_01ec64.pth --images photographs --ratio 0.5 --run out/slim50',
+  ).action((source: string, options: Options) =>
+    withBackend(options, signal, (session) => run(session, source, options)),
+  );
+}
+
+async function run(session: Session, source: string, options: Options): Promise<void> {
+  const { signal } = session;
+  const { subset, seed, strict, size, validate } = options;
+  const model = await loadModel(source);
+  if (validate !== undefined && !isSam(model))
+    throw new Error('--validate: expected a SAM, got a plain ViT, which has no masks; leave it out');
+  const recipe = recipeOf(model, options);
+  const photographs = await openPhotographs(options.images, { strict, seed, signal, ...(subset && { subset }) });
+  try {
+    const folder = await openRun(options.run);
+    try {
+      const { batch, accumulate, recompute, held } = options;
+      const stages = compress<Model>(model, {
+        ...{
+          photographs,
+          recipe,
+          seed,
+          batch,
+          accumulate,
+          recompute,
+          signal,
+          run: folder,
+          facts: { adapter: session.adapter },
+          saveMinutes: options.save,
+        },
+        ...(size !== undefined && { size }),
+        ...(held !== undefined && { held }),
+        ...(validate !== undefined && { measure: (student: Model) => miouOf(student, validate, signal) }),
+      });
+      session.note(`computing on ${session.adapter}`);
+      const { result, seconds } = await present(session, stages);
+      const facts = {
+        seconds,
+        adapter: session.adapter,
+        photographs: photographs.names.length,
+        waited: photographs.waited,
+      };
+      const finished = await finishRun(options.run, { original: model, result, facts, photographs, validate, signal });
+      const lines = [
+        ...(finished.evaluations ? [evaluationTable(finished.evaluations)] : []),
+        ...(result.validation ? [errorLine(result.validation)] : []),
+        ...(result.skipped.length > 0 ? [`${result.skipped.length} photographs skipped`] : []),
+        `slim model: ${finished.model}`,
+        `report: ${finished.report}`,
+      ];
+      session.result(lines.join('\n'), finished);
+    } finally {
+      await folder.close();
+    }
+  } finally {
+    await photographs.close();
+  }
+}
+
+function errorLine({ relative, cosine }: { relative: number; cosine: number }): string {
+  return `features of held-back photographs: relative error ${relative.toFixed(4)}, cosine ${cosine.toFixed(4)}`;
+}
+
+/** @throws when the rounding is neither a number nor 'paper', or no ratio comes to the target */
+function recipeOf(model: Model, options: Options): Recipe {
+  const { params, macs, epochs, steps, rate, criterion, sample, size } = options;
+  const multiple = Number(options.rounding);
+  const paper = options.rounding === 'paper';
+  if (!paper && !(Number.isInteger(multiple) && multiple >= 1))
+    throw new Error(`--rounding: expected 1, 2, … or 'paper', got '${options.rounding}'`);
+  const target = params !== undefined ? { parameters: params } : macs !== undefined ? { macs } : undefined;
+  const ratio = target
+    ? ratioFor(model, target, { multiple: paper ? 12 : multiple, ...(size !== undefined && { size }) }).ratio
+    : (options.ratio ?? 0.5);
+  const how: RecipeOptions & { ratio: number } = {
+    ...{ ratio, epochs },
+    ...(paper
+      ? paperRounding
+      : multiple !== 8 && { multiples: { embedding: multiple, head: multiple, mlp: multiple } }),
+    ...(steps !== undefined && { stepsPerEpoch: steps }),
+    ...(rate !== undefined && { learningRate: rate }),
+    ...(criterion && criterion !== 'taylor' && { criterion }),
+    ...(sample !== undefined && { sample }),
+  };
+  if (options.recipe === 'one-shot') return oneShot(how);
+  if (options.recipe === 'scratch') return scratch(how);
+  if (options.recipe === 'slimsam') return slimSam(how);
+  const rounds = Math.max(1, Math.min(epochs, Math.ceil(ratio / 0.1 - 1e-9)));
+  const ratios = Array.from({ length: rounds }, (_, i) => Number(((ratio * (i + 1)) / rounds).toFixed(4)));
+  return iterative(ratios, how);
+}
+
+async function miouOf(student: Model, folder: string, signal: AbortSignal): Promise<number> {
+  if (!isSam(student)) throw new Error('compress: expected a SAM to measure, got a plain ViT');
+  const { miou } = await evaluateSam(student, readSa1b(folder, { signal }), { latency: false, signal });
+  return miou!;
+}

@@ -1,0 +1,61 @@
+import type { CompressEvent, Compressed } from '../compress/events.ts';
+import type { Model } from '../models/network.ts';
+import type { Bar, Output } from './output.ts';
+
+/**
+ * Shows the events of a run, as bars on a terminal and as lines elsewhere, or each as a line of JSON; all on stderr.
+ *
+ * @returns its result, and the seconds of each of its steps
+ */
+export async function present<M extends Model>(
+  session: Output,
+  stages: AsyncGenerator<CompressEvent, Compressed<M>, undefined>,
+): Promise<{ result: Compressed<M>; seconds: Record<string, number> }> {
+  const seconds: Record<string, number> = {};
+  let bar: Bar | undefined;
+  let began = performance.now();
+  let running = '';
+  let skipped = 0;
+  const end = () => {
+    bar?.stop();
+    if (running) {
+      seconds[running] = Number(((performance.now() - began) / 1000).toFixed(1));
+      session.note(`${running}: ${seconds[running]} s`);
+    }
+    bar = undefined;
+    running = '';
+  };
+  try {
+    for (let next = await stages.next(); ; next = await stages.next()) {
+      if (next.done) {
+        end();
+        return { result: next.value, seconds };
+      }
+      const event = next.value;
+      if (session.json) {
+        if (event.type !== 'done' && event.type !== 'scored') session.note(JSON.stringify(event));
+        continue;
+      }
+      if (event.type === 'phase') {
+        end();
+        [running, began] = [event.name, performance.now()];
+        if (event.done > 0) session.note(`${event.name}: going on after step ${event.done} of ${event.total}`);
+        bar = session.bar(event.name, event.total);
+        bar.update(event.done);
+      } else if (event.type === 'scored') bar?.update(event.done);
+      else if (event.type === 'step') bar?.update(event.step, `loss ${event.loss.toPrecision(3)}`);
+      else if (event.type === 'pruned') {
+        session.note(
+          `${event.name}: ${event.parameters.toLocaleString('en')} encoder parameters, ${(event.macs / 1e9).toPrecision(4)} G MACs`,
+        );
+      } else if (event.type === 'validation') {
+        const measured = event.measure === undefined ? '' : `, measured ${event.measure.toFixed(4)}`;
+        session.note(
+          `${event.name}: epoch ${event.epoch}, error ${event.error.toPrecision(4)} (relative ${event.relative.toFixed(4)}, cosine ${event.cosine.toFixed(4)})${measured}${event.best ? ', best' : ''}`,
+        );
+      } else if (event.type === 'skipped') session.warn(`skipped ${++skipped}: ${event.name} (${event.reason})`);
+    }
+  } finally {
+    bar?.stop();
+  }
+}

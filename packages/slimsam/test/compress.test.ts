@@ -1,0 +1,221 @@
+import { disturbedLoss, noise, prune } from '@slimsam/prune';
+import { encodeImage, preprocess } from '@slimsam/vit';
+import { disposeWeights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { describe, expect, test } from 'vitest';
+import {
+  type AligningLoss,
+  type CompressEvent,
+  type Compressed,
+  type CompressOptions,
+  compress,
+  type Model,
+  networkOf,
+  oneShot,
+  type Recipe,
+  ratioFor,
+  scratch,
+  slimSam,
+} from '../src/index.ts';
+import { scenes, tinySam, tinyVit, valuesOf, withWebgpu } from './tiny.ts';
+
+withWebgpu();
+const photographs = scenes(10);
+const small = { epochs: 2, learningRate: 1e-3, sample: 4 };
+
+async function run<M extends Model>(
+  model: M,
+  options: Omit<CompressOptions<M>, 'photographs'>,
+): Promise<{ result: Compressed<M>; events: CompressEvent[] }> {
+  const events: CompressEvent[] = [];
+  const stages = compress(model, { photographs, batch: 2, ...options });
+  for (let next = await stages.next(); ; next = await stages.next()) {
+    if (next.done) return { result: next.value, events };
+    events.push(next.value);
+  }
+}
+
+test('SlimSAM on a SAM: events, widths, origins; what aligns ends better than it began; nothing leaks', async () => {
+  const sam = tinySam();
+  const before = tf.memory().numTensors;
+  const { result, events } = await run(sam, { recipe: slimSam({ ratio: 0.5, ...small }) });
+  expect(events.flatMap((event) => (event.type === 'phase' ? [`${event.kind}: ${event.name}`] : []))).toEqual([
+    'prune: prune the embedding',
+    'align: align the bottleneck',
+    'prune: prune the bottleneck',
+    'align: align the embedding',
+  ]);
+  expect(events.filter(({ type }) => type === 'scored')).toHaveLength(8);
+  expect(events.filter(({ type }) => type === 'step')).toHaveLength(2 * 2 * 5);
+  for (const name of ['align the bottleneck', 'align the embedding']) {
+    const found = events.filter((event) => event.type === 'validation').filter((event) => event.name === name);
+    expect(found.map(({ epoch }) => epoch)).toEqual([0, 1, 2]);
+    expect(Math.min(...found.slice(1).map(({ error }) => error))).toBeLessThan(found[0]!.error);
+  }
+  const stage1 = events.filter((event) => event.type === 'step').filter(({ index }) => index === 1);
+  expect(Object.keys(stage1[0]!.parts)).toEqual(['embedding', 'windowQkv', 'globalQkv', 'mlpHidden']);
+  expect(Object.values(stage1[0]!.parts).every((part) => part > 0)).toBe(true);
+  expect(Object.keys(stage1.at(-1)!.parts)).toEqual(['embedding']);
+
+  const { weights } = result.model;
+  expect(weights['image_encoder.blocks.0.attn.qkv.weight']!.shape).toEqual([
+    3 * 2 * result.kept['blocks.0.head']!.length,
+    8,
+  ]);
+  expect(result.kept.embed).toHaveLength(8);
+  const mlps = [0, 1].map((i) => result.kept[`blocks.${i}.mlp`]!.length);
+  expect(mlps[0]! + mlps[1]!).toBe(64);
+  const same = prune(sam.weights, networkOf(sam).axes(sam.weights), result.kept);
+  for (const [name, weight] of Object.entries(same)) expect(weights[name]!.shape).toEqual(weight.shape);
+  const last = events
+    .filter((event) => event.type === 'validation')
+    .filter(({ best }) => best)
+    .at(-1)!;
+  expect(result.validation!.error).toBe(last.error);
+
+  const pixels = tf.tidy(
+    () => preprocess({ width: 64, height: 64, data: new Uint8Array(64 * 64 * 3) }, sam.config).pixels,
+  );
+  expect(encodeImage(weights, sam.config, pixels).embedding.shape).toEqual([1, 16, 8, 8]);
+  tf.disposeVariables();
+  disposeWeights(same);
+  disposeWeights(weights);
+  pixels.dispose();
+  expect(tf.memory().numTensors - before).toBeLessThanOrEqual(1); // the embedding above
+  disposeWeights(sam.weights);
+});
+
+test('a plain ViT goes through the whole recipe; its features keep their width', async () => {
+  const vit = tinyVit();
+  const { result, events } = await run(vit, { recipe: slimSam({ ratio: 0.5, ...small }) });
+  const { weights, config } = result.model;
+  expect(weights['projection.weight']!.shape).toEqual([16, 8]);
+  const images = tf.zeros<tf.Rank.R4>([1, 3, 32, 32]);
+  const [slim, whole] = [weights, vit.weights].map((table) =>
+    networkOf({ weights: table, config }).forward(table, images, {}),
+  );
+  expect(slim!.embedding.shape).toEqual(whole!.embedding.shape);
+  const first = events.filter((event) => event.type === 'validation');
+  expect(result.validation!.error).toBeLessThan(first[0]!.error);
+});
+
+test('a learning rate that ruins a model gives the one that it began with', async () => {
+  const vit = tinyVit();
+  const steps: Recipe['steps'] = [
+    { kind: 'prune', name: 'prune', structure: 'bottleneck', ratio: 0.25, sample: 2 },
+    { kind: 'align', name: 'align', loss: 'output', epochs: 1, learningRate: 10 },
+  ];
+  const { result, events } = await run(vit, { recipe: { name: 'wild', steps } });
+  const [first, after] = events.filter((event) => event.type === 'validation');
+  expect(after!.error).toBeGreaterThan(first!.error);
+  expect(result.validation!.error).toBe(first!.error);
+  expect(Object.keys(result.model.weights)).not.toContain('projection.weight'); // the stream was not pruned
+});
+
+test('every photograph has noise of its own, whoever listens', async () => {
+  const seeds: number[] = [];
+  const steps: Recipe['steps'] = [
+    {
+      ...{ kind: 'prune', name: 'prune', structure: 'embedding', ratio: 0.5, sample: 6 },
+      loss: (output, { seed }) => {
+        seeds.push(seed);
+        return disturbedLoss(output, noise(output.shape, { seed }));
+      },
+    },
+  ];
+  await run(tinySam(), { recipe: { name: 'noise', steps } });
+  expect(new Set(seeds).size).toBe(6);
+});
+
+test('ratio 0 and no training is the same function', async () => {
+  const sam = tinySam();
+  const steps = slimSam({ ratio: 0, sample: 1 }).steps.filter(({ kind }) => kind === 'prune');
+  const { result } = await run(sam, { recipe: { name: 'nothing', steps } });
+  const [theirs, ours] = await Promise.all([sam.weights, result.model.weights].map(valuesOf));
+  expect(ours).toEqual(theirs);
+});
+
+test("a user's criterion, loss and step; one-shot and scratch", async () => {
+  const sam = tinySam();
+  const taps: AligningLoss = {
+    name: 'output and the last block',
+    taps: ({ embedding }) => embedding.slice(-1),
+    loss: ({ student, original }) => {
+      const total = tf.losses.meanSquaredError(original.embedding, student.embedding) as tf.Scalar;
+      return { total, parts: { mine: total } };
+    },
+  };
+  const seen: string[] = [];
+  const recipe: Recipe = {
+    name: 'mine',
+    steps: [
+      {
+        ...{
+          kind: 'prune',
+          name: 'last channels',
+          structure: 'bottleneck',
+          ratio: 0.5,
+          ranking: 'local',
+          normalise: 'none',
+        },
+        criterion: { needsGradients: false, channels: (count) => Array.from({ length: count }, (_, i) => count - i) },
+      },
+      { kind: 'align', name: 'mine', loss: taps, epochs: 1, learningRate: 1e-3 },
+      {
+        ...{ kind: 'custom', name: 'look' },
+        async *run({ weights }) {
+          seen.push(...Object.keys(weights).slice(0, 1));
+          return Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, tf.clone(weight)]));
+        },
+      },
+    ],
+  };
+  const { result, events } = await run(sam, { recipe });
+  expect(result.kept['blocks.0.mlp']).toEqual(Array.from({ length: 32 }, (_, i) => i));
+  expect(events.find((event) => event.type === 'step')!.parts).toHaveProperty('mine');
+  expect(seen).toHaveLength(1);
+
+  const once = await run(sam, { recipe: oneShot({ ratio: 0.5, ...small, epochs: 1 }) });
+  expect(once.result.kept.embed).toHaveLength(8);
+  const anew = await run(sam, { recipe: scratch({ ratio: 0.5, ...small, epochs: 1 }) });
+  expect(anew.events.filter((event) => event.type === 'validation')[0]!.error).toBeGreaterThan(
+    once.events.filter((event) => event.type === 'validation')[0]!.error,
+  );
+});
+
+test('a ratio for a target, and the nearest where there is none', () => {
+  const sam = tinySam();
+  const { ratio, parameters } = ratioFor(sam, { parameters: 18_000 });
+  expect(parameters).toBeLessThanOrEqual(18_000);
+  expect(ratioFor(sam, { parameters }).ratio).toBe(ratio);
+  expect(ratioFor(sam, { macs: 3e5 }).macs).toBeLessThanOrEqual(3e5);
+  expect(() => ratioFor(sam, { parameters: 100 })).toThrow(/parameters that a ratio reaches, got 100; the nearest are/);
+});
+
+describe('wrong input is one clear error before anything is done', () => {
+  const recipe = slimSam({ ratio: 0.5, ...small });
+  test.each<[string, () => Promise<unknown>, RegExp]>([
+    [
+      'no model',
+      () => run({ weights: {}, config: tinySam().config }, { recipe }),
+      /expected a SAM or a plain ViT as loadSam/,
+    ],
+    ['a batch of 0', () => run(tinySam(), { recipe, batch: 0 }), /expected batch to be 1, 2, …, got 0/],
+    [
+      'another size of a SAM',
+      () => run(tinySam(), { recipe, size: 32 }),
+      /expected the size of the SAM, 64 pixels, got 32/,
+    ],
+    [
+      'all held back',
+      () => run(tinySam(), { recipe, held: 10 }),
+      /expected held to be less than the 10 photographs, got 10/,
+    ],
+    ['stopped', () => run(tinySam(), { recipe, signal: AbortSignal.abort(new Error('stopped')) }), /^Error: stopped$/],
+  ])('%s', async (_name, start, message) => {
+    const before = tf.memory().numTensors;
+    const error = await start().catch((error) => String(error));
+    expect(error).toMatch(message);
+    expect(tf.memory().numTensors - before).toBeLessThan(200); // the model's own alone
+  });
+});
