@@ -57,12 +57,12 @@ function quickstart(options: string[], { env, stopAt }: Run = {}): Promise<{ cod
 }
 
 test.each([
-  ['a missing folder', ['--images', 'nowhere'], /expected a folder, got .*nowhere/],
-  ['an empty folder', ['--images', 'empty'], /expected images .* in '.*empty', got 0/],
+  ['a missing folder', ['--images', 'nowhere'], /expected .*nowhere/],
+  ['an empty folder', ['--images', 'empty'], /expected JPEG, PNG.* files in '.*empty', got 0/],
   [
     'a truncated JPEG, strictly',
     ['--images', 'photos', '--strict'],
-    /expected an image that can be decoded.*sa_2[.]jpg/,
+    /expected every file to be a photograph.*sa_2[.]jpg/,
   ],
   ['a ratio of 1', ['--ratio', '1'], /--ratio.*'1' is invalid. expected a number in \[0, 1\)/],
   ['no epochs', ['--epochs', '0'], /--epochs.*expected a positive integer/],
@@ -94,17 +94,15 @@ test('stopped by Ctrl-C in stage 2 it goes on, and everything is written', async
   const first = await quickstart(options, { stopAt: /prune the bottleneck: / });
   expect(first.output).toMatch(/stopped; the same command goes on/);
   expect(first.code).toBe(1);
-  expect(readdirSync(at('out')).filter((name) => !/^(test-2|stage[12][.]training[.]safetensors)$/.test(name))).toEqual(
-    [],
-  );
+  expect(readdirSync(at('out')).filter((name) => !/^(test-2|run)$/.test(name))).toEqual([]);
 
   const second = await quickstart(options);
   expect(second.output).toMatch(/skipped 1: .*sa_2[.]jpg/);
-  expect(second.output).toMatch(/going on after epoch 2 of 2: .*stage1/);
+  expect(second.output).not.toMatch(/align the bottleneck:/); // it was done
   expect(second.code).toBe(0);
   const written = readdirSync(at('out'));
   expect(written).toEqual(expect.arrayContaining(['slim.safetensors', 'config.json', 'results.json', 'report.html']));
-  expect(written.filter((name) => /training|tmp/.test(name))).toEqual([]);
+  expect(written.filter((name) => /^run$|tmp/.test(name))).toEqual([]);
   expect(written.filter((name) => name.endsWith('.png')).length).toBeGreaterThan(2);
   const results = JSON.parse(readFileSync(at('out', 'results.json'), 'utf8'));
   for (const model of ['teacher', 'pruned', 'slim']) {

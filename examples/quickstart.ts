@@ -1,5 +1,5 @@
 /** Compresses the small SAM in examples/teacher on a folder of JPEG files, evaluates it and writes a report. */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { readSa1b } from '@slimsam/eval';
 import { generateScenes } from '@slimsam/scenes';
@@ -106,6 +106,7 @@ try {
     ...{ run: run.folder, models, evaluations: results, labelled: testFolder, signal },
   });
   console.log(`report: ${page}`);
+  await rm(run.folder, { recursive: true }); // what a run goes on from is of no use after its end
   for (const { weights } of Object.values(models)) disposeWeights(weights);
 } catch (error) {
   console.error(pc.red((error as Error).message));

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import * as ort from 'onnxruntime-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../../..', import.meta.url));
 const checkpoint = path.join(root, 'packages/vit/test/fixtures/sam-tiny/model.safetensors');
 let work = '';
 beforeAll(() => {
@@ -19,14 +19,14 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 const run = (...options: string[]) =>
   promisify(execFile)(
     process.execPath,
-    ['--conditions=@slimsam/source', '--import', 'tsx', 'examples/export-onnx.ts', ...options],
+    ['--conditions=@slimsam/source', '--import', 'tsx', 'packages/slimsam/src/cli/main.ts', 'export', ...options],
     { cwd: root },
   );
 
 test('exports a checkpoint to a folder that transformers.js and onnxruntime read', async () => {
   const folder = path.join(work, 'models');
   const options = ['--convention', 'transformers.js', '--dtype', 'F16', '--decoder-heads', '4'];
-  const { stdout } = await run(checkpoint, folder, ...options);
+  const { stdout } = await run(checkpoint, '--onnx', folder, ...options);
   expect(stdout).toMatch(/onnx.vision_encoder_fp16\.onnx +0\.4 MB/);
   expect(readdirSync(folder).sort()).toEqual(['config.json', 'onnx', 'preprocessor_config.json']);
   const session = await ort.InferenceSession.create(path.join(folder, 'onnx/prompt_encoder_mask_decoder_fp16.onnx'));
@@ -35,14 +35,24 @@ test('exports a checkpoint to a folder that transformers.js and onnxruntime read
 });
 
 test.each([
-  ['an unknown convention', [checkpoint, 'x', '--convention', 'onnx'], /Allowed choices are segment-anything/],
-  ['a missing checkpoint', ['nowhere.pth', 'x'], /nowhere\.pth/],
-  ['decoder heads that do not divide', [checkpoint, 'x', '--decoder-heads', '5'], /multiples of decoderHeads/],
-])('says in a line what is wrong with %s', async (_, options, message) => {
+  [
+    'an unknown convention',
+    2,
+    [checkpoint, '--onnx', 'x', '--convention', 'onnx'],
+    /Allowed choices are segment-anything/,
+  ],
+  ['a missing checkpoint', 1, ['nowhere.pth', '--onnx', 'x'], /nowhere\.pth/],
+  [
+    'decoder heads that do not divide',
+    1,
+    [checkpoint, '--onnx', 'x', '--decoder-heads', '5'],
+    /multiples of decoderHeads/,
+  ],
+])('says in a line what is wrong with %s', async (_, code, options, message) => {
   const failed = await run(...options.map((option) => (option === 'x' ? path.join(work, 'x') : option))).catch(
     (e) => e,
   );
-  expect(failed.code).toBe(1);
+  expect(failed.code).toBe(code);
   expect(failed.stderr).toMatch(message);
   expect(failed.stderr).not.toMatch(/^ +at /m);
   expect(readdirSync(work)).not.toContain('x');

@@ -4,6 +4,11 @@ import { loadSam, loadVit } from '@slimsam/vit';
 import { isSam, type Model } from '../models/network.ts';
 import { userPath } from './options.ts';
 
+/** What the file of a model may not tell. */
+export interface ModelOptions {
+  readonly decoderHeads?: number;
+}
+
 /** An address or a Hub id as it is, else a path. */
 function sourceOf(text: string): string {
   if (/^https?:/.test(text)) return text;
@@ -16,10 +21,11 @@ function sourceOf(text: string): string {
  *
  * @throws when it is neither, saying what both expect
  */
-export async function loadModel(text: string): Promise<Model> {
+export async function loadModel(text: string, options: ModelOptions = {}): Promise<Model> {
   const source = sourceOf(text);
+  const { decoderHeads } = options;
   try {
-    return await loadSam(source);
+    return await loadSam(source, decoderHeads === undefined ? {} : { config: { decoderHeads } });
   } catch (error) {
     if (!(error instanceof Error) || !/is it a SAM\?/.test(error.message)) throw error;
     return loadVit(source).catch((other: Error) => {
@@ -31,8 +37,8 @@ export async function loadModel(text: string): Promise<Model> {
 }
 
 /** Loads a SAM. @throws when it is a plain ViT or nothing known */
-export async function loadOnlySam(text: string): Promise<Sam> {
-  const model = await loadModel(text);
+export async function loadOnlySam(text: string, options: ModelOptions = {}): Promise<Sam> {
+  const model = await loadModel(text, options);
   if (isSam(model)) return model;
   throw new Error(`MODEL: expected a SAM in '${text}', got a plain ViT; it has no prompts and masks`);
 }

@@ -89,12 +89,14 @@ export const parse: {
 export interface CommonOptions {
   readonly backend: string;
   readonly json: boolean;
+  readonly decoderHeads?: number;
 }
 
 /** Adds the options that every command takes, and an example. */
 export function common(command: Command, example: string): Command {
   return command
     .addOption(new Option('--backend <name>', 'what computes').choices([...backends]).default('webgpu'))
+    .option('--decoder-heads <n>', 'of a SAM whose file does not say and that is not as wide as SAM', positiveInteger)
     .option('--json', 'the result as JSON, for programs', false)
     .addHelpText('after', `\nExample:\n  ${example}`);
 }

@@ -115,7 +115,7 @@ export function compressCommand(signal: AbortSignal): Command {
 async function run(session: Session, source: string, options: Options): Promise<void> {
   const { signal } = session;
   const { subset, seed, strict, size, validate } = options;
-  const model = await loadModel(source);
+  const model = await loadModel(source, options);
   if (validate !== undefined && !isSam(model))
     throw new Error('--validate: expected a SAM, got a plain ViT, which has no masks; leave it out');
   const recipe = recipeOf(model, options);

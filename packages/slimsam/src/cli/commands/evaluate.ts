@@ -25,7 +25,7 @@ export function evaluateCommand(signal: AbortSignal): Command {
         const sources = against === undefined ? [source] : [against, source];
         const found: Record<string, Evaluation> = {};
         const sams = [];
-        for (const name of sources) sams.push({ name, sam: await loadOnlySam(name) }); // errors come before the work
+        for (const name of sources) sams.push({ name, sam: await loadOnlySam(name, options) }); // errors come before the work
         const images = await readdir(data).catch(() => []);
         const count = images.filter((name) => name.endsWith('.json')).length;
         for (const { name, sam } of sams) {

@@ -26,10 +26,14 @@ export function exportCommand(signal: AbortSignal): Command {
   return common(
     command,
     'slimsam export slim.safetensors --onnx out/onnx --convention transformers.js --dtype F16',
-  ).action((source: string, { onnx, backend, json, ...options }: Options) =>
+  ).action((source: string, { onnx, backend, json, decoderHeads, ...options }: Options) =>
     // the weights are only held
     withBackend({ backend: backend === 'webgpu' ? 'cpu' : backend, json }, signal, async (session) => {
-      const files = await exportOnnx(onnx, await loadOnlySam(source), options);
+      const files = await exportOnnx(
+        onnx,
+        await loadOnlySam(source, decoderHeads === undefined ? {} : { decoderHeads }),
+        options,
+      );
       const sizes = await Promise.all(files.map(async (file) => ({ file, bytes: (await stat(file)).size })));
       const line = ({ file, bytes }: { file: string; bytes: number }) =>
         `${path.relative(onnx, file).padEnd(44)} ${(bytes / 1e6).toFixed(1).padStart(8)} MB`;

@@ -17,7 +17,7 @@ export function infoCommand(signal: AbortSignal): Command {
       { ...options, backend: options.backend === 'webgpu' ? 'cpu' : options.backend },
       signal,
       async (session) => {
-        const model = await loadModel(source);
+        const model = await loadModel(source, options);
         const network = networkOf(model);
         const { weights, config } = model;
         const taps = network.taps(weights);

@@ -33,7 +33,7 @@ export function segmentCommand(signal: AbortSignal): Command {
         throw new Error('segment: expected --point, --background or --box, or else --everything; give one of the two');
       return withBackend(options, signal, async (session) => {
         const image = await decodeImage(userPath(photo));
-        const { weights, config } = await loadOnlySam(model);
+        const { weights, config } = await loadOnlySam(model, options);
         const { width, height } = image;
         if (everything) {
           const bar = session.bar('segment everything', 1024);
