@@ -70,7 +70,7 @@ async function latencyOf({ weights, config }: Sam, signal: AbortSignal | undefin
 }
 
 /** One mask [height * width] for each point, in the image's size. */
-export async function masksAt(
+async function masksAt(
   { weights, config }: Sam,
   prompt: { readonly imagePath: string; readonly points: readonly (readonly [number, number])[] },
 ): Promise<Uint8Array[]> {

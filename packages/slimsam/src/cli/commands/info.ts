@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { isSam, networkOf } from '../../models/network.ts';
 import { loadModel } from '../load-model.ts';
 import { type CommonOptions, common } from '../options.ts';
-import { digits, table } from '../output.ts';
+import { bytes, digits, table } from '../output.ts';
 import { withBackend } from '../with-backend.ts';
 
 /** `slimsam info MODEL`: what a model is. */
@@ -46,7 +46,7 @@ export function infoCommand(signal: AbortSignal): Command {
           ['parameters of the image encoder', digits(facts.encoderParameters)],
           ['MACs of the image encoder, G', digits(macs / 1e9)],
           ['with the products of attention, G', digits(macsWithAttention / 1e9)],
-          ['weights in float32, MB', digits(facts.bytes / 1e6)],
+          ['weights in float32', bytes(facts.bytes)],
         ];
         session.result(table(['', source], rows), facts);
       },
