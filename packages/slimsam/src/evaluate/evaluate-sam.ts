@@ -1,4 +1,4 @@
-import { type ImageIou, meanIou, measureLatency, type Sa1bImage } from '@slimsam/eval';
+import { type ImageIou, type MeanIouOptions, meanIou, measureLatency } from '@slimsam/eval';
 import { countMacs, countParameters } from '@slimsam/prune';
 import { createPredictor, decodeImage, encoderCosts, type Sam } from '@slimsam/vit';
 import * as tf from '@tensorflow/tfjs-core';
@@ -33,7 +33,7 @@ export interface EvaluateOptions {
  */
 export async function evaluateSam(
   sam: Sam,
-  images?: AsyncIterable<Sa1bImage> | Iterable<Sa1bImage>,
+  images?: MeanIouOptions['images'],
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const { onImage, signal } = options;
