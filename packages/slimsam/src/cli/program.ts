@@ -1,0 +1,34 @@
+import { Command, CommanderError } from 'commander';
+import pc from 'picocolors';
+import { compressCommand } from './commands/compress.ts';
+import { evaluateCommand } from './commands/evaluate.ts';
+import { exportCommand } from './commands/export.ts';
+import { infoCommand } from './commands/info.ts';
+import { segmentCommand } from './commands/segment.ts';
+
+/** Of the process: done, failed, a wrong command line, stopped by a signal. */
+const codes = { done: 0, failed: 1, usage: 2, stopped: 130 };
+
+/**
+ * Runs the command line `slimsam`. What goes wrong is one line on stderr.
+ *
+ * @param words what follows the program's name
+ * @returns the process's exit code
+ */
+export async function runProgram(words: readonly string[], signal: AbortSignal): Promise<number> {
+  const program = new Command('slimsam')
+    .description('compresses Segment Anything models (SAM) and plain ViTs on your own photographs')
+    .exitOverride();
+  for (const make of [compressCommand, evaluateCommand, segmentCommand, exportCommand, infoCommand]) {
+    program.addCommand(make(signal).exitOverride());
+  }
+  try {
+    await program.parseAsync([...words], { from: 'user' });
+    return codes.done;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? codes.done : codes.usage; // it has said why
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`${pc.red(`slimsam: ${message.replace(/\s*\n\s*/g, ' ')}`)}\n`);
+    return signal.aborted ? codes.stopped : codes.failed;
+  }
+}

@@ -1,0 +1,189 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { generateScenes } from '@slimsam/scenes';
+import { loadSam, saveSam, saveVit } from '@slimsam/vit';
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import sharp from 'sharp';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { runProgram } from '../src/cli/program.ts';
+import { tinySam, tinyVit } from './tiny.ts';
+
+let work = '';
+const at = (...names: string[]) => path.join(work, ...names);
+beforeAll(async () => {
+  work = mkdtempSync(path.join(tmpdir(), 'slimsam-cli-'));
+  await tf.setBackend('cpu');
+  await saveSam(at('sam.safetensors'), tinySam());
+  await saveVit(at('vit.safetensors'), tinyVit());
+  writeFileSync(at('not-a-model.safetensors'), 'nothing');
+  mkdirSync(at('empty'));
+  await generateScenes({ folder: at('photos'), count: 9, seed: 1, size: 64 });
+  writeFileSync(at('photos', 'torn.jpg'), readFileSync(at('photos', 'sa_2.jpg')).subarray(0, 700));
+});
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+let out = '';
+let err = '';
+beforeEach(() => {
+  [out, err] = ['', ''];
+  vi.spyOn(console, 'log').mockImplementation((line) => {
+    out += `${line}\n`;
+  });
+  vi.spyOn(console, 'warn').mockImplementation((line) => {
+    err += `${line}\n`;
+  });
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    err += text;
+    return true;
+  });
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+    out += text;
+    return true;
+  });
+});
+afterEach(() => vi.restoreAllMocks());
+
+/** Runs the program on tfjs-backend-cpu; words that start with '@' are paths of the test's folder. */
+const run = (line: string, backend = true) =>
+  runProgram(
+    [
+      ...line.split(' ').map((word) => (word.startsWith('@') ? at(word.slice(1)) : word)),
+      ...(backend ? ['--backend', 'cpu'] : []),
+    ],
+    new AbortController().signal,
+  );
+const small = '--epochs 1 --steps 2 --batch 2 --sample 2 --held 2 --rate 1e-3';
+
+test('compress, again, evaluate, segment and export: from files to files', async () => {
+  expect(await run(`compress @sam.safetensors --images @photos --run @run --validate @photos ${small}`)).toBe(0);
+  expect(out).toMatch(/original[^\n]*25,[\s\S]*slim[\s\S]*report: .*report\.html/);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what a redirected table must not have
+  expect(out + err).not.toMatch(/\u001b\[/);
+  expect(err).toMatch(/align the embedding: epoch 1, error .* measured 0\.\d+/);
+  const files = readdirSync(at('run'));
+  expect(files).toEqual(
+    expect.arrayContaining(['slim.safetensors', 'plan.json', 'results.json', 'report.html', 'metrics.jsonl']),
+  );
+  expect(files.filter((name) => /lock|tmp|training/.test(name))).toEqual([]);
+  const { config, weights } = await loadSam(at('run', 'slim.safetensors'));
+  expect(config).toEqual(tinySam().config);
+  expect(weights['image_encoder.pos_embed']!.shape).toEqual([1, 8, 8, 8]);
+
+  out = '';
+  expect(await run(`compress @sam.safetensors --images @photos --run @run --validate @photos --json ${small}`)).toBe(0);
+  expect(JSON.parse(out).evaluations.slim.miou).toBeGreaterThanOrEqual(0);
+  expect(
+    await run(`compress @sam.safetensors --images @photos --run @run --ratio 0.25 --validate @photos ${small}`),
+  ).toBe(1);
+  expect(err).toMatch(/slimsam: run folder: expected the run of .*recipe\.steps\.0\.ratio: 0\.5 there, 0\.25 now/);
+
+  out = '';
+  expect(await run('evaluate @run/slim.safetensors --data @photos --against @sam.safetensors --json')).toBe(0);
+  const { models } = JSON.parse(out);
+  expect(Object.keys(models)).toEqual([at('sam.safetensors'), at('run/slim.safetensors')]);
+  expect(models[at('run/slim.safetensors')].params).toBeLessThan(models[at('sam.safetensors')].params);
+
+  expect(
+    await run('segment @photos/sa_1.jpg --model @run/slim.safetensors --point 20,30 --box 5,5,50,50 --out @mask.png'),
+  ).toBe(0);
+  expect(await sharp(at('mask.png')).metadata()).toMatchObject({ width: 64, height: 64, channels: 1 });
+  out = '';
+  expect(await run('export @run/slim.safetensors --onnx @onnx --json')).toBe(0);
+  expect(JSON.parse(out).files.length).toBe(2);
+  out = '';
+  expect(await run('info @vit.safetensors --json')).toBe(0);
+  expect(JSON.parse(out)).toMatchObject({ kind: 'plain ViT', imageSize: 32, blocks: 2, width: 16, heads: 2 });
+});
+
+test('a plain ViT by the same command, and a torn photograph that is named, or fatal', async () => {
+  expect(
+    await run(
+      `compress @vit.safetensors --images @photos --run @vit-run --recipe one-shot ${small.replace('--steps 2 ', '')}`,
+    ),
+  ).toBe(0);
+  expect(err).toMatch(/skipped 1: .*torn\.jpg/);
+  expect(out).toMatch(/1 photographs skipped/);
+  expect(out).toMatch(/features of held-back photographs: relative error/);
+  expect(await run(`compress @vit.safetensors --images @photos --run @strict --strict ${small}`)).toBe(1);
+  expect(err).toMatch(/expected every file to be a photograph \(strict\), got .*torn\.jpg/);
+});
+
+describe('what is wrong is one line, and nothing is written', () => {
+  test.each<[string, number, string, RegExp]>([
+    [
+      'a model that is none',
+      1,
+      'compress @not-a-model.safetensors --images @photos',
+      /parseSafetensors: expected|header/,
+    ],
+    ['a missing model', 1, 'compress @nowhere --images @photos', /nowhere/],
+    [
+      'a folder without photographs',
+      1,
+      'compress @sam.safetensors --images @empty',
+      /expected JPEG.* in '.*empty', got 0/,
+    ],
+    ['a missing folder', 1, 'compress @sam.safetensors --images @nowhere', /nowhere/],
+    [
+      'a ratio of 1',
+      2,
+      'compress @sam.safetensors --images @photos --ratio 1',
+      /'1' is invalid. expected a number in \[0, 1\)/,
+    ],
+    [
+      'a target that no ratio reaches',
+      1,
+      'compress @sam.safetensors --images @photos --params 9k',
+      /got 9,000; the nearest are \d/,
+    ],
+    [
+      'a ratio and a target',
+      2,
+      'compress @sam.safetensors --images @photos --params 9M --ratio 0.5',
+      /cannot be used with/,
+    ],
+    [
+      'no rounding',
+      1,
+      'compress @sam.safetensors --images @photos --rounding x',
+      /--rounding: expected 1, 2, … or 'paper', got 'x'/,
+    ],
+    [
+      'masks of a plain ViT',
+      1,
+      'compress @vit.safetensors --images @photos --validate @photos',
+      /--validate: expected a SAM/,
+    ],
+    ['a SAM that is a ViT', 1, 'evaluate @vit.safetensors --data @photos', /expected a SAM in '.*', got a plain ViT/],
+    ['labelled data that is not there', 1, 'evaluate @sam.safetensors --data @empty', /empty/],
+    [
+      'a prompt that is none',
+      1,
+      'segment @photos/sa_1.jpg --model @sam.safetensors --out @m.png',
+      /expected --point.* or else --everything/,
+    ],
+    [
+      'a point that is none',
+      2,
+      'segment @photos/sa_1.jpg --model @sam.safetensors --out @m.png --point 1',
+      /expected 2 numbers/,
+    ],
+    ['a point outside', 1, 'segment @photos/sa_1.jpg --model @sam.safetensors --out @m.png --point 99,1', /99/],
+    ['an unknown option', 2, 'info @sam.safetensors --x', /unknown option '--x'/],
+    ['an unknown command', 2, 'squeeze @sam.safetensors', /unknown command 'squeeze'/],
+  ])('%s', async (_name, code, line, message) => {
+    const words = line.startsWith('compress') ? `${line} --run @failed` : line;
+    expect(await run(words, !/--x|squeeze/.test(line))).toBe(code);
+    expect(err).toMatch(message);
+    expect(err).not.toMatch(/^\s+at /m);
+    expect(readdirSync(work)).not.toEqual(expect.arrayContaining(['failed']));
+    expect(readdirSync(work)).not.toContain('m.png');
+  });
+});
+
+test.each(['compress', 'evaluate', 'segment', 'export', 'info'])('%s --help has an example', async (command) => {
+  expect(await run(`${command} --help`, false)).toBe(0);
+  expect(out).toMatch(new RegExp(`Example:\n {2}slimsam ${command} `));
+});
