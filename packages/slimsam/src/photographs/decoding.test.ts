@@ -72,7 +72,7 @@ describe('workers', () => {
       const decoded = async () => expect(await readdir(cache.folder)).toHaveLength(4);
       await vi.waitFor(decoded, { timeout: 20_000 }); // that one and three more: nobody asks for them
       await reader.next();
-      await vi.waitFor(async () => expect(await readdir(cache.folder)).toHaveLength(5), { timeout: 20_000 });
+      await vi.waitFor(async () => expect(await readdir(cache.folder)).toHaveLength(5), { timeout: 60_000 });
       await reader.return();
     });
   });
@@ -129,7 +129,7 @@ describe('workers', () => {
     await writeFile(file, program);
     try {
       const flags = ['--conditions=@slimsam/source', '--import', 'tsx', file];
-      const { stdout } = await promisify(execFile)(process.execPath, flags, { timeout: 20_000 });
+      const { stdout } = await promisify(execFile)(process.execPath, flags, { timeout: 60_000 });
       expect(stdout.trim()).toBe(String(count));
     } finally {
       await rm(file);
