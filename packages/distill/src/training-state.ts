@@ -1,4 +1,4 @@
-import { disposeWeights, loadWeights, saveWeights, type Weights } from '@slimsam/weights';
+import { disposeWeights, listIssues, loadWeights, printable, saveWeights, type Weights } from '@slimsam/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import type { Best } from './best.ts';
@@ -57,11 +57,11 @@ export async function loadTraining(path: string): Promise<{ readonly state: Trai
   const { weights: tensors, metadata } = await loadWeights(path);
   try {
     const parsed = header.safeParse(parseJson(metadata.training));
-    if (!parsed.success) throw new Error(z.prettifyError(parsed.error));
+    if (!parsed.success) throw new Error(listIssues(parsed.error.issues));
     const tables = new Map(kinds.map((kind) => [kind, new Map<string, tf.Tensor>()]));
     for (const [name, tensor] of Object.entries(tensors)) {
       const kind = kinds.find((kind) => name.startsWith(`${kind}:`));
-      if (!kind) throw new Error(`a tensor '${name}', not ${kinds.join(':, ')}:`);
+      if (!kind) throw new Error(`a tensor '${printable(name)}', not ${kinds.join(':, ')}:`);
       tables.get(kind)!.set(name.slice(kind.length + 1), tensor);
     }
     const [weight, m, v, best] = kinds.map((kind): Weights => Object.fromEntries(tables.get(kind)!));

@@ -9,7 +9,7 @@ export {
   saveWeights,
   writeFileAtomic,
 } from './files.ts';
-export { printable } from './formats/printable.ts';
+export { listIssues, printable } from './formats/printable.ts';
 export {
   encodeTensor,
   parseSafetensors,

@@ -1,3 +1,4 @@
+import { listIssues } from '@slimsam/weights';
 import { z } from 'zod';
 import type { SamConfig } from '../sam/config.ts';
 import type { Processor } from './read-processor.ts';
@@ -132,8 +133,5 @@ export function huggingFaceConfigs(
 function check<T>(schema: z.ZodType<T>, json: unknown, source: string): T {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new Error(
-    `loadSam: expected SamModel's config in ${source}, got '${issue!.path.join('.')}': ${issue!.message}`,
-  );
+  throw new Error(`loadSam: expected SamModel's config in ${source}, got ${listIssues(parsed.error.issues)}`);
 }

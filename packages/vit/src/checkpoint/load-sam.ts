@@ -2,6 +2,7 @@ import {
   disposeWeights,
   type OpenOptions,
   openTensors,
+  printable,
   type RawTensor,
   type Source,
   type TensorFile,
@@ -212,7 +213,9 @@ function compare(
 function misfit(problems: readonly string[], source: string): Error {
   const more = problems.length > 5 ? `; and ${problems.length - 5} more` : '';
   return new Error(
-    `loadSam: in ${source} expected ${problems.slice(0, 5).join('; ')}${more}; strict: false loads what fits`,
+    printable(
+      `loadSam: in ${source} expected ${problems.slice(0, 5).join('; ')}${more}; strict: false loads what fits`,
+    ),
   );
 }
 

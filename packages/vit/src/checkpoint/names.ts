@@ -1,3 +1,5 @@
+import { printable } from '@slimsam/weights';
+
 /** Starts of names that differ: Meta's (segment-anything) and Hugging Face's (SamModel). `#` is a number. */
 const pairs: readonly (readonly [meta: string, huggingFace: string])[] = [
   ['image_encoder.pos_embed', 'vision_encoder.pos_embed'],
@@ -97,7 +99,7 @@ export function recogniseNames(names: readonly string[], { source, prefix: wante
   }
   const prefix = choosePrefix([...models.keys()], { source, wanted });
   if (prefix === undefined) {
-    const some = names.slice(0, 3).map((name) => `'${name}'`);
+    const some = names.slice(0, 3).map((name) => `'${printable(name)}'`);
     throw new Error(
       `loadSam: expected 'image_encoder.patch_embed.proj.weight' or Hugging Face's 'vision_encoder.patch_embed.projection.weight' in ${source}, got ${names.length} other tensors (${some.join(', ')}…); is it a SAM? loadVit takes plain ViTs`,
     );

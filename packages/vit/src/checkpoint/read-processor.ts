@@ -1,4 +1,4 @@
-import type { TensorFile } from '@slimsam/weights';
+import { listIssues, type TensorFile } from '@slimsam/weights';
 import { z } from 'zod';
 
 const rgb = z.tuple([z.number(), z.number(), z.number()]);
@@ -52,10 +52,7 @@ export async function readProcessor(file: TensorFile, call: 'loadSam' | 'loadVit
   const source = `${found.name} of ${file.name}`;
   const parsed = schema.safeParse(found.json);
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new Error(
-      `${call}: expected an image processor in ${source}, got '${issue!.path.join('.')}': ${issue!.message}`,
-    );
+    throw new Error(`${call}: expected an image processor in ${source}, got ${listIssues(parsed.error.issues)}`);
   }
   const keys = parsed.data;
   const refuse = (key: keyof typeof keys, expected: string) => {

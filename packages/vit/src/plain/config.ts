@@ -1,3 +1,4 @@
+import { listIssues } from '@slimsam/weights';
 import { z } from 'zod';
 
 /** What the shapes of the weights cannot tell about a plain ViT. Widths and depths come from the weights, so pruning keeps the config. */
@@ -59,5 +60,5 @@ const vitConfig = z.strictObject({
 export function parseVitConfig(json: unknown): VitConfig {
   const parsed = vitConfig.safeParse(json);
   if (parsed.success) return parsed.data as VitConfig; // zod's optional fields may be undefined, and JSON's never are
-  throw new Error(`ViT config: expected the fields of VitConfig, got:\n${z.prettifyError(parsed.error)}`);
+  throw new Error(`ViT config: expected the fields of VitConfig, got ${listIssues(parsed.error.issues)}`);
 }

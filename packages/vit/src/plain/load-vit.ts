@@ -4,6 +4,7 @@ import {
   disposeWeights,
   type OpenOptions,
   openTensors,
+  printable,
   type Source,
   type TensorFile,
   type Weights,
@@ -181,6 +182,6 @@ function some(names: readonly string[]): string {
   const more = names.length > 4 ? ` and ${names.length - 4} more` : '';
   return `${names
     .slice(0, 4)
-    .map((name) => `'${name}'`)
+    .map((name) => `'${printable(name)}'`)
     .join(', ')}${more}`;
 }

@@ -1,4 +1,4 @@
-import type { TensorFile } from '@slimsam/weights';
+import { listIssues, type TensorFile } from '@slimsam/weights';
 import { z } from 'zod';
 import { type Processor, readProcessor } from '../checkpoint/read-processor.ts';
 import type { Named } from '../sam/encoder.ts';
@@ -186,8 +186,7 @@ function parseJson(text: string, source: string): unknown {
 function check<T>(schema: z.ZodType<T>, json: unknown, source: string): T {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
   throw new Error(
-    `loadVit: expected a ViT's config in ${source}, got '${issue!.path.join('.')}': ${issue!.message}; give config: { … }`,
+    `loadVit: expected a ViT's config in ${source}, got ${listIssues(parsed.error.issues)}; give config: { … }`,
   );
 }

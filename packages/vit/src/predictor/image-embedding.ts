@@ -90,7 +90,9 @@ export async function loadEmbedding(source: Source, options: OpenOptions = {}): 
   try {
     const shape = file.tensors.embedding?.shape;
     if (shape?.length !== 4 || shape[0] !== 1) {
-      const got = shape ? `[${shape.join(', ')}]` : Object.keys(file.tensors).slice(0, 3).join(', ');
+      const got = shape
+        ? `[${shape.join(', ')}]`
+        : printable(Object.keys(file.tensors).slice(0, 3).join(', ')) || 'no tensors';
       throw new Error(
         `loadEmbedding: expected 'embedding' [1, C, h, w] in ${file.name}, got ${got}; saveEmbedding writes one`,
       );

@@ -1,3 +1,4 @@
+import { listIssues } from '@slimsam/weights';
 import { z } from 'zod';
 
 /** What the shapes of the weights cannot tell about a SAM. Widths and depths come from the weights, so pruning keeps the config. */
@@ -46,7 +47,7 @@ const samConfig = z.strictObject({
 export function parseSamConfig(json: unknown): SamConfig {
   const parsed = samConfig.safeParse(json);
   if (!parsed.success)
-    throw new Error(`SAM config: expected the fields of SamConfig, got:\n${z.prettifyError(parsed.error)}`);
+    throw new Error(`SAM config: expected the fields of SamConfig, got ${listIssues(parsed.error.issues)}`);
   const { imageSize, patchSize } = parsed.data;
   if (imageSize % patchSize !== 0) {
     throw new Error(`SAM config: expected imageSize to be a multiple of patchSize, got ${imageSize} and ${patchSize}`);

@@ -13,3 +13,19 @@ export function printable(text: string): string {
     return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
   });
 }
+
+/** What a schema found wrong (zod's issues, or another's of that shape). */
+interface Issue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** The issues of a schema in one line, three of them at most: "'heads': expected number, received none; …". */
+export function listIssues(issues: readonly Issue[]): string {
+  const words = issues.slice(0, 3).map(({ path, message }) => {
+    const text = message.replace(/^Invalid input: /, '').replace('received undefined', 'received none');
+    return path.length > 0 ? `'${path.map(String).join('.')}': ${text}` : text;
+  });
+  const more = issues.length > 3 ? `; and ${issues.length - 3} more` : '';
+  return printable(words.join('; ') + more);
+}

@@ -133,6 +133,7 @@ function checkOffsets(entries: readonly Entry[], length: number, source: string)
 
 /** A value in a few letters, for errors. */
 function short(value: unknown): string {
+  if (value === undefined) return 'none';
   return String(JSON.stringify(Array.isArray(value) ? value.slice(0, 10) : value)).slice(0, 60);
 }
 

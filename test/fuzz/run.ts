@@ -1,0 +1,66 @@
+/** npm run fuzz -- --minutes 5 --seed 1 [--format JPEG]: mutated inputs for every format that is read; a table of the verdicts. */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Command, InvalidArgumentError } from 'commander';
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import { formats } from './formats.ts';
+import { fuzz, type Tally } from './fuzz.ts';
+import { inputOf } from './mutate.ts';
+
+const positive = (text: string) => {
+  const value = Number(text);
+  if (!(value > 0)) throw new InvalidArgumentError(`expected a number above 0, got '${text}'`);
+  return value;
+};
+const options = new Command('fuzz')
+  .description('Reads mutated inputs of every format. Exits with 1 when one hangs, leaks, or is refused by accident.')
+  .option('--minutes <n>', 'in all', positive, 5)
+  .option('--seed <n>', 'of the mutations', positive, 1)
+  .option('--format <name>', `one of: ${Object.keys(formats).join('; ')}`)
+  .option('--save <folder>', 'where inputs with problems are written')
+  .addHelpText('after', '\nExample: npm run fuzz -- --minutes 1 --format PNG')
+  .parse()
+  .opts<{ minutes: number; seed: number; format?: string; save?: string }>();
+const { minutes, seed, save } = options;
+const names = Object.keys(formats).filter((name) => options.format === undefined || name === options.format);
+if (names.length === 0)
+  throw new Error(`fuzz: expected a format of ${Object.keys(formats).join('; ')}, got '${options.format}'`);
+
+await tf.setBackend('cpu'); // for the valid inputs
+const folder = await mkdtemp(join(tmpdir(), 'fuzz-'));
+const all = new Map<string, Tally>();
+try {
+  for (const name of names) {
+    const end = performance.now() + (minutes * 60_000) / names.length;
+    const tally: Tally = { inputs: 0, refused: 0, problems: [] };
+    all.set(name, tally);
+    for (let first = 0; performance.now() < end; first += 500) {
+      const part = (await fuzz([name], { seed, first, count: 500, folder })).get(name)!;
+      tally.inputs += part.inputs;
+      tally.refused += part.refused;
+      tally.problems.push(...part.problems);
+    }
+    console.log(`${name}: ${tally.inputs} inputs, ${tally.refused} refused, ${tally.problems.length} problems`);
+    for (const { input, words } of tally.problems.slice(0, 20)) console.log(`  ${input}: ${words}`);
+    if (save && tally.problems.length > 0) await saveInputs(name, { tally, to: save });
+  }
+} finally {
+  await rm(folder, { recursive: true });
+}
+console.log('\n| format | inputs | read | refused | problems |\n|---|---|---|---|---|');
+for (const [name, { inputs, refused, problems }] of all)
+  console.log(`| ${name} | ${inputs} | ${inputs - refused} | ${refused} | ${problems.length} |`);
+process.exitCode = [...all.values()].some(({ problems }) => problems.length > 0) ? 1 : 0;
+
+/** Writes twenty of the inputs at most, to look at and to keep as cases. */
+async function saveInputs(name: string, { tally, to }: { tally: Tally; to: string }): Promise<void> {
+  await mkdir(to, { recursive: true });
+  const valid = await formats[name]!.seeds();
+  for (const { input } of tally.problems.slice(0, 20))
+    await writeFile(
+      join(to, `${name.replace(/\W+/g, '-')}-${seed}-${input}.bin`),
+      inputOf(valid, { seed, number: input }),
+    );
+}

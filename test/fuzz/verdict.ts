@@ -1,0 +1,43 @@
+/** Seconds that any input may take. */
+export const mostSeconds = 2;
+/** Bytes beside twice the input. */
+const mostBytes = 200e6;
+
+/** A child's messages. */
+export type Told =
+  | { readonly begun: number }
+  | { readonly ended: number; readonly refused: boolean; readonly problems: readonly string[] };
+
+/** One reading of one input. */
+export interface Reading {
+  /** The error's message; undefined when it was read. */
+  readonly refused: string | undefined;
+  readonly seconds: number;
+  /** Bytes. */
+  readonly grown: number;
+  /** Of the input, bytes. */
+  readonly size: number;
+  /** Tensors that stayed. */
+  readonly leaked: number;
+}
+
+/** What no error may say: it would be an accident, not a check. */
+const accidents =
+  /undefined|Invalid typed array length|call stack|Invalid string length|is not a function|is not iterable|Cannot (read|destructure|convert|mix)|out of memory|Array buffer allocation|RangeError|TypeError|\[object Object\]/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const control = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/;
+
+/** What is wrong with a reading, in words; empty when nothing is. */
+export function wordsOf({ refused, seconds, grown, size, leaked }: Reading): string[] {
+  const problems: string[] = [];
+  if (seconds > mostSeconds) problems.push(`${seconds.toFixed(1)} s`);
+  if (grown > 2 * size + mostBytes) problems.push(`${(grown / 1e6).toFixed(0)} MB for ${size} bytes`);
+  if (leaked !== 0) problems.push(`${leaked} tensors stayed`);
+  if (refused === undefined) return problems;
+  const text = refused.slice(0, 200);
+  if (accidents.test(refused)) problems.push(`an accident: ${text}`);
+  if (control.test(refused)) problems.push(`control characters: ${JSON.stringify(text)}`);
+  if (!/expected/.test(refused)) problems.push(`no word of what was expected: ${text}`);
+  if (refused.length > 5000) problems.push(`${refused.length} letters`);
+  return problems;
+}
