@@ -27,7 +27,7 @@ async function runIn(folder: string, events: number, changes: { seed?: number; r
   const run = await openRun(folder);
   try {
     // checkpoints after every step: a kill may come at any of them
-    const stages = compress(sam(), { photographs, recipe, batch: 2, run, saveMinutes: 1e-9, ...changes });
+    const stages = compress(sam(), { photographs, recipe, batch: 4, run, saveMinutes: 1e-9, ...changes });
     for (let i = 0; ; i++) {
       const next = await stages.next();
       if (next.done) return next.value;
@@ -45,9 +45,9 @@ test('broken off at any moment the same run goes on, bit for bit', async () => {
   const steps = new Set<string>();
   let result: typeof whole | undefined;
   for (let tries = 0; !result; tries++) {
-    result = await runIn(at('broken'), [3, 9, 1, 14, 8, 11][tries % 6]!);
+    result = await runIn(at('broken'), [7, 2, 9, 5][tries % 4]!);
     for (const name of readdirSync(at('broken'))) steps.add(name);
-    expect(tries).toBeLessThan(40);
+    expect(tries).toBeLessThan(30);
   }
   const [expected, got] = await Promise.all([whole, result].map(({ model }) => valuesOf(model.weights)));
   expect(got).toEqual(expected);
@@ -73,7 +73,7 @@ test('broken off at any moment the same run goes on, bit for bit', async () => {
   expect(readFileSync(finished.report, 'utf8')).toMatch(/Validation by epoch[\s\S]*<svg/);
   expect(readdirSync(at('whole')).filter((name) => name.endsWith('.png')).length).toBeGreaterThan(5);
   expect((await loadSam(finished.model)).config).toEqual(sam().config);
-}, 60_000);
+});
 
 test('a finished run gives its result again, and another one is refused with the difference', async () => {
   const again = await runIn(at('whole'), Number.POSITIVE_INFINITY);
@@ -84,8 +84,8 @@ test('a finished run gives its result again, and another one is refused with the
   const longer = slimSam({ ratio: 0.25, epochs: 2, learningRate: 1e-3, sample: 3 });
   await expect(runIn(at('whole'), 1, { recipe: longer })).rejects.toThrow('recipe.steps.0.ratio: 0.5 there, 0.25 now');
   const run = await openRun(at('whole'));
-  const other = compress(tinySam(4), { photographs, recipe, batch: 2, run });
-  await expect(other.next()).rejects.toThrow(/model.weights: ".*" there, ".*" now/);
+  const other = compress(tinySam(4), { photographs, recipe, batch: 4, run });
+  await expect(other.next()).rejects.toThrow(/model.weights: "[0-9a-f]+… there, "[0-9a-f]+… now/);
   await run.close();
 });
 
@@ -128,9 +128,13 @@ describe('the folder', () => {
   test.runIf(existsSync('/dev/full'))(
     'on a full disk is one clear error, and the run goes on when there is room',
     async () => {
-      await (await openRun(at('full'))).close();
+      const run = await openRun(at('full'));
+      const stages = compress(sam(), { photographs, recipe, batch: 4, run });
+      await stages.next();
+      rmSync(at('full', 'metrics.jsonl'));
       symlinkSync('/dev/full', at('full', 'metrics.jsonl'));
-      await expect(runIn(at('full'), 5)).rejects.toThrow(/metrics.jsonl', got a full disk \(ENOSPC\); free some space/);
+      await expect(stages.next()).rejects.toThrow(/metrics.jsonl', got a full disk \(ENOSPC\); free some space/);
+      await run.close();
       rmSync(at('full', 'metrics.jsonl'));
       await runIn(at('full'), 5);
       expect(await readMetrics(at('full', 'metrics.jsonl'))).not.toEqual([]);
