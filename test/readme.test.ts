@@ -23,6 +23,21 @@ beforeAll(() => {
     const snippet = existsSync(readme) ? /```ts\n([\s\S]*?)```/.exec(readFileSync(readme, 'utf8'))?.[1] : undefined;
     if (snippet) writeFileSync(path.join(generated, `${folder === '.' ? 'root' : name(folder)}.mts`), snippet);
   }
+  // what slimsam's lines read: a SAM and photographs of the user's own
+  const files = `
+    import { generateScenes } from '@slimsam/scenes';
+    import '@tensorflow/tfjs-backend-cpu';
+    import { initSam, samPresets, saveSam } from '@slimsam/vit';
+    const { config, sizes } = samPresets.tiny;
+    await saveSam('sam.safetensors', { config, weights: initSam(config, sizes, { seed: 1 }) });
+    await generateScenes({ folder: 'photographs', count: 8, seed: 1, size: 64 });
+    await generateScenes({ folder: 'labelled', count: 2, seed: 2, size: 64 });
+  `;
+  writeFileSync(path.join(generated, 'files.mts'), files);
+  expect(run(path.join(bin, 'tsx'), ['--conditions=@slimsam/source', path.join(generated, 'files.mts')], work)).toBe(
+    'ended well',
+  );
+  rmSync(path.join(generated, 'files.mts'));
   const config = { extends: '../../tsconfig.check.json', include: ['*.mts'] };
   writeFileSync(path.join(generated, 'tsconfig.json'), JSON.stringify(config));
 });
