@@ -12,9 +12,13 @@ export type {
   ValidationEvent,
   ValidationResult,
 } from './compress/events.ts';
+export { hashWeights } from './compress/facts.ts';
 export type { RunFacts, RunStore, StepResult } from './compress/run-store.ts';
 export { compareFeatures } from './evaluate/compare-features.ts';
 export { type EvaluateOptions, type Evaluation, evaluateSam } from './evaluate/evaluate-sam.ts';
+export { type EstimateOptions, estimateMemory, type MemoryEstimate } from './memory/estimate.ts';
+export type { GpuLooks } from './memory/null-gpu.ts';
+export { type MemoryPlan, planMemory } from './memory/plan-memory.ts';
 export { isSam, type Model, type Network, type NetworkTaps, networkOf } from './models/network.ts';
 export { ratioFor, type Solved, type Target } from './models/ratio-for.ts';
 export type { Augment } from './photographs/augment.ts';
@@ -40,3 +44,4 @@ export type {
   Structure,
 } from './recipe/recipe.ts';
 export type { Scoring, ScoringLoss } from './recipe/scoring.ts';
+export type { TeacherCache } from './teacher-cache/teacher-cache.ts';

@@ -12,3 +12,4 @@ export { type FinishedRun, finishRun } from './report/finish-run.ts';
 export { type RunReport, writeRunReport } from './report/run-report.ts';
 export { type Metric, readMetrics } from './run/metrics.ts';
 export { openRun, type RunFolder, saveModel } from './run/open-run.ts';
+export { openTeacherCache, type TeacherCacheOptions } from './teacher-cache/open-teacher-cache.ts';

@@ -16,6 +16,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { NetworkTaps } from '../models/network.ts';
 import { alphaAt } from '../recipe/alpha.ts';
 import type { AlignStep } from '../recipe/recipe.ts';
+import type { NamedImages } from '../teacher-cache/teacher-cache.ts';
 import { batchesOf, type Context } from './context.ts';
 import type { CompressEvent, ValidationResult } from './events.ts';
 import type { RunStore, StepResult } from './run-store.ts';
@@ -79,6 +80,7 @@ export async function* alignStep(
   const { both, ...teachers } = teachersOf(models, {
     tapsAt: ({ epoch }) => loss.taps(alphaAt(step.alpha, epoch, epochs)),
     always: typeof step.loss === 'object',
+    cache: context.teacherCache,
   });
   let last: Weights = {};
   let best = (saved?.notes as Notes | undefined)?.validation;
@@ -90,7 +92,10 @@ export async function* alignStep(
     }
     let since = performance.now();
     let lastSave = performance.now();
-    for await (const { position, epochDone, loss: value, parts, weights: now, state } of distill({
+    for await (const { position, epochDone, loss: value, parts, weights: now, state } of distill<
+      'original' | 'previous',
+      NamedImages
+    >({
       student: { forward, weights },
       ...teachers,
       trainable: network.isEncoder,

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type Model, networkOf } from '../models/network.ts';
 import type { Photographs } from '../photographs/photographs.ts';
 import { checkRecipe, type Recipe, type RecipeStep } from '../recipe/recipe.ts';
+import type { TeacherCache } from '../teacher-cache/teacher-cache.ts';
 import { alignStep } from './align-step.ts';
 import { type Context, split } from './context.ts';
 import type { CompressEvent, Compressed } from './events.ts';
@@ -24,6 +25,8 @@ export interface CompressOptions<M extends Model = Model> {
   readonly accumulate?: number;
   /** Runs each block again in the backward pass rather than keeping what it computed: less memory, more time. */
   readonly recompute?: boolean;
+  /** Keeps the original's embeddings, so that steps without taps of it run it once a photograph. Not for augmented photographs. */
+  readonly teacherCache?: TeacherCache;
   /** Pixels of the square that a plain ViT reads; its config's unless given. */
   readonly size?: number;
   /** Photographs that are held back for validation; an eighth, 64 at most, unless given. With 0 those that train validate. */
@@ -166,6 +169,7 @@ function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Cont
   return {
     ...{ network: networkOf(model, { size: options.size }), photographs, seed, batch, accumulate, recompute },
     ...split(count, { seed, held }),
+    teacherCache: options.teacherCache,
     signal: options.signal,
   };
 }

@@ -3,6 +3,7 @@ import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import type { Network } from '../models/network.ts';
 import type { Photographs } from '../photographs/photographs.ts';
+import type { NamedImages, TeacherCache } from '../teacher-cache/teacher-cache.ts';
 
 /** What all steps of a run share. */
 export interface Context {
@@ -16,6 +17,7 @@ export interface Context {
   readonly batch: number;
   readonly accumulate: number;
   readonly recompute: boolean;
+  readonly teacherCache?: TeacherCache | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -55,7 +57,7 @@ export async function* pixelsOf(
 }
 
 /**
- * Batches [B, 3, H, W] of an epoch's order from `startBatch` on. A photograph that cannot be read is left out of its batch; a batch of
+ * Batches [B, 3, H, W] with their photographs' names, of an epoch's order from `startBatch` on. A photograph that cannot be read is left out of its batch; a batch of
  * which none can is made of the next photograph in the order that can, so that the number of batches does not depend on it.
  *
  * @throws when no photograph of the order can be read
@@ -64,7 +66,7 @@ export async function* batchesOf(
   context: Context,
   order: readonly number[],
   startBatch: number,
-): AsyncGenerator<tf.Tensor4D> {
+): AsyncGenerator<NamedImages> {
   const { network, photographs, signal, batch: size } = context;
   const options = readOptions(network, signal);
   const reader = photographs.read(order.slice(startBatch * size), options);
@@ -73,19 +75,22 @@ export async function* batchesOf(
     for (let start = startBatch * size; start < order.length; start += size) {
       const wanted = new Set(order.slice(start, start + size));
       const images: tf.Tensor4D[] = [];
+      const names: string[] = [];
       while (!next.done && wanted.has(next.value.index)) {
         images.push(network.pixels(next.value.image));
+        names.push(next.value.name);
         next = await reader.next();
       }
       if (images.length === 0) {
         const around = [...order.slice(start + size), ...order.slice(0, start)];
-        for await (const { image } of photographs.read(around, options)) {
+        for await (const { name, image } of photographs.read(around, options)) {
           images.push(network.pixels(image));
+          names.push(name);
           break;
         }
       }
       if (images.length === 0) throw unreadable(photographs);
-      yield images.length === 1 ? images[0]! : joined(images);
+      yield { images: images.length === 1 ? images[0]! : joined(images), names };
     }
   } finally {
     await reader.return(undefined);

@@ -14,12 +14,13 @@ export async function factsOf(
     readonly facts?: Readonly<Record<string, unknown>>;
   },
 ): Promise<RunFacts> {
-  const { network, photographs, seed, batch, accumulate, recompute } = context;
+  const { network, photographs, seed, batch, accumulate, recompute, teacherCache } = context;
   const facts = {
-    model: { kind: network.kind, weights: await hashOf(model.weights), config: model.config, size: network.size },
+    model: { kind: network.kind, weights: await hashWeights(model.weights), config: model.config, size: network.size },
     photographs: { count: photographs.names.length, identity: photographs.identity },
     recipe: options.recipe,
     ...{ seed, batch, accumulate, recompute },
+    ...(teacherCache && { teacher: 'half precision, from a cache' }),
     validation: { held: context.held.length, measured: options.measure !== undefined },
     ...options.facts,
   };
@@ -31,7 +32,7 @@ export async function factsOf(
 }
 
 /** SHA-256 of names, shapes and values. */
-async function hashOf(weights: Weights): Promise<string> {
+export async function hashWeights(weights: Weights): Promise<string> {
   const digests: Uint8Array[] = [];
   const digest = async (bytes: Uint8Array<ArrayBuffer>) =>
     new Uint8Array(await globalThis.crypto.subtle.digest('SHA-256', bytes));

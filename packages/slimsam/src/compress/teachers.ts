@@ -1,26 +1,34 @@
 import type { DistillOptions, Features, Model, Position } from '@slimsam/distill';
 import type { Weights } from '@slimsam/weights';
+import { cachedTeacher, type NamedImages, type TeacherCache } from '../teacher-cache/teacher-cache.ts';
 
 /** The features that an aligning loss compares with: the original's and those of the model before the last pruning. */
 export type TeacherFeatures = Readonly<Record<'original' | 'previous', Features>>;
 
-type Teachers = Pick<DistillOptions<'original' | 'previous'>, 'teachers' | 'taps'>;
+type Teachers = Pick<DistillOptions<'original' | 'previous', NamedImages>, 'teachers' | 'taps'>;
 
 /**
  * The teachers of a step and what runs of them: the original for its embedding, the one before only while the intermediates count. Where
  * both are the same weights, one runs for both.
  *
  * @param options.tapsAt the intermediates that the loss compares; [] where it looks at none
+ * @param options.cache of the original's embeddings, where it has no taps to give
  * @param options.always whether the loss may look at both teachers, and at the student's taps, at any time
  */
 export function teachersOf(
-  { original, previous }: Readonly<Record<'original' | 'previous', Model>>,
-  options: { readonly tapsAt: (position: Position) => readonly string[]; readonly always: boolean },
+  models: Readonly<Record<'original' | 'previous', Model>>,
+  options: {
+    readonly tapsAt: (position: Position) => readonly string[];
+    readonly always: boolean;
+    readonly cache: TeacherCache | undefined;
+  },
 ): Teachers & { readonly both: (teachers: TeacherFeatures) => TeacherFeatures } {
-  const { tapsAt, always } = options;
+  const { tapsAt, always, cache } = options;
+  const { original, previous } = models;
+  const teachers = { original: cache ? cachedTeacher(original, cache) : original, previous };
   if (sameWeights(original.weights, previous.weights)) {
     return {
-      teachers: { original, previous },
+      teachers,
       taps: (position) => {
         const taps = tapsAt(position);
         return { student: taps, teachers: { original: taps }, ...(!always && { compared: 'original' as const }) };
@@ -29,7 +37,7 @@ export function teachersOf(
     };
   }
   return {
-    teachers: { original, previous },
+    teachers,
     taps: (position) => {
       const taps = tapsAt(position);
       const compared = always || taps.length > 0;
