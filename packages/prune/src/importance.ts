@@ -139,8 +139,8 @@ function sumAround(elements: tf.Tensor, axis: number): tf.Tensor {
 }
 
 /** The sums [length] of an axis for one of its dimensions: [channels] for each part that has it. */
-function foldParts(
-  vector: Float32Array,
+export function foldParts(
+  vector: ArrayLike<number>,
   { axis, dimension, table }: { axis: Axes[string][number]; dimension: string; table: ReadonlyMap<string, Dimension> },
 ): Float64Array[] {
   const members: Float64Array[] = [];

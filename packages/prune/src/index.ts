@@ -1,3 +1,10 @@
+export {
+  type ActivationImportanceOptions,
+  type ActivationOptions,
+  type Activations,
+  accumulateActivations,
+  activationImportance,
+} from './activations.ts';
 export { classOf, type PerDimension } from './axis.ts';
 export { countMacs, countParameters } from './count.ts';
 export {

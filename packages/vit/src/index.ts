@@ -14,7 +14,7 @@ export {
   readImageFolder,
 } from './images/image.ts';
 export { type Preprocessed, preprocess } from './images/preprocess.ts';
-export { vitAxes, vitCosts } from './plain/axes.ts';
+export { vitAxes, vitCosts, vitTapAxes } from './plain/axes.ts';
 export { parseVitConfig, type VitConfig } from './plain/config.ts';
 export { type VitFeatures, vitFeatures, vitHead, vitTaps } from './plain/features.ts';
 export { initVit, type VitSizes } from './plain/init-vit.ts';
@@ -37,8 +37,8 @@ export {
   serializeEmbedding,
 } from './predictor/image-embedding.ts';
 export type { ImagePrompts } from './predictor/image-prompts.ts';
-export { encoderAxes, encoderCosts } from './sam/axes.ts';
-export { parseSamConfig, type SamConfig } from './sam/config.ts';
+export { encoderAxes, encoderCosts, encoderTapAxes } from './sam/axes.ts';
+export { keepBlocks, parseSamConfig, type SamConfig } from './sam/config.ts';
 export { bottleneckTaps, embeddingTaps, encodeImage, type ImageFeatures } from './sam/encoder.ts';
 export { type SamFromVitOptions, samFromVit } from './sam/from-vit.ts';
 export { initSam, type SamSizes } from './sam/init.ts';

@@ -84,7 +84,8 @@ it.each([
 it('lists every axis that a dimension is', () => {
   const shapes = shapesOf(168, 168, 696);
   const found = dims(encoderAxes(shapes, config), shapes);
-  expect(found.size).toBe(1 + 12 * 2);
+  expect(found.size).toBe(1 + 12 * 3);
+  expect(found.get('blocks.3.heads')?.size).toBe(12);
   expect(found.get('embed')?.size).toBe(168);
   expect(found.get('blocks.3.head')?.size).toBe(14);
   expect(found.get('blocks.11.mlp')?.size).toBe(696);

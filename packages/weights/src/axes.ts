@@ -103,7 +103,7 @@ function collectMembers(axes: Axes, weights: Readonly<Record<string, { shape: re
 /** What is known so far: sizes of dimensions, and of products whose dimensions may not be known yet. */
 interface Solved {
   readonly sizes: Map<string, { size: number; from: Member }>;
-  readonly products: Map<string, number>;
+  readonly products: Map<string, { size: number; from: Member }>;
 }
 
 interface Table {
@@ -130,7 +130,7 @@ function solve(member: Member, table: Table): boolean {
         table,
         unknown.length === parts.length ? `a multiple of ${parts.length}` : `${length - rest} or more`,
       );
-    solved.products.set(keyOf(unknown[0]!), each);
+    solved.products.set(keyOf(unknown[0]!), { size: each, from: member });
   }
   return parts.map((part) => solveProduct(part, member, table)).every(Boolean);
 }
@@ -144,7 +144,7 @@ function solveProduct(part: Product, member: Member, table: Table): boolean {
   const known = part.reduce<number>((size, factor) => {
     return size * (typeof factor === 'number' ? factor : (sizes.get(factor)?.size ?? 1));
   }, 1);
-  const size = products.get(keyOf(part))! / known;
+  const size = products.get(keyOf(part))!.size / known;
   if (!Number.isInteger(size)) {
     const copies = partsOf(table.axes[member.weight]![member.axis]!).length;
     throw misfit(member, table, `a multiple of ${known * copies}`);
@@ -158,7 +158,7 @@ function sizeOf(part: Product, { sizes, products }: Solved): number | undefined 
   let size = 1;
   for (const factor of part) {
     const known = typeof factor === 'number' ? factor : sizes.get(factor)?.size;
-    if (known === undefined) return products.get(keyOf(part));
+    if (known === undefined) return products.get(keyOf(part))?.size;
     size *= known;
   }
   return size;
@@ -176,8 +176,12 @@ function misfit(member: Member, { axes, weights, solved }: Table, size: string):
   const axis = axes[member.weight]![member.axis]!;
   const sources = new Set(
     partsOf(axis)
-      .flat()
-      .flatMap((factor) => (typeof factor === 'string' ? (solved.sizes.get(factor) ?? []) : []))
+      .flatMap((part) => [
+        solved.products.get(keyOf(part)),
+        ...part.map((factor) => (typeof factor === 'string' ? solved.sizes.get(factor) : undefined)),
+      ])
+      .filter((source) => source !== undefined && source.from !== member)
+      .map((source) => source!)
       .map(({ from }) => `'${from.weight}' axis ${from.axis}`),
   );
   const because = sources.size > 0 ? ` (sizes from ${[...sources].join(', ')})` : '';

@@ -62,8 +62,9 @@ export function inferConfig(
 /** @throws when the heads do not divide the widths that they are cut from */
 function checkHeads({ blocks, prompt, decoderCross }: SamWidths, { heads, decoderHeads }: SamConfig): void {
   blocks.forEach(({ inner, head }, i) => {
-    const width = inner / heads;
-    if (Number.isNaN(width) || (Number.isInteger(width) && (Number.isNaN(head) || width === head))) return;
+    if (Number.isNaN(inner) || (Number.isNaN(head) && inner % heads === 0)) return;
+    const own = inner / head; // pruning may have left fewer heads than the model's
+    if (Number.isInteger(own) && own <= heads) return;
     const got = `${inner} rows of q in block ${i}${Number.isNaN(head) ? '' : `, whose relative positions are ${head} wide`}`;
     throw new Error(`loadSam: expected weights for ${heads} heads, got ${got}; give config: { heads }`);
   });

@@ -96,7 +96,8 @@ export async function loadSam(source: Source, options: LoadSamOptions = {}): Pro
       if (options.check) checkFinite(name, values, file.name);
       const block = /^image_encoder\.blocks\.(\d+)\.attn\./.exec(name);
       const factor = block ? Math.sqrt(config.headWidth / scaleWidths[Number(block[1])]!) : 1;
-      const data = rescale(name, values, factor);
+      const queryShare = block ? widths.blocks[Number(block[1])]!.inner / shape(name)[0]! : 0;
+      const data = rescale(name, values, { factor, queryShare });
       weights[name] = tf.tensor(data, [...shape(name)], 'float32');
     });
     return {
@@ -275,9 +276,14 @@ function checkFinite(name: string, data: Float32Array, source: string): void {
 }
 
 /** q times a factor, relative positions divided by it. */
-function rescale(name: string, data: Float32Array, factor: number): Float32Array {
+function rescale(
+  name: string,
+  data: Float32Array,
+  { factor, queryShare }: { factor: number; queryShare: number },
+): Float32Array {
   if (factor === 1) return data;
   if (/\.rel_pos_[hw]$/.test(name)) return data.map((value) => value / factor);
   if (!/\.qkv\.(weight|bias)$/.test(name)) return data;
-  return data.map((value, i) => (i < data.length / 3 ? value * factor : value));
+  const query = Math.round(data.length * queryShare);
+  return data.map((value, i) => (i < query ? value * factor : value));
 }

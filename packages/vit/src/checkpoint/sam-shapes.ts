@@ -4,8 +4,10 @@ type Shape = readonly number[];
 
 /** Widths of one block of the image encoder. */
 interface BlockWidths {
-  /** Rows of q, of k and of v: heads x head. */
+  /** Rows of q and of k: heads x head. */
   inner: number;
+  /** Rows of v: as many, unless it was pruned on its own. */
+  value: number;
   /** Channels of a head, told by the relative positions. */
   head: number;
   mlp: number;
@@ -48,11 +50,7 @@ export function readWidths(weights: Named): SamWidths {
     blocks: Array.from({ length: countBlocks(weights) }, (_, i) => {
       const block = `${encoder}.blocks.${i}`;
       return {
-        inner: most([
-          third(at(`${block}.attn.qkv.weight`, 0)),
-          third(at(`${block}.attn.qkv.bias`, 0)),
-          at(`${block}.attn.proj.weight`, 1),
-        ]),
+        ...attentionWidths(at, block),
         head: most([at(`${block}.attn.rel_pos_h`, 1), at(`${block}.attn.rel_pos_w`, 1)]),
         mlp: most([
           at(`${block}.mlp.lin1.weight`, 0),
@@ -89,6 +87,24 @@ export function most(values: readonly (number | undefined)[]): number {
   return known[counts.indexOf(Math.max(...counts))] ?? Number.NaN;
 }
 
+/** Where rows of qkv and columns of proj agree with the relative positions, v may have a width of its own; else two of three decide. */
+function attentionWidths(
+  at: (name: string, axis: number) => number | undefined,
+  block: string,
+): { inner: number; value: number } {
+  const rows = at(`${block}.attn.qkv.weight`, 0);
+  const bias = at(`${block}.attn.qkv.bias`, 0);
+  const value = at(`${block}.attn.proj.weight`, 1);
+  const head = at(`${block}.attn.rel_pos_h`, 1);
+  if (rows !== undefined && value !== undefined && head !== undefined && rows === bias && rows !== 3 * value) {
+    const inner = (rows - value) / 2;
+    const heads = inner / head;
+    if (Number.isInteger(heads) && heads > 0 && value % heads === 0) return { inner, value };
+  }
+  const inner = most([third(rows), third(bias), value]);
+  return { inner, value: inner };
+}
+
 const third = (rows: number | undefined) => (rows === undefined ? undefined : rows / 3);
 
 /** Every weight of a SAM of these widths: Meta's name -> shape. */
@@ -104,14 +120,14 @@ function encoderShapes({ embed: C, patchSize: p, grid: g, blocks, prompt: P }: S
     [`${encoder}.pos_embed`]: [1, g, g, C],
   };
   const relative = blocks.some(({ side }) => !Number.isNaN(side));
-  blocks.forEach(({ inner, head, mlp, side }, i) => {
+  blocks.forEach(({ inner, value, head, mlp, side }, i) => {
     const block = `${encoder}.blocks.${i}`;
     Object.assign(
       shapes,
       norm(`${block}.norm1`, C),
       norm(`${block}.norm2`, C),
-      linear(`${block}.attn.qkv`, [3 * inner, C]),
-      linear(`${block}.attn.proj`, [C, inner]),
+      linear(`${block}.attn.qkv`, [2 * inner + value, C]),
+      linear(`${block}.attn.proj`, [C, value]),
       relative && {
         [`${block}.attn.rel_pos_h`]: [2 * side - 1, head],
         [`${block}.attn.rel_pos_w`]: [2 * side - 1, head],

@@ -55,6 +55,11 @@ function splitQkv(weights: Weights): Renamed {
   const made: tf.Tensor[] = [];
   const renamed = Object.entries(weights).flatMap(([name, weight]) => {
     if (!/\.attn\.qkv\.(weight|bias)$/.test(name)) return [[name, weight] as const];
+    const value = weights[name.replace(/qkv\.(weight|bias)$/, 'proj.weight')]?.shape[1];
+    if (value !== undefined && weight.shape[0] !== 3 * value)
+      throw new Error(
+        `saveSam: expected q, k and v of one width to split '${name}' [${weight.shape}], got v of ${value}; save it fused`,
+      );
     const parts = tf.split(weight, 3);
     made.push(...parts);
     return parts.map((part, i) => [partName(name, i), part] as const);
@@ -82,7 +87,8 @@ async function saveFolder(path: string, sam: Sam, dtype: 'F32' | 'F16'): Promise
 
 function checkUniform({ blocks, embed }: SamWidths, heads: number): void {
   const words = blocks.map(
-    ({ inner, head, mlp }) => `${inner} / ${Number.isNaN(head) ? inner : heads * head} / ${mlp}`,
+    ({ inner, value, head, mlp }) =>
+      `${inner === value ? inner : `${inner}, v ${value}`} / ${Number.isNaN(head) ? inner : heads * head} / ${mlp}`,
   );
   const wanted = `${embed} / ${embed} / ${blocks[0]?.mlp}`;
   if (blocks.length > 0 && words.every((word) => word === wanted)) return;

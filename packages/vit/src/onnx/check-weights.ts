@@ -17,7 +17,8 @@ export function checkWeights(weights: Weights, config: SamConfig): void {
   if (problems.length === 0) {
     fits('patches of', config.patchSize, widths.patchSize);
     fits('a grid of', gridSize(config), widths.grid);
-    widths.blocks.forEach(({ inner, head, side }, i) => {
+    widths.blocks.forEach(({ inner, value, head, side }, i) => {
+      if (value !== inner) problems.push(`v of block ${i} as wide as q, ${inner}, got ${value}`);
       if (Number.isNaN(side)) {
         if (inner % config.heads !== 0) problems.push(`q of block ${i} of a multiple of ${config.heads}, got ${inner}`);
         return;

@@ -11,7 +11,7 @@ import { patchGrid, vitDepth } from './features.ts';
  * Weights that features do not depend on (`head`, `pooler.dense`, `mask_token`) are in the table, so that they are pruned along; a
  * loss on features gives no gradient of them, so leave them out of `importance`'s weights.
  */
-export function vitAxes(weights: Named, config: VitConfig): Axes {
+export function vitAxes(weights: Named, config: VitConfig, options: { readonly widths?: 'tied' | 'free' } = {}): Axes {
   const layerNorm = (name: string): Axes => ({ [`${name}.weight`]: ['embed'], [`${name}.bias`]: ['embed'] });
   const rows = (name: string) => weights[`${name}.weight`]?.shape[0];
   const columns = (name: string) => weights[`${name}.weight`]?.shape[1] ?? Number.NaN;
@@ -31,20 +31,31 @@ export function vitAxes(weights: Named, config: VitConfig): Axes {
   };
   for (let i = 0; i < vitDepth(weights); i++) {
     const block = `blocks.${i}`;
-    const heads = [config.heads, `${block}.head`];
+    const tied = (options.widths ?? (isTied(weights) ? 'tied' : 'free')) === 'tied';
+    const query = [config.heads, `${block}.${tied ? 'head' : 'qk'}`];
+    const value = [config.heads, `${block}.${tied ? 'head' : 'v'}`];
     const mlp = `${block}.mlp`;
     Object.assign(
       axes,
       layerNorm(`${block}.norm1`),
       layerNorm(`${block}.norm2`),
-      linear(`${block}.attn.qkv`, { stacked: [heads, heads, heads] }, 'embed'),
-      linear(`${block}.attn.proj`, 'embed', heads),
+      linear(`${block}.attn.qkv`, { stacked: [query, query, value] }, 'embed'),
+      linear(`${block}.attn.proj`, 'embed', value),
       linear(`${block}.mlp.fc1`, doubled(mlp, rows(`${block}.mlp.fc1`) === 2 * columns(`${block}.mlp.fc2`)), 'embed'),
       linear(`${block}.mlp.fc2`, 'embed', mlp),
       { [`${block}.ls1.gamma`]: ['embed'], [`${block}.ls2.gamma`]: ['embed'] },
     );
   }
   return Object.fromEntries(Object.entries(axes).filter(([name]) => name in weights));
+}
+
+/** Whether q, k and v are equally wide in every block. */
+function isTied(weights: Named): boolean {
+  return Array.from({ length: vitDepth(weights) }, (_, i) => `blocks.${i}.attn`).every((name) => {
+    const rows = weights[`${name}.qkv.weight`]?.shape[0];
+    const value = weights[`${name}.proj.weight`]?.shape[1];
+    return rows === undefined || value === undefined || rows === 3 * value;
+  });
 }
 
 /** A dimension, or twice it one after the other. */
@@ -90,4 +101,19 @@ export function vitCosts(
       tokens,
     })),
   };
+}
+
+/** What the last axis of each of `vitFeatures`' taps is. */
+export function vitTapAxes(weights: Named, config: VitConfig): Readonly<Record<string, Axis>> {
+  const axes = vitAxes(weights, config);
+  const blocks = Array.from({ length: vitDepth(weights) }, (_, i): Record<string, Axis> => {
+    const block = `blocks.${i}`;
+    return {
+      [`${block}.attn.qkv`]: axes[`${block}.attn.qkv.weight`]![0]!,
+      [`${block}.attn`]: 'embed',
+      [`${block}.mlp.hidden`]: axes[`${block}.mlp.fc2.weight`]![1]!,
+      [block]: 'embed',
+    };
+  });
+  return Object.assign({ patch_embed: 'embed' }, ...blocks);
 }

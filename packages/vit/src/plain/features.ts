@@ -1,9 +1,10 @@
-import { attention, gelu, linear } from '@slimsam/tensor-webgpu/ops';
+import { gelu, linear } from '@slimsam/tensor-webgpu/ops';
 import { type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Blocks, type EncodeOptions, runBlocks, type Tap } from '../blocks.ts';
 import { dense, norm } from '../layers.ts';
 import type { Named } from '../sam/encoder.ts';
+import { attendFree, splitHeads } from '../split-heads.ts';
 import type { VitConfig } from './config.ts';
 import { type Grid, resizePositions } from './positions.ts';
 
@@ -124,7 +125,9 @@ export function patchGrid(weights: Named, shape: readonly number[]): Grid {
 export function checkHeads(weights: Named, { heads }: VitConfig, block: number): void {
   const name = `blocks.${block}.attn.qkv.weight`;
   const rows = weights[name]?.shape[0];
-  if (rows === undefined || rows % (3 * heads) === 0) return;
+  if (rows === undefined) return;
+  const value = weights[`blocks.${block}.attn.proj.weight`]?.shape[1] ?? rows / 3;
+  if (rows > value && value % heads === 0 && (rows - value) % (2 * heads) === 0) return;
   throw new Error(
     `vit: expected '${name}' to have a multiple of 3 x ${heads} rows for ${heads} heads, got ${rows}; give config: { heads }`,
   );
@@ -175,7 +178,7 @@ function block(
     bias: weights[`${name}.attn.qkv.bias`],
   });
   tap(`${name}.attn.qkv`, qkv);
-  const attended = dense(weight, 'attn.proj', attend(qkv, config));
+  const attended = dense(weight, 'attn.proj', attend(qkv, config, weight('attn.proj.weight').shape[1]!));
   const afterAttention = tf.add(x, scaled(attended, 'ls1.gamma'));
   tap(`${name}.attn`, afterAttention);
   const hidden = hiddenLayer(weight, config, norm(weight, 'norm2', afterAttention, config.epsilon));
@@ -185,14 +188,12 @@ function block(
   return out;
 }
 
-/** Multi-head attention: qkv [B, T, 3 * H * D] -> [B, T, H * D]. */
-function attend(qkv: tf.Tensor, { heads: H, headWidth }: VitConfig): tf.Tensor {
+/** Multi-head attention: qkv [B, T, H * (2 D + E)] -> [B, T, H * E]; `valueRows` is H * E. */
+function attend(qkv: tf.Tensor, { heads: H, headWidth }: VitConfig, valueRows: number): tf.Tensor {
   const [B, T, rows] = qkv.shape as [number, number, number];
-  const D = rows / (3 * H);
-  const split = tf.transpose(tf.reshape(qkv, [B, T, 3, H, D]), [2, 0, 3, 1, 4]); // [3, B, H, T, D]
-  const [query, key, value] = tf.unstack(tf.reshape(split, [3, B * H, T, D])) as [tf.Tensor, tf.Tensor, tf.Tensor];
-  const out = attention({ query, key, value, scale: headWidth ** -0.5 });
-  return tf.reshape(tf.transpose(tf.reshape(out, [B, H, T, D]), [0, 2, 1, 3]), [B, T, H * D]);
+  const [query, key, value] = splitHeads(qkv, H, (rows - valueRows) / 2 / H);
+  const out = attendFree({ query, key, value, scale: headWidth ** -0.5 });
+  return tf.reshape(tf.transpose(tf.reshape(out, [B, H, T, valueRows / H]), [0, 2, 1, 3]), [B, T, valueRows]);
 }
 
 /** The MLP's hidden layer after its activation [B, T, M]; a first layer of 2 M rows is a SwiGLU, silu(first half) * second half. */

@@ -55,6 +55,20 @@ export function parseSamConfig(json: unknown): SamConfig {
   return parsed.data;
 }
 
+/**
+ * The config of a model of which only these blocks are left, numbered anew: `kept` from a plan's `blocks`.
+ *
+ * @throws when there is no kept block, or their numbers do not rise
+ */
+export function keepBlocks(config: SamConfig, kept: readonly number[]): SamConfig {
+  if (
+    kept.length === 0 ||
+    kept.some((block, i) => !Number.isInteger(block) || block < 0 || block <= (kept[i - 1] ?? -1))
+  )
+    throw new Error(`keepBlocks: expected rising numbers of blocks, got [${kept.join(', ')}]`);
+  return { ...config, globalBlocks: kept.flatMap((block, i) => (config.globalBlocks.includes(block) ? [i] : [])) };
+}
+
 /** Side of the grid of patches. */
 export function gridSize(config: SamConfig): number {
   return config.imageSize / config.patchSize;

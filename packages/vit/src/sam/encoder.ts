@@ -1,8 +1,9 @@
-import { attention, linear } from '@slimsam/tensor-webgpu/ops';
+import { linear } from '@slimsam/tensor-webgpu/ops';
 import { type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Blocks, type EncodeOptions, runBlocks, type Tap } from '../blocks.ts';
 import { convolution3x3, dense, norm, pointwise } from '../layers.ts';
+import { attendFree, splitHeads } from '../split-heads.ts';
 import type { SamConfig } from './config.ts';
 
 /** What the encoder gives back. */
@@ -166,18 +167,14 @@ function windowAttention(
   { relative, tapQkv }: { relative: boolean; tapQkv: (qkv: tf.Tensor) => void },
 ): tf.Tensor {
   const [G, s, , C] = x.shape as [number, number, number, number];
-  const H = config.heads;
   const N = s * s;
-  const qkv = dense(weight, 'attn.qkv', tf.reshape(x, [G, N, C])); // [G, N, 3 * H * D]
+  const qkv = dense(weight, 'attn.qkv', tf.reshape(x, [G, N, C])); // [G, N, H * (2 D + E)]
   tapQkv(qkv);
-  const D = qkv.shape[2]! / 3 / H;
-  const split = tf.transpose(tf.reshape(qkv, [G, N, 3, H, D]), [2, 0, 3, 1, 4]); // [3, G, H, N, D]
-  const [query, key, value] = tf.unstack(tf.reshape(split, [3, G * H, N, D])) as [
-    tf.Tensor3D,
-    tf.Tensor3D,
-    tf.Tensor3D,
-  ];
-  const out = attention({
+  const valueRows = weight('attn.proj.weight').shape[1]!; // H * E
+  const queryRows = (qkv.shape[2]! - valueRows) / 2; // H * D
+  const H = relative ? queryRows / weight('attn.rel_pos_h').shape[1]! : config.heads;
+  const [query, key, value] = splitHeads(qkv, H, queryRows / H);
+  const out = attendFree({
     query,
     key,
     value,
@@ -189,7 +186,7 @@ function windowAttention(
       },
     }),
   });
-  const merged = tf.reshape(tf.transpose(tf.reshape(out, [G, H, N, D]), [0, 2, 1, 3]), [G, N, H * D]);
+  const merged = tf.reshape(tf.transpose(tf.reshape(out, [G, H, N, valueRows / H]), [0, 2, 1, 3]), [G, N, valueRows]);
   return tf.reshape(dense(weight, 'attn.proj', merged), [G, s, s, C]);
 }
 

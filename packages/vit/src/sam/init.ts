@@ -52,6 +52,7 @@ export function widthsOf(config: SamConfig, sizes: SamSizes): SamWidths {
     grid,
     blocks: Array.from({ length: depth }, (_, i) => ({
       inner: config.heads * config.headWidth,
+      value: config.heads * config.headWidth,
       head: config.headWidth,
       mlp: mlpWidth,
       side: config.globalBlocks.includes(i) ? grid : config.windowSize,
