@@ -11,13 +11,16 @@ import { measure, type Row } from './measure.ts';
 import { watchMemory } from './memory-watch.ts';
 import { benchOptions } from './options.ts';
 import { openOurs, openRunners } from './peers/open.ts';
+import { processor } from './processor.ts';
 import { reasons, rowText, writeJson } from './report.ts';
 import { type SamRow, samEncode, stageOneStep } from './sam.ts';
 
 const { filter, rounds, json } = benchOptions({ rounds: 3 });
 let backend = await openOurs();
 const adapter = backend.facts.name;
-console.log(`${adapter}; medians of ${rounds}; "x" is how many times as long a peer takes`);
+console.log(
+  `${adapter} on ${processor(backend.facts)}; medians of ${rounds}; "x" is how many times as long a peer takes`,
+);
 
 const rows: ((Row & { readonly peakBytes: number }) | SamRow)[] = [];
 const keep = async (row: (typeof rows)[number], text: string) => {

@@ -10,13 +10,16 @@ import { rowCases } from './cases/rows.ts';
 import { measure, type Row } from './measure.ts';
 import { benchOptions } from './options.ts';
 import { openOurs, openRunners } from './peers/open.ts';
+import { processor } from './processor.ts';
 import { meansText, reasons, rowText, writeJson } from './report.ts';
 
 const { filter, rounds, json } = benchOptions({ rounds: 5 });
 const backend = await openOurs();
 const runners = await openRunners(backend);
 const adapter = backend.facts.name;
-console.log(`${adapter}; medians of ${rounds}; "x" is how many times as long a peer takes`);
+console.log(
+  `${adapter} on ${processor(backend.facts)}; medians of ${rounds}; "x" is how many times as long a peer takes`,
+);
 
 const cases = [...matmulCases, ...attentionCases, ...rowCases];
 const rows: Row[] = [];

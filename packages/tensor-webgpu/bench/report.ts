@@ -10,6 +10,7 @@ const columns = (row: AnyRow): string =>
     row.pass.padEnd(9),
     `${row.ours.ms} ms`.padStart(11),
     `${row.ours.gflops} GFLOP/s`.padStart(15),
+    row.compileMs === null ? '' : `compiled in ${row.compileMs} ms`.padEnd(21),
     row.maxError === null ? '' : `error ${row.maxError.toExponential(1)}`,
   ].join(' ');
 

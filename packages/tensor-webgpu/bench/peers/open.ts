@@ -7,10 +7,11 @@ import { onnxRuntime } from './onnxruntime.ts';
 import type { Runner } from './runner.ts';
 import { ours, tfjsWasm, tfjsWebgpu } from './tfjs.ts';
 
-/** Installs the peers where they are missing and opens our backend. */
+/** Installs the peers where they are missing and opens our backend, on lavapipe without its cache, so that compiling is seen. */
 export async function openOurs(): Promise<WebgpuBackend> {
   installPeers();
   pretendBrowser();
+  process.env.MESA_SHADER_CACHE_DISABLE ??= 'true'; // Mesa reads it when the device is opened
   return useWebgpu();
 }
 
