@@ -20,6 +20,7 @@ beforeAll(async () => {
   writeFileSync(at('not-a-model.safetensors'), 'nothing');
   mkdirSync(at('empty'));
   await generateScenes({ folder: at('photos'), count: 9, seed: 1, size: 64 });
+  await generateScenes({ folder: at('labelled'), count: 2, seed: 2, size: 64 });
   writeFileSync(at('photos', 'torn.jpg'), readFileSync(at('photos', 'sa_2.jpg')).subarray(0, 700));
 });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
@@ -57,7 +58,7 @@ const run = (line: string, backend = true) =>
 const small = '--epochs 1 --steps 2 --batch 2 --sample 2 --held 2 --rate 1e-3';
 
 test('compress, again, evaluate, segment and export: from files to files', async () => {
-  expect(await run(`compress @sam.safetensors --images @photos --run @run --validate @photos ${small}`)).toBe(0);
+  expect(await run(`compress @sam.safetensors --images @photos --run @run --validate @labelled ${small}`)).toBe(0);
   expect(out).toMatch(/original[^\n]*24,680[\s\S]*slim[\s\S]*report: .*report\.html/);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what a redirected table must not have
   expect(out + err).not.toMatch(/\u001b\[/);
@@ -72,15 +73,17 @@ test('compress, again, evaluate, segment and export: from files to files', async
   expect(weights['image_encoder.pos_embed']!.shape).toEqual([1, 8, 8, 8]);
 
   out = '';
-  expect(await run(`compress @sam.safetensors --images @photos --run @run --validate @photos --json ${small}`)).toBe(0);
+  expect(await run(`compress @sam.safetensors --images @photos --run @run --validate @labelled --json ${small}`)).toBe(
+    0,
+  );
   expect(JSON.parse(out).evaluations.slim.miou).toBeGreaterThanOrEqual(0);
   expect(
-    await run(`compress @sam.safetensors --images @photos --run @run --ratio 0.25 --validate @photos ${small}`),
+    await run(`compress @sam.safetensors --images @photos --run @run --ratio 0.25 --validate @labelled ${small}`),
   ).toBe(1);
   expect(err).toMatch(/slimsam: run folder: expected the run of .*recipe\.steps\.0\.ratio: 0\.5 there, 0\.25 now/);
 
   out = '';
-  expect(await run('evaluate @run/slim.safetensors --data @photos --against @sam.safetensors --json')).toBe(0);
+  expect(await run('evaluate @run/slim.safetensors --data @labelled --against @sam.safetensors --json')).toBe(0);
   const { models } = JSON.parse(out);
   expect(Object.keys(models)).toEqual([at('sam.safetensors'), at('run/slim.safetensors')]);
   expect(models[at('run/slim.safetensors')].params).toBeLessThan(models[at('sam.safetensors')].params);
@@ -92,9 +95,13 @@ test('compress, again, evaluate, segment and export: from files to files', async
   out = '';
   expect(await run('export @run/slim.safetensors --onnx @onnx --json')).toBe(0);
   expect(JSON.parse(out).files.length).toBe(2);
-  out = '';
+}, 300_000);
+
+test('info tells what a model is, and what compressing it takes', async () => {
   expect(await run('info @vit.safetensors --json')).toBe(0);
-  expect(JSON.parse(out)).toMatchObject({ kind: 'plain ViT', imageSize: 32, blocks: 2, width: 16, heads: 2 });
+  const facts = JSON.parse(out);
+  expect(facts).toMatchObject({ kind: 'plain ViT', imageSize: 32, blocks: 2, width: 16, heads: 2 });
+  expect(facts.compressing.memory).toBeGreaterThan(facts.compressing.leastMemory);
 });
 
 test('a plain ViT by the same command, and a torn photograph that is named, or fatal', async () => {

@@ -53,6 +53,15 @@ export function largeCount(text: string): number {
   return Math.round(value);
 }
 
+/** Parses bytes: 16GiB, 800MB, 4G. */
+export function byteCount(text: string): number {
+  const found = /^([\d.]+)\s*([kmgt])?(i)?b?$/i.exec(text.trim());
+  const power = { k: 1, m: 2, g: 3, t: 4 }[(found?.[2] ?? '').toLowerCase()] ?? 0;
+  const value = Number(found?.[1]) * (found?.[3] ? 1024 : 1000) ** power;
+  if (!(value > 0)) throw new InvalidArgumentError('expected bytes like 16GiB or 800MB.');
+  return Math.floor(value);
+}
+
 /** Parses numbers with commas between them. */
 export function numbers(count: number): (text: string) => number[] {
   return (text) => {

@@ -1,17 +1,21 @@
 import { readSa1b } from '@slimsam/eval';
 import { Command, Option } from 'commander';
 import { compress } from '../../compress/compress.ts';
+import { hashWeights } from '../../compress/facts.ts';
 import { evaluateSam } from '../../evaluate/evaluate-sam.ts';
-import { isSam, type Model } from '../../models/network.ts';
+import { planMemory } from '../../memory/plan-memory.ts';
+import { isSam, type Model, networkOf } from '../../models/network.ts';
 import { ratioFor } from '../../models/ratio-for.ts';
 import { openPhotographs } from '../../photographs/open-photographs.ts';
 import { iterative, oneShot, paperRounding, type RecipeOptions, scratch, slimSam } from '../../recipe/makers.ts';
 import type { Recipe } from '../../recipe/recipe.ts';
 import { finishRun } from '../../report/finish-run.ts';
 import { openRun } from '../../run/open-run.ts';
+import { openTeacherCache } from '../../teacher-cache/open-teacher-cache.ts';
 import { evaluationTable } from '../evaluation-table.ts';
 import { loadModel } from '../load-model.ts';
 import {
+  byteCount,
   type CommonOptions,
   common,
   largeCount,
@@ -37,6 +41,8 @@ interface Options extends CommonOptions {
   readonly batch: number;
   readonly accumulate: number;
   readonly recompute: boolean;
+  readonly memory?: number;
+  readonly cache?: string;
   readonly size?: number;
   readonly criterion?: 'taylor' | 'magnitude' | 'random';
   readonly sample?: number;
@@ -78,6 +84,12 @@ export function compressCommand(signal: AbortSignal): Command {
     .option('--batch <n>', 'photographs in a batch', positiveInteger, 4)
     .option('--accumulate <n>', 'batches in an optimizer step', positiveInteger, 1)
     .option('--recompute', 'less memory, more time: blocks run again in the backward pass', false)
+    .option('--memory <bytes>', 'of the adapter, like 16GiB: picks batch and recomputation for it', byteCount)
+    .option(
+      '--cache <folder>',
+      "keeps the original's embeddings there, in half precision: later epochs need no teacher",
+      userPath,
+    )
     .option('--size <pixels>', 'of the square that a plain ViT reads (default: its own)', positiveInteger)
     .addOption(
       new Option('--criterion <name>', 'of channels (default: disturbed Taylor)').choices([
@@ -119,24 +131,21 @@ async function run(session: Session, source: string, options: Options): Promise<
   if (validate !== undefined && !isSam(model))
     throw new Error('--validate: expected a SAM, got a plain ViT, which has no masks; leave it out');
   const recipe = recipeOf(model, options);
+  const how = await howOf(session, model, recipe, options);
   const photographs = await openPhotographs(options.images, { strict, seed, signal, ...(subset && { subset }) });
   try {
     const folder = await openRun(options.run);
     try {
-      const { batch, accumulate, recompute, held } = options;
+      const { held, cache } = options;
+      const key = async () => ({
+        ...{ weights: await hashWeights(model.weights), photographs: photographs.identity },
+        size: networkOf(model, { size }).size,
+      });
+      const teacherCache = cache === undefined ? undefined : await openTeacherCache(cache, { key: await key() });
       const stages = compress<Model>(model, {
-        ...{
-          photographs,
-          recipe,
-          seed,
-          batch,
-          accumulate,
-          recompute,
-          signal,
-          run: folder,
-          facts: { adapter: session.adapter },
-          saveMinutes: options.save,
-        },
+        ...{ photographs, recipe, seed, signal, ...how },
+        ...{ run: folder, facts: { adapter: session.adapter }, saveMinutes: options.save },
+        ...(teacherCache && { teacherCache }),
         ...(size !== undefined && { size }),
         ...(held !== undefined && { held }),
         ...(validate !== undefined && { measure: (student: Model) => miouOf(student, validate, signal) }),
@@ -197,6 +206,23 @@ function recipeOf(model: Model, options: Options): Recipe {
   const rounds = Math.max(1, Math.min(epochs, Math.ceil(ratio / 0.1 - 1e-9)));
   const ratios = Array.from({ length: rounds }, (_, i) => Number(((ratio * (i + 1)) / rounds).toFixed(4)));
   return iterative(ratios, how);
+}
+
+/** Batch, accumulation and recomputation: as asked for, or chosen for the memory. @throws when a batch of 1 takes more, saying how much */
+async function howOf(
+  session: Session,
+  model: Model,
+  recipe: Recipe,
+  options: Options,
+): Promise<{ batch: number; accumulate: number; recompute: boolean }> {
+  const { memory, batch, accumulate, recompute, size } = options;
+  if (memory === undefined) return { batch, accumulate, recompute };
+  const plan = await planMemory(model, {
+    ...{ recipe, limit: memory, batch: batch * accumulate },
+    ...(size !== undefined && { size }),
+  });
+  session.note(plan.text);
+  return { batch: plan.batch, accumulate: plan.accumulate, recompute: plan.recompute };
 }
 
 async function miouOf(student: Model, folder: string, signal: AbortSignal): Promise<number> {

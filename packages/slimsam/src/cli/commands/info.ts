@@ -1,6 +1,8 @@
 import { countMacs, countParameters } from '@slimsam/prune';
 import { Command } from 'commander';
+import { estimateMemory } from '../../memory/estimate.ts';
 import { isSam, networkOf } from '../../models/network.ts';
+import { slimSam } from '../../recipe/makers.ts';
 import { loadModel } from '../load-model.ts';
 import { type CommonOptions, common } from '../options.ts';
 import { bytes, digits, table } from '../output.ts';
@@ -21,6 +23,9 @@ export function infoCommand(signal: AbortSignal): Command {
         const network = networkOf(model);
         const { weights, config } = model;
         const taps = network.taps(weights);
+        const recipe = slimSam({ ratio: 0.5 });
+        const memory = await estimateMemory(model, { recipe, batch: 4 });
+        const least = await estimateMemory(model, { recipe, batch: 1, recompute: true });
         const { macs, macsWithAttention } = countMacs(weights, network.costs(weights));
         const encoder = Object.fromEntries(Object.entries(weights).filter(([name]) => network.isEncoder(name)));
         const stem = weights[isSam(model) ? 'image_encoder.patch_embed.proj.weight' : 'patch_embed.proj.weight']!;
@@ -36,6 +41,8 @@ export function infoCommand(signal: AbortSignal): Command {
           macs,
           macsWithAttention,
           bytes: 4 * countParameters(weights),
+          // stage 1: half of the encoder with two moments and its best, that best as a model, and the model of the step before
+          compressing: { memory: memory.bytes, leastMemory: least.bytes, disk: 4 * 4 * countParameters(weights) },
         };
         const rows = [
           ['kind', facts.kind],
@@ -47,6 +54,9 @@ export function infoCommand(signal: AbortSignal): Command {
           ['MACs of the image encoder, G', digits(macs / 1e9)],
           ['with the products of attention, G', digits(macsWithAttention / 1e9)],
           ['weights in float32', bytes(facts.bytes)],
+          ['memory to compress it by 50 %, batches of 4', bytes(memory.bytes)],
+          ['the same, batches of 1 with --recompute', bytes(least.bytes)],
+          ['disk of such a run, at most', bytes(facts.compressing.disk)],
         ];
         session.result(table(['', source], rows), facts);
       },
