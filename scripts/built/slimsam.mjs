@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
+import { initSam, samPresets, saveSam } from '@slimsam/vit';
+import '@tensorflow/tfjs-backend-cpu';
 import sharp from 'sharp';
 import { slimSam } from 'slimsam';
 import { openPhotographs } from 'slimsam/node';
@@ -37,3 +40,14 @@ test('slimsam: photographs are decoded by the package’s own worker threads', a
     await rm(folder, { recursive: true });
   }
 }); // nothing is closed: the process ends all the same
+
+test('slimsam: the command line tells what a model is', async () => {
+  const { config, sizes } = samPresets.tiny;
+  await saveSam('sam.safetensors', { config, weights: initSam(config, sizes, { seed: 1 }) });
+  const program = ['node_modules/slimsam/dist/cli/main.js', 'info', 'sam.safetensors', '--json', '--backend', 'cpu'];
+  const facts = JSON.parse(
+    execFileSync(process.execPath, program, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),
+  );
+  assert.equal(facts.parameters, 24_680);
+  assert.equal(facts.kind, 'SAM');
+});
