@@ -133,7 +133,10 @@ describe('the folder', () => {
       await stages.next();
       rmSync(at('full', 'metrics.jsonl'));
       symlinkSync('/dev/full', at('full', 'metrics.jsonl'));
-      await expect(stages.next()).rejects.toThrow(/metrics.jsonl', got a full disk \(ENOSPC\); free some space/);
+      const rest = async () => {
+        for await (const _ of stages);
+      };
+      await expect(rest()).rejects.toThrow(/metrics.jsonl', got a full disk \(ENOSPC\); free some space/);
       await run.close();
       rmSync(at('full', 'metrics.jsonl'));
       await runIn(at('full'), 5);
