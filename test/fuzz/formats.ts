@@ -1,6 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { loadTraining } from '@slimsam/distill';
+import { decodeRle } from '@slimsam/eval';
+import { formatPlan, parsePlan, plan } from '@slimsam/prune';
 import {
   decodeImage,
   initSam,
@@ -11,7 +13,7 @@ import {
   parseVitConfig,
   samPresets,
 } from '@slimsam/vit';
-import { disposeWeights, openTensors, serializeSafetensors } from '@slimsam/weights';
+import { disposeWeights, linear, openTensors, serializeSafetensors } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import sharp from 'sharp';
 import {
@@ -196,6 +198,20 @@ export const formats: Readonly<Record<string, Format>> = {
       utf8({ imageSize: [8, 8], heads: 2, headWidth: 4, processing: { size: { shortest: 9 }, resample: 'bicubic' } }),
     ],
     read: async (bytes) => void parseVitConfig(json(bytes)),
+  },
+  'pruning plan': {
+    seeds: async () => {
+      const weights = { 'a.weight': { shape: [4, 2] }, 'a.bias': { shape: [4] }, 'b.weight': { shape: [3, 4] } };
+      const axes = { ...linear('a', 'hidden', null), 'b.weight': [null, 'hidden'] };
+      const importance = { hidden: Float32Array.of(1, 4, 2, 3) };
+      const made = await plan({ weights, axes, importance, ratio: 0.5, ranking: 'local', normalise: 'mean' });
+      return [new TextEncoder().encode(formatPlan(made))];
+    },
+    read: async (bytes) => void parsePlan(new TextDecoder().decode(bytes)),
+  },
+  RLE: {
+    seeds: async () => [utf8({ size: [3, 4], counts: [2, 5, 5] }), utf8({ size: [10, 10], counts: '25m2' })],
+    read: async (bytes) => void decodeRle(json(bytes) as Parameters<typeof decodeRle>[0]),
   },
   JPEG: { seeds: async () => [await pixels().jpeg().toBuffer()], read: decode },
   PNG: {

@@ -35,6 +35,11 @@ export interface AdamOptions {
  */
 export function adam(options: AdamOptions = {}): Optimizer {
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
+  for (const [name, beta] of Object.entries({ beta1, beta2 }))
+    if (!(beta >= 0 && beta < 1)) throw new Error(`adam: expected ${name} in [0, 1), got ${beta}`);
+  for (const [name, value] of Object.entries({ epsilon, weightDecay }))
+    if (!(value >= 0 && value < Number.POSITIVE_INFINITY))
+      throw new Error(`adam: expected ${name} of at least 0, got ${value}`);
   return {
     init: (weights) => {
       const zeros = () =>

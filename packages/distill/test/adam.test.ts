@@ -54,3 +54,12 @@ test.each([
   tf.dispose([weights, state.m, state.v]);
   await tf.setBackend(webgpu);
 });
+
+test('betas, epsilon and weight decay that are no such numbers are refused', () => {
+  expect(() => adam({ beta1: Number.NaN })).toThrow('adam: expected beta1 in [0, 1), got NaN');
+  expect(() => adam({ beta2: 1 })).toThrow('adam: expected beta2 in [0, 1), got 1');
+  expect(() => adam({ epsilon: -1 })).toThrow('adam: expected epsilon of at least 0, got -1');
+  expect(() => adam({ weightDecay: Number.POSITIVE_INFINITY })).toThrow(
+    'expected weightDecay of at least 0, got Infinity',
+  );
+});

@@ -69,8 +69,8 @@ export async function importance(options: ImportanceOptions): Promise<Scores> {
 }
 
 function criterionOf(given: ImportanceOptions['criterion']): Criterion {
-  const criterion = typeof given === 'string' ? criteria[given] : given;
-  if (criterion !== undefined) return criterion;
+  if (typeof given === 'object' && given !== null) return given;
+  if (Object.hasOwn(criteria, given)) return criteria[given];
   throw new Error(`importance: expected one of the criteria ${Object.keys(criteria).join(', ')}, got '${given}'`);
 }
 

@@ -42,6 +42,8 @@ export function makeLadders(options: LadderOptions): Ladder[] {
 function makeLadder(names: readonly string[], options: LadderOptions): Ladder {
   const [first] = names as [string];
   const { importance, ranking, caller } = options;
+  if (ranking !== 'local' && ranking !== 'global')
+    throw new Error(`${caller}: expected ranking 'local' or 'global', got '${String(ranking)}'`);
   const size = importance[first]!.length;
   const roundTo = wholeNumber(options.roundTo, { name: first, otherwise: 1, what: `${caller}: expected roundTo` });
   const minimum = wholeNumber(options.minimum, { name: first, otherwise: 1, what: `${caller}: expected minimum` });

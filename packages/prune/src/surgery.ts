@@ -82,6 +82,8 @@ function checked(
 ): { present: Axes; table: ReadonlyMap<string, Dimension> } {
   const present = presentAxes(axes, weights);
   const table = dims(present, weights);
+  if (typeof keep !== 'object' || keep === null)
+    throw new Error(`${caller}: expected lists of kept channels by dimension, got ${String(keep)}`);
   for (const [name, kept] of Object.entries(keep)) {
     checkKept(kept, { name, size: dimensionOf(table, name, caller).size, caller });
   }
@@ -93,6 +95,8 @@ export function checkKept(
   kept: readonly number[],
   { name, size, caller }: { name: string; size: number; caller: string },
 ): void {
+  if (!Array.isArray(kept))
+    throw new Error(`${caller}: expected a list of kept channels of '${name}', got ${JSON.stringify(kept)}`);
   if (kept.length === 0) throw new Error(`${caller}: expected at least one kept channel of '${name}', got none`);
   kept.forEach((index, i) => {
     if (!Number.isInteger(index) || index < 0 || index >= size) {

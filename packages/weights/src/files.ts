@@ -58,6 +58,8 @@ export async function saveWeights(
   options: { metadata?: Record<string, string>; dtype?: 'F32' | 'F16' } = {},
 ): Promise<void> {
   const { dtype = 'F32' } = options;
+  if (typeof weights !== 'object' || weights === null)
+    throw new Error(`saveWeights: expected a table of weights for '${path}', got ${String(weights)}`);
   if (dtype !== 'F32' && dtype !== 'F16')
     throw new Error(`saveWeights: expected dtype 'F32' or 'F16' for '${path}', got '${String(dtype)}'`);
   const infos = Object.fromEntries(

@@ -12,6 +12,8 @@ export type Scope = (name: string) => tf.Tensor;
  * @param prefix without its last dot; '' for all weights
  */
 export function scope(weights: Weights, prefix: string): Scope {
+  if (typeof weights !== 'object' || weights === null)
+    throw new Error(`scope: expected a table of weights, got ${String(weights)}`);
   return (name) => {
     const full = prefix === '' ? name : `${prefix}.${name}`;
     const tensor = weights[full];

@@ -73,3 +73,18 @@ test('what is no RLE is refused', () => {
   expect(() => decodeRle({ size: [2, 3], counts: '2S' })).toThrow('got its end within a run');
   expect(() => decodeRle({ size: [2, 3], counts: 'N' })).toThrow('at least 0, got -2');
 });
+
+test('sizes and runs that nothing made are refused before memory is taken', () => {
+  const refused: [unknown, string][] = [
+    [{ size: [40000, 40000], counts: [1600000000] }, 'of at most 268435456 pixels, got [40000,40000]'],
+    [{ size: [2 ** 53, 1], counts: [1] }, 'expected a size [height, width]'],
+    [{ size: [-2, -2], counts: [4] }, 'got [-2,-2]'],
+    [{ size: [2, 2, 1], counts: [4] }, 'got [2,2,1]'],
+    [{ size: [1.5, 2], counts: [3] }, 'got [1.5,2]'],
+    [{ counts: [3] }, 'got none'],
+    [null, 'got none'],
+    [{ size: [2, 2], counts: [-1, 5] }, 'runs that are whole and at least 0, got -1'],
+    [{ size: [2, 2] }, 'expected runs as a string or a list, got none'],
+  ];
+  for (const [rle, message] of refused) expect(() => decodeRle(rle as CompressedRle)).toThrow(message);
+});

@@ -103,7 +103,9 @@ export function compressRle({ size, counts }: AnyRle): CompressedRle {
  *
  * @throws when the runs do not add up to the size, or the string is not a compressed RLE
  */
-export function decompressRle({ size, counts }: AnyRle): Rle {
+export function decompressRle(rle: AnyRle): Rle {
+  checkSize(rle);
+  const { size, counts } = rle;
   const runs = typeof counts === 'string' ? decompressCounts(counts) : wholeRuns(counts);
   const [height, width] = size;
   let total = 0;
@@ -116,8 +118,27 @@ export function decompressRle({ size, counts }: AnyRle): Rle {
   return { size, counts: runs };
 }
 
+/** Pixels of the largest mask; `decodeImage` takes no larger image. A few letters can claim any size. */
+const mostPixels = 2 ** 28;
+
+function checkSize(rle: AnyRle): void {
+  const size: unknown = typeof rle === 'object' && rle !== null ? rle.size : undefined;
+  const fits =
+    Array.isArray(size) &&
+    size.length === 2 &&
+    size.every((side) => Number.isSafeInteger(side) && side >= 0) &&
+    size[0] * size[1] <= mostPixels;
+  if (fits) return;
+  const got = size === undefined ? 'none' : String(JSON.stringify(size)).slice(0, 60);
+  throw new Error(`decompressRle: expected a size [height, width] of at most ${mostPixels} pixels, got ${got}`);
+}
+
 function wholeRuns(counts: ArrayLike<number>): Uint32Array {
   if (counts instanceof Uint32Array) return counts;
+  if (typeof counts !== 'object' || counts === null || !Number.isSafeInteger(counts.length))
+    throw new Error(
+      `decompressRle: expected runs as a string or a list, got ${counts === undefined ? 'none' : typeof counts}`,
+    );
   const runs = new Uint32Array(counts.length);
   for (let i = 0; i < counts.length; i++) {
     const run = counts[i]!;

@@ -1,4 +1,4 @@
-import { dims, writeFileAtomic } from '@slimsam/weights';
+import { dims, listIssues, printable, writeFileAtomic } from '@slimsam/weights';
 import { z } from 'zod';
 import { checkKept } from '../surgery.ts';
 import { countBlocks } from './blocks.ts';
@@ -46,18 +46,21 @@ export function parsePlan(text: string, source = 'plan'): Plan {
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new Error(`parsePlan: expected JSON in ${source}, got '${text.slice(0, 40)}'`, { cause: error });
+    throw new Error(`parsePlan: expected JSON in ${source}, got '${printable(text.slice(0, 40))}'`, { cause: error });
   }
   const parsed = file.safeParse(json);
   if (!parsed.success)
-    throw new Error(`parsePlan: expected a plan in ${source}, got:\n${z.prettifyError(parsed.error)}`);
+    throw new Error(`parsePlan: expected a plan in ${source}, got ${listIssues(parsed.error.issues)}`);
   const { format: _, version: __, ...plan } = parsed.data;
   try {
     checkPlan(plan as Plan);
   } catch (error) {
-    throw new Error(`parsePlan: expected a plan that fits its shapes in ${source}: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw new Error(
+      `parsePlan: expected a plan that fits its shapes in ${source}: ${printable((error as Error).message)}`,
+      {
+        cause: error,
+      },
+    );
   }
   return plan as Plan;
 }
