@@ -61,7 +61,7 @@ async function run(options: Partial<CompressOptions<Sam>> & Pick<CompressOptions
   return { losses, parts, most };
 }
 
-test('with recomputation, and with the cache of the teacher, the losses are those without', async () => {
+test('with recomputation, a teacher in half precision, or the cache of its embeddings, the losses are those without', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'full-size-'));
   try {
     const recipe = slimSam({ ratio: 0.5, epochs: 2, learningRate: 1e-3 });
@@ -71,10 +71,12 @@ test('with recomputation, and with the cache of the teacher, the losses are thos
     });
     const cached = await run({ recipe, teacherCache });
     const recomputed = await run({ recipe, recompute: true });
+    const half = await run({ recipe, halfTeacher: backend.facts.features.includes('shader-f16') });
     expect(plain.losses).toHaveLength(8);
     expect(cached.parts).toEqual(plain.parts);
     for (const [i, loss] of plain.losses.entries()) {
       expect(Math.abs(cached.losses[i]! / loss - 1), `cached, step ${i}`).toBeLessThan(2e-3); // float16 has 11 bits
+      expect(Math.abs(half.losses[i]! / loss - 1), `half, step ${i}`).toBeLessThan(1e-2);
       expect(Math.abs(recomputed.losses[i]! / loss - 1), `recomputed, step ${i}`).toBeLessThan(1e-4);
     }
   } finally {

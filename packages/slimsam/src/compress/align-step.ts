@@ -11,6 +11,7 @@ import {
   plateau,
   shuffledBatches,
 } from '@slimsam/distill';
+import { halfPrecision } from '@slimsam/vit';
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { NetworkTaps } from '../models/network.ts';
@@ -77,10 +78,12 @@ export async function* alignStep(
   const loss = lossOf(step, network.taps(weights));
   const forward: Forward = (weights, images, taps, keep) => network.forward(weights, images, { taps, keep, recompute });
   const models = { original: { forward, weights: original }, previous: { forward, weights: previous } };
+  const half = context.halfTeacher ? halfPrecision(original) : undefined;
   const { both, ...teachers } = teachersOf(models, {
     tapsAt: ({ epoch }) => loss.taps(alphaAt(step.alpha, epoch, epochs)),
     always: typeof step.loss === 'object',
     cache: context.teacherCache,
+    half,
   });
   let last: Weights = {};
   let best = (saved?.notes as Notes | undefined)?.validation;
@@ -141,6 +144,7 @@ export async function* alignStep(
   } finally {
     keeper.dispose();
     disposeWeights(last);
+    if (half) disposeWeights(half);
     if (saved) {
       for (const table of [saved.state.weights, saved.state.optimizer.m, saved.state.optimizer.v])
         disposeWeights(table);

@@ -25,6 +25,8 @@ export interface CompressOptions<M extends Model = Model> {
   readonly accumulate?: number;
   /** Runs each block again in the backward pass rather than keeping what it computed: less memory, more time. */
   readonly recompute?: boolean;
+  /** Runs the original in half precision while it teaches, on adapters that have it (shader-f16): half the memory of its taps. */
+  readonly halfTeacher?: boolean;
   /** Keeps the original's embeddings, so that steps without taps of it run it once a photograph. Not for augmented photographs. */
   readonly teacherCache?: TeacherCache;
   /** Pixels of the square that a plain ViT reads; its config's unless given. */
@@ -169,7 +171,7 @@ function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Cont
   return {
     ...{ network: networkOf(model, { size: options.size }), photographs, seed, batch, accumulate, recompute },
     ...split(count, { seed, held }),
-    teacherCache: options.teacherCache,
+    ...{ teacherCache: options.teacherCache, halfTeacher: options.halfTeacher },
     signal: options.signal,
   };
 }

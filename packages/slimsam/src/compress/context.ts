@@ -18,6 +18,7 @@ export interface Context {
   readonly accumulate: number;
   readonly recompute: boolean;
   readonly teacherCache?: TeacherCache | undefined;
+  readonly halfTeacher?: boolean | undefined;
   readonly signal: AbortSignal | undefined;
 }
 

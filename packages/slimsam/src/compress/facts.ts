@@ -14,12 +14,13 @@ export async function factsOf(
     readonly facts?: Readonly<Record<string, unknown>>;
   },
 ): Promise<RunFacts> {
-  const { network, photographs, seed, batch, accumulate, recompute, teacherCache } = context;
+  const { network, photographs, seed, batch, accumulate, recompute, teacherCache, halfTeacher } = context;
   const facts = {
     model: { kind: network.kind, weights: await hashWeights(model.weights), config: model.config, size: network.size },
     photographs: { count: photographs.names.length, identity: photographs.identity },
     recipe: options.recipe,
     ...{ seed, batch, accumulate, recompute },
+    ...(halfTeacher && { halfTeacher }),
     ...(teacherCache && { teacher: 'half precision, from a cache' }),
     validation: { held: context.held.length, measured: options.measure !== undefined },
     ...options.facts,

@@ -21,12 +21,15 @@ export function teachersOf(
     readonly tapsAt: (position: Position) => readonly string[];
     readonly always: boolean;
     readonly cache: TeacherCache | undefined;
+    /** The original in half precision, to run in its place. */
+    readonly half: Weights | undefined;
   },
 ): Teachers & { readonly both: (teachers: TeacherFeatures) => TeacherFeatures } {
-  const { tapsAt, always, cache } = options;
-  const { original, previous } = models;
+  const { tapsAt, always, cache, half } = options;
+  const { previous } = models;
+  const original = half ? { ...models.original, weights: half } : models.original;
   const teachers = { original: cache ? cachedTeacher(original, cache) : original, previous };
-  if (sameWeights(original.weights, previous.weights)) {
+  if (sameWeights(models.original.weights, previous.weights)) {
     return {
       teachers,
       taps: (position) => {

@@ -9,7 +9,7 @@ import { type GpuLooks, nullGpu } from './null-gpu.ts';
 
 /** What a run is to be like. */
 export interface EstimateOptions
-  extends Pick<CompressOptions, 'recipe' | 'batch' | 'accumulate' | 'recompute' | 'size'> {
+  extends Pick<CompressOptions, 'recipe' | 'batch' | 'accumulate' | 'recompute' | 'size' | 'halfTeacher'> {
   /** The GPU; the current backend's, or else one as they are mostly. */
   readonly gpu?: GpuLooks;
 }
@@ -50,7 +50,7 @@ async function counted(
   model: Model,
   options: EstimateOptions & { readonly isCpu: boolean },
 ): Promise<MemoryEstimate> {
-  const { recipe, batch = 4, accumulate = 1, recompute = false, size, isCpu } = options;
+  const { recipe, batch = 4, accumulate = 1, recompute = false, halfTeacher = false, size, isCpu } = options;
   const steps = new Map<string, number>();
   let step = '';
   const run = backend.run.bind(backend);
@@ -61,7 +61,7 @@ async function counted(
     return made;
   };
   const photographs = blank(networkOf(model, { size }).size, 2 * batch * accumulate);
-  const how = { batch, accumulate, recompute, ...(size !== undefined && { size }) };
+  const how = { batch, accumulate, recompute, halfTeacher, ...(size !== undefined && { size }) };
   const events = compress(model, { photographs, recipe: shortened(recipe), held: 0, ...how });
   for await (const event of events) {
     if (event.type === 'phase') step = event.name;
