@@ -1,10 +1,15 @@
-import { type LinearActivation, layerNorm, linear } from '@slimsam/tensor-webgpu/ops';
+import { type LinearOptions, layerNorm, linear } from '@slimsam/tensor-webgpu/ops';
 import type { Scope } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** A linear layer by its checkpoint name, with what follows it: x [..., I] -> [..., O]. */
-export function dense(weight: Scope, name: string, x: tf.Tensor, activation?: LinearActivation): tf.Tensor {
-  return linear(x, { weight: weight(`${name}.weight`), bias: weight(`${name}.bias`), activation });
+/** A linear layer by its checkpoint name, with what follows it and what it is added to: x [..., I] -> [..., O]. */
+export function dense(
+  weight: Scope,
+  name: string,
+  x: tf.Tensor,
+  { activation, residual }: Pick<LinearOptions, 'activation' | 'residual'> = {},
+): tf.Tensor {
+  return linear(x, { weight: weight(`${name}.weight`), bias: weight(`${name}.bias`), activation, residual });
 }
 
 /** A layer norm over the last axis, by its checkpoint name. */

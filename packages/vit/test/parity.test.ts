@@ -49,7 +49,9 @@ describe('image encoder', () => {
     );
     const { 'image_encoder.neck.0.weight': _, ...rest } = tiny.weights;
     expect(() => encodeImage(rest, tinyConfig, image)).toThrow("expected weight 'image_encoder.neck.0.weight'");
-    expect(() => encodeImage(tiny.weights, { ...tinyConfig, windowSize: 4 }, image)).toThrow('relative position table');
+    expect(() => encodeImage(tiny.weights, { ...tinyConfig, windowSize: 4 }, image)).toThrow(
+      'relativePositions: expected table',
+    );
   });
 });
 

@@ -4,9 +4,12 @@ import { type Kernel, kernel, type Tensors } from '../kernels/kernel.ts';
 import { matmul } from '../kernels/matmul/matmul.ts';
 import { type AdamSpec, adam } from './adam-step/adam-step.wgsl.ts';
 import { attentionKernels } from './attention/attention.kernel.ts';
+import { headsKernels } from './attention/heads.kernel.ts';
+import { relativePositionsKernels } from './attention/relative-positions.kernel.ts';
 import { geluForward, geluGradient } from './gelu/gelu.wgsl.ts';
 import { layerNormKernels } from './layer-norm/layer-norm.kernel.ts';
 import type { LinearActivation } from './linear/linear.ts';
+import { windowsKernels } from './windows/windows.kernel.ts';
 
 const sizeOf = ({ shape }: tf.TensorInfo): number => tf.util.sizeFromShape(shape);
 const like = ({ shape }: tf.TensorInfo) => ({ shape, dtype: 'float32' as const });
@@ -14,6 +17,9 @@ const like = ({ shape }: tf.TensorInfo) => ({ shape, dtype: 'float32' as const }
 /** The fused kernels behind the ops; the backend registers them. */
 export const opKernels: readonly Kernel[] = [
   ...attentionKernels,
+  ...headsKernels,
+  ...relativePositionsKernels,
+  ...windowsKernels,
   ...layerNormKernels,
   kernel<Tensors<'x'>>('Half', (backend, { x }) => {
     if (!backend.facts.features.includes('shader-f16'))
@@ -30,13 +36,14 @@ export const opKernels: readonly Kernel[] = [
     'GeluGrad',
     (backend, { x, dy }) => backend.run(geluGradient(sizeOf(x)), [x, dy], [like(x)])[0]!,
   ),
-  kernel<Tensors<'x' | 'weight' | 'bias'>, { activation?: LinearActivation } | undefined>(
+  kernel<Tensors<'x' | 'weight' | 'bias', 'residual'>, { activation?: LinearActivation } | undefined>(
     'LinearBias',
-    (backend, { x, weight, bias }, attrs) =>
+    (backend, { x, weight, bias, residual }, attrs) =>
       matmul(backend, x, weight, {
         transposeB: true,
         bias,
-        half: backend.isHalf(weight),
+        residual,
+        half: backend.isHalf(weight) && !residual, // the stream stays float32
         activation: attrs?.activation,
       }),
   ),

@@ -106,6 +106,7 @@ async function timesOf(
     inputs.push(operand(backend, { elements: (spec.broadcastA ? 1 : batch) * M * K, half: spec.halfA }));
     inputs.push(operand(backend, { elements: (spec.broadcastB ? 1 : batch) * K * N, half: spec.halfB }));
     if (spec.bias) inputs.push(operand(backend, { elements: N, half: false }));
+    if (spec.residual) inputs.push(operand(backend, { elements: batch * M * N, half: false }));
     await backend.warmUp(() => {
       for (const { program } of list) run(program);
     });

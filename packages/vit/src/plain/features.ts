@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type Blocks, type EncodeOptions, runBlocks, type Tap } from '../blocks.ts';
 import { dense, norm } from '../layers.ts';
 import type { Named } from '../sam/encoder.ts';
-import { attendFree, splitHeads } from '../split-heads.ts';
+import { selfAttention } from '../self-attention.ts';
 import type { VitConfig } from './config.ts';
 import { type Grid, resizePositions } from './positions.ts';
 
@@ -178,7 +178,15 @@ function block(
     bias: weights[`${name}.attn.qkv.bias`],
   });
   tap(`${name}.attn.qkv`, qkv);
-  const attended = dense(weight, 'attn.proj', attend(qkv, config, weight('attn.proj.weight').shape[1]!));
+  const attended = dense(
+    weight,
+    'attn.proj',
+    selfAttention(qkv, {
+      heads: config.heads,
+      valueRows: weight('attn.proj.weight').shape[1]!,
+      scale: config.headWidth ** -0.5,
+    }),
+  );
   const afterAttention = tf.add(x, scaled(attended, 'ls1.gamma'));
   tap(`${name}.attn`, afterAttention);
   const hidden = hiddenLayer(weight, config, norm(weight, 'norm2', afterAttention, config.epsilon));
@@ -186,14 +194,6 @@ function block(
   const out = tf.add(afterAttention, scaled(dense(weight, 'mlp.fc2', hidden), 'ls2.gamma'));
   tap(name, out);
   return out;
-}
-
-/** Multi-head attention: qkv [B, T, H * (2 D + E)] -> [B, T, H * E]; `valueRows` is H * E. */
-function attend(qkv: tf.Tensor, { heads: H, headWidth }: VitConfig, valueRows: number): tf.Tensor {
-  const [B, T, rows] = qkv.shape as [number, number, number];
-  const [query, key, value] = splitHeads(qkv, H, (rows - valueRows) / 2 / H);
-  const out = attendFree({ query, key, value, scale: headWidth ** -0.5 });
-  return tf.reshape(tf.transpose(tf.reshape(out, [B, H, T, valueRows / H]), [0, 2, 1, 3]), [B, T, valueRows]);
 }
 
 /** The MLP's hidden layer after its activation [B, T, M]; a first layer of 2 M rows is a SwiGLU, silu(first half) * second half. */

@@ -1,9 +1,9 @@
-import { linear } from '@slimsam/tensor-webgpu/ops';
+import { linear, mergeWindows, partitionWindows, relativePositions } from '@slimsam/tensor-webgpu/ops';
 import { type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Blocks, type EncodeOptions, runBlocks, type Tap } from '../blocks.ts';
 import { convolution3x3, dense, norm, pointwise } from '../layers.ts';
-import { attendFree, splitHeads } from '../split-heads.ts';
+import { selfAttention } from '../self-attention.ts';
 import type { SamConfig } from './config.ts';
 
 /** What the encoder gives back. */
@@ -116,50 +116,30 @@ export function block(
   x: tf.Tensor,
   { index, tap, relative = true }: { index: number; tap: Tap; relative?: boolean },
 ): tf.Tensor {
-  const [B, h, w, C] = x.shape as [number, number, number, number];
+  const [, h, w] = x.shape as [number, number, number, number];
   const size = config.globalBlocks.includes(index) ? h : config.windowSize;
-  const windows = partition(norm(weight, 'norm1', x, config.epsilon), size);
+  const normed = norm(weight, 'norm1', x, config.epsilon);
+  const whole = h === size && w === size; // one window is the map itself
+  const windows = whole ? normed : partitionWindows(normed, size);
   const tapQkv = (qkv: tf.Tensor) => tap(`blocks.${index}.attn.qkv`, qkv);
   const attended = windowAttention(weight, config, windows, { relative, tapQkv });
-  const afterAttention = tf.add(x, unpartition(attended, [B, h, w, C]));
+  const afterAttention = whole
+    ? dense(weight, 'attn.proj', attended, { residual: x })
+    : mergeWindows(dense(weight, 'attn.proj', attended), x);
   tap(`blocks.${index}.attn`, afterAttention);
-  const hidden = dense(weight, 'mlp.lin1', norm(weight, 'norm2', afterAttention, config.epsilon), 'gelu');
+  const hidden = dense(weight, 'mlp.lin1', norm(weight, 'norm2', afterAttention, config.epsilon), {
+    activation: 'gelu',
+  });
   tap(`blocks.${index}.mlp.hidden`, hidden);
-  const out = tf.add(afterAttention, dense(weight, 'mlp.lin2', hidden));
+  const out = dense(weight, 'mlp.lin2', hidden, { residual: afterAttention });
   tap(`blocks.${index}`, out);
   return out;
 }
 
-/** [B, h, w, C] -> [B * windows, size, size, C], padded with zeros below and to the right. */
-function partition(x: tf.Tensor, size: number): tf.Tensor {
-  const [B, h, w, C] = x.shape as [number, number, number, number];
-  const [rows, columns] = [Math.ceil(h / size), Math.ceil(w / size)];
-  if (rows === 1 && columns === 1 && h === size && w === size) return x;
-  const padded =
-    h % size === 0 && w % size === 0
-      ? x
-      : tf.pad(x, [
-          [0, 0],
-          [0, rows * size - h],
-          [0, columns * size - w],
-          [0, 0],
-        ]);
-  const split = tf.reshape(padded, [B, rows, size, columns, size, C]);
-  return tf.reshape(tf.transpose(split, [0, 1, 3, 2, 4, 5]), [B * rows * columns, size, size, C]);
-}
-
-/** The inverse of `partition`. */
-function unpartition(windows: tf.Tensor, shape: [number, number, number, number]): tf.Tensor {
-  const [B, h, w, C] = shape;
-  const size = windows.shape[1]!;
-  const [rows, columns] = [Math.ceil(h / size), Math.ceil(w / size)];
-  if (rows === 1 && columns === 1 && h === size && w === size) return windows;
-  const split = tf.reshape(windows, [B, rows, columns, size, size, C]);
-  const joined = tf.reshape(tf.transpose(split, [0, 1, 3, 2, 4, 5]), [B, rows * size, columns * size, C]);
-  return h % size === 0 && w % size === 0 ? joined : tf.slice(joined, [0, 0, 0, 0], [B, h, w, C]);
-}
-
-/** Multi-head attention, with decomposed relative positions where there are any: x [G, s, s, C] -> [G, s, s, C]. */
+/**
+ * Multi-head attention up to its projection, with decomposed relative positions where there are any: x [G, s, s, C] ->
+ * [G, s, s, heads * D].
+ */
 function windowAttention(
   weight: Scope,
   config: SamConfig,
@@ -167,52 +147,21 @@ function windowAttention(
   { relative, tapQkv }: { relative: boolean; tapQkv: (qkv: tf.Tensor) => void },
 ): tf.Tensor {
   const [G, s, , C] = x.shape as [number, number, number, number];
-  const N = s * s;
-  const qkv = dense(weight, 'attn.qkv', tf.reshape(x, [G, N, C])); // [G, N, H * (2 D + E)]
+  const qkv = dense(weight, 'attn.qkv', tf.reshape(x, [G, s * s, C])); // [G, N, H * (2 D + E)]
   tapQkv(qkv);
   const valueRows = weight('attn.proj.weight').shape[1]!; // H * E
   const queryRows = (qkv.shape[2]! - valueRows) / 2; // H * D
-  const H = relative ? queryRows / weight('attn.rel_pos_h').shape[1]! : config.heads;
-  const [query, key, value] = splitHeads(qkv, H, queryRows / H);
-  const out = attendFree({
-    query,
-    key,
-    value,
-    scale: config.headWidth ** -0.5,
-    ...(relative && {
-      bias: {
-        height: relativePositions(query, weight('attn.rel_pos_h'), { side: s, axis: 'height' }),
-        width: relativePositions(query, weight('attn.rel_pos_w'), { side: s, axis: 'width' }),
-      },
-    }),
+  const bias = (query: tf.Tensor3D) => ({
+    height: relativePositions(query, weight('attn.rel_pos_h'), { side: s, axis: 'height' }),
+    width: relativePositions(query, weight('attn.rel_pos_w'), { side: s, axis: 'width' }),
   });
-  const merged = tf.reshape(tf.transpose(tf.reshape(out, [G, H, N, valueRows / H]), [0, 2, 1, 3]), [G, N, valueRows]);
-  return tf.reshape(dense(weight, 'attn.proj', merged), [G, s, s, C]);
-}
-
-/**
- * q . R of decomposed relative positions along one axis: out[g, (y, x), k] = query[g, (y, x)] . table[p - k + s - 1], where p is y
- * (height) or x (width) -> [G, N, s]. The query is not scaled, as in segment-anything.
- */
-function relativePositions(
-  query: tf.Tensor3D,
-  table: tf.Tensor,
-  { side: s, axis }: { side: number; axis: 'height' | 'width' },
-): tf.Tensor3D {
-  const [G, N, D] = query.shape;
-  if (table.shape[0] !== 2 * s - 1) {
-    throw new Error(
-      `encodeImage: expected a relative position table [${2 * s - 1}, ${D}] for a window of ${s}, got [${table.shape}]`,
-    );
-  }
-  const places = Int32Array.from({ length: N }, (_, i) => Math.floor(i / s) - (i % s) + s - 1);
-  const rows = tf.reshape(tf.gather(table, tf.tensor1d(places, 'int32')), [s, s, D]); // [p, k, D]
-  const grid = tf.reshape(query, [G, s, s, D]);
-  const order = axis === 'height' ? [1, 0, 2, 3] : [2, 0, 1, 3]; // p first
-  const back = axis === 'height' ? [1, 0, 2, 3] : [1, 2, 0, 3];
-  const byPlace = tf.reshape(tf.transpose(grid, order), [s, G * s, D]);
-  const products = tf.reshape(tf.matMul(byPlace, rows, false, true), [s, G, s, s]); // [p, G, other, k]
-  return tf.reshape(tf.transpose(products, back), [G, N, s]);
+  const attended = selfAttention(qkv, {
+    heads: relative ? queryRows / weight('attn.rel_pos_h').shape[1]! : config.heads,
+    valueRows,
+    scale: config.headWidth ** -0.5,
+    ...(relative && { bias }),
+  });
+  return tf.reshape(attended, [G, s, s, valueRows]);
 }
 
 /** 1 x 1 and 3 x 3 convolutions, each with a channel norm: [B, h, w, C] -> [B, 256, h, w]. */

@@ -77,7 +77,8 @@ function toTokens(x: tf.Tensor4D): tf.Tensor3D {
 /** Linear layers with ReLU between them, as many as there are. */
 function perceptron(weight: Scope, x: tf.Tensor, depth = 3): tf.Tensor {
   let y = x;
-  for (let i = 0; i < depth; i++) y = dense(weight, `layers.${i}`, y, i < depth - 1 ? 'relu' : undefined);
+  for (let i = 0; i < depth; i++)
+    y = dense(weight, `layers.${i}`, y, { activation: i < depth - 1 ? 'relu' : undefined });
   return y;
 }
 
@@ -109,7 +110,7 @@ function twoWayTransformer(
     queries = norm(part(layer), 'norm1', i === 0 ? own : tf.add(queries, own), tokenEpsilon);
     const toImage = attend(`${layer}.cross_attn_token_to_image`, tf.add(queries, tokens), tf.add(keys, places), keys);
     queries = norm(part(layer), 'norm2', tf.add(queries, toImage), tokenEpsilon);
-    const hidden = dense(part(layer), 'mlp.lin1', queries, 'relu');
+    const hidden = dense(part(layer), 'mlp.lin1', queries, { activation: 'relu' });
     queries = norm(part(layer), 'norm3', tf.add(queries, dense(part(layer), 'mlp.lin2', hidden)), tokenEpsilon);
     const toTokens = attend(
       `${layer}.cross_attn_image_to_token`,

@@ -15,7 +15,7 @@ export interface Candidate {
 /** Those that are worth a try, first the one to take as long as nothing is measured. */
 export function candidates(backend: WebgpuBackend, spec: MatmulSpec): readonly Candidate[] {
   if (!takesPanels(backend.facts))
-    return rankedTiles(spec, fillingGroups[backend.facts.isCpu ? 'cpu' : 'gpu']).map((shape) => ({
+    return rankedTiles(spec, backend).map((shape) => ({
       name: `tile ${shape.rows} x ${shape.columns}`,
       program: () => tileMatmul(spec, shape),
     }));
@@ -39,11 +39,16 @@ const tiles: readonly TileShape[] = [
  */
 const fillingGroups = { cpu: 8, gpu: 256 };
 
-/** The first is the largest that fills the adapter and is not mostly outside of C, else the smallest. */
-function rankedTiles({ M, N, batch, parts }: MatmulSpec, filling: number): readonly TileShape[] {
+/** The largest tile that fills the adapter and is not mostly outside of C, else the smallest. */
+function bestTile({ M, N, batch, parts }: MatmulSpec, { facts }: WebgpuBackend): TileShape {
+  const filling = fillingGroups[facts.isCpu ? 'cpu' : 'gpu'];
   const fits = ({ rows, columns }: TileShape) =>
     rows < 2 * M && columns < 2 * N && Math.ceil(M / rows) * Math.ceil(N / columns) * batch * parts >= filling;
-  const best = tiles.find(fits) ?? tiles.at(-1)!;
+  return tiles.find(fits) ?? tiles.at(-1)!;
+}
+
+function rankedTiles(spec: MatmulSpec, backend: WebgpuBackend): readonly TileShape[] {
+  const best = bestTile(spec, backend);
   return [best, ...tiles.filter((shape) => shape !== best)];
 }
 
@@ -63,10 +68,25 @@ function panelCost({ N, K }: MatmulSpec, { vectors, kBlock }: PanelShape): numbe
   return Math.ceil(K / kBlock) * Math.ceil(N / (32 * vectors)) * one * (vectors === 4 ? 1.05 : 1);
 }
 
+/** Blocks end where parts do. */
+const isPossible = ({ parts }: MatmulSpec, { kBlock }: PanelShape): boolean => parts === 1 || kBlock !== 96;
+
 function rankedPanels(spec: MatmulSpec): readonly PanelShape[] {
-  const possible = spec.parts === 1 ? panels : panels.filter(({ kBlock }) => kBlock !== 96); // blocks end where parts do
+  const possible = panels.filter((shape) => isPossible(spec, shape));
   const costs = new Map(possible.map((shape) => [shape, panelCost(spec, shape)]));
   return [...possible].sort((a, b) => costs.get(a)! - costs.get(b)!).slice(0, 4);
+}
+
+/** The first of the candidates, without a list of them: this is asked for at every matmul. */
+function expected(backend: WebgpuBackend, spec: MatmulSpec): Program {
+  if (!takesPanels(backend.facts)) return tileMatmul(spec, bestTile(spec, backend));
+  let best = panels[0]!;
+  let least = Number.POSITIVE_INFINITY;
+  for (const shape of panels) {
+    const cost = isPossible(spec, shape) ? panelCost(spec, shape) : Number.POSITIVE_INFINITY;
+    if (cost < least) [best, least] = [shape, cost];
+  }
+  return panelMatmul(spec, best);
 }
 
 /** What `tune` knows of a backend. */
@@ -92,14 +112,14 @@ function matmulClass({ M, N, K, batch, transposeA, transposeB, bias, ...spec }: 
     `[${one || batch === 1 ? '' : `${upTo(batch)}, `}${rows}, ${columns}]${how.transposed ? '^T' : ''}${how.half ? ' half' : ''}`;
   const a = matrix(upTo(M), K, spec.broadcastA, { half: spec.halfA, transposed: transposeA });
   const b = matrix(K, N, spec.broadcastB, { half: spec.halfB, transposed: transposeB });
-  return `${a} x ${b}${bias ? ' + bias' : ''}${spec.activation ? ', activated' : ''}${spec.halfC ? ' to half' : ''}${spec.parts > 1 ? ` in ${spec.parts} parts` : ''}`;
+  return `${a} x ${b}${spec.spread ? ', spread' : ''}${bias ? ' + bias' : ''}${spec.residual ? ' + residual' : ''}${spec.activation ? ', activated' : ''}${spec.halfC ? ' to half' : ''}${spec.parts > 1 ? ` in ${spec.parts} parts` : ''}`;
 }
 
 /** The program that was measured to be the fastest for the spec's class, else the one that is expected to be. */
 export function programFor(backend: WebgpuBackend, spec: MatmulSpec): Program {
-  const list = candidates(backend, spec);
   const tuning = tunings.get(backend);
-  if (!tuning) return list[0]!.program();
+  if (!tuning) return expected(backend, spec);
+  const list = candidates(backend, spec);
   const matmul = matmulClass(spec);
   for (const met of tuning.met) if (!met.has(matmul)) met.set(matmul, spec);
   const winner = tuning.winners.get(matmul);

@@ -2,7 +2,7 @@ import { memoised } from '../../program/memoised.ts';
 import { dispatching, type Program } from '../../program/program.ts';
 import { shader } from '../../program/shader.ts';
 import { floatType } from '../../program/types.wgsl.ts';
-import { epilogue, launch, type MatmulSpec, matmulUniforms, place, times } from './matmul.wgsl.ts';
+import { epilogue, launch, type MatmulSpec, place, placesOf, times, uniformsOf } from './matmul.wgsl.ts';
 
 const lanes = 8;
 
@@ -23,7 +23,7 @@ export interface PanelShape {
  * compiler otherwise sinks the arithmetic behind the store's branches and spills.
  */
 export function panelMatmul(spec: MatmulSpec, shape: PanelShape): Program {
-  const { M, N, K, batch, transposeA, transposeB, bias, activation, halfA, halfB } = spec;
+  const { M, N, K, batch, transposeA, transposeB, bias, activation, residual, halfA, halfB } = spec;
   const { vectors, kBlock } = shape;
   const gridX = Math.ceil(N / (lanes * vectors * 4));
   let gridY = 1;
@@ -40,6 +40,8 @@ export function panelMatmul(spec: MatmulSpec, shape: PanelShape): Program {
     transposeB,
     bias,
     activation,
+    residual,
+    spread: spec.spread !== undefined,
     halfA,
     halfB,
   });
@@ -49,7 +51,8 @@ export function panelMatmul(spec: MatmulSpec, shape: PanelShape): Program {
 /** What the text depends on. */
 interface PanelText
   extends PanelShape,
-    Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias' | 'activation' | 'halfA' | 'halfB'> {
+    Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias' | 'activation' | 'residual' | 'halfA' | 'halfB'> {
+  readonly spread: boolean;
   readonly vectorA: boolean;
   readonly vectorB: boolean;
   readonly vectorC: boolean;
@@ -61,15 +64,21 @@ const panelShader = memoised((text: PanelText) => {
   return shader({
     label: `matmul-panel ${kBlock} x ${lanes * vectors * 4}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
     enable: ['subgroups'],
-    inputs: { A: floatType(halfA, vectorA), B: floatType(halfB, vectorB), ...(bias && { bias: C }) },
+    inputs: {
+      A: floatType(halfA, vectorA),
+      B: floatType(halfB, vectorB),
+      ...(bias && { bias: C }),
+      ...(text.residual && { residual: C }),
+    },
     outputs: { C },
-    uniforms: matmulUniforms,
+    uniforms: uniformsOf(text.spread),
     body: panelBody(text),
   });
 });
 
 function panelBody(spec: PanelText): string {
-  const { kBlock, vectors, vectorA, vectorC, bias, activation } = spec;
+  const { kBlock, vectors, vectorA, vectorC, bias, activation, residual } = spec;
+  const { functions, rowC } = placesOf(spec);
   const perGather = vectorA ? lanes * 4 : lanes; // values of A that one gather brings
   const gathers = kBlock / perGather;
   const source = (k: number): string => {
@@ -78,29 +87,30 @@ function panelBody(spec: PanelText): string {
       ? `subgroupBroadcast(a${gather}[${k & 3}], ${Math.floor((k % perGather) / 4)}u)`
       : `subgroupBroadcast(a${gather}, ${k % perGather}u)`;
   };
-  return `${epilogue({ bias, activation, wide: vectorC })}
+  return `${functions}
+${epilogue({ bias, activation, residual, wide: vectorC })}
 ${times(vectors, (j) => times(4, (c) => `var<private> ${panelArray(j, c)}: array<f32, ${kBlock + 1}>;`))}
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  ${place}
+  ${place(spec.spread)}
   let lastColumn = (p.N + 3u) / 4u - 1u;
   let firstRow = tileY * p.rows; let endRow = min(firstRow + p.rows, p.M);
   let column = tileX * ${lanes * vectors}u + lane;
   ${times(vectors, (j) => `let own${j} = column + ${j * lanes}u; let column${j} = min(own${j}, lastColumn);`)}
   for (var k0 = startK; k0 < endK; k0 += p.kBlock) {
     ${packing(spec)}
-    ${bias ? 'let last = k0 + p.kBlock >= endK;' : ''}
+    ${bias || residual ? 'let last = k0 + p.kBlock >= endK;' : ''}
     for (var row = firstRow; row < endRow; row++) {
       ${times(gathers, (g) => gatherA(spec, g, perGather))}
-      ${times(vectors, (j) => `let at${j} = ${vectorC ? `(baseC + row * p.N) / 4u + column${j}` : `baseC + row * p.N + column${j} * 4u`}; var sum${j} = vec4f();`)}
-      if (k0 > startK) { ${times(vectors, (j) => `sum${j} = ${vectorC ? `C[at${j}]` : loadC(j)};`, ' ')} }
+      ${times(vectors, (j) => `let at${j} = ${vectorC ? `(baseC + ${rowC('row')}) / 4u + column${j}` : `baseC + ${rowC('row')} + column${j} * 4u`}; var sum${j} = vec4f();`)}
+      if (k0 > startK) { ${times(vectors, (j) => `sum${j} = ${vectorC ? `C[at${j}]` : loadC(j, rowC('row'))};`, ' ')} }
       ${times(kBlock, (k) => `let x${k} = vec4f(${source(k)}); ${times(vectors, (j) => `sum${j} = fma(x${k}, ${panelRow(j, k)}, sum${j});`, ' ')}`)}
       ${times(vectors, (j) => times(4, (c) => `${panelArray(j, c)}[${kBlock}] = sum${j}[${c}];`, ' '))}
       ${times(
         vectors,
         (j) => `{
         var total = ${panelRow(j, kBlock)};
-        ${bias ? `if (last) { total = finished(total, column${j} * 4u); }` : ''}
+        ${bias || residual ? `if (last) { total = finished(total, column${j} * 4u, at${j}${vectorC ? ' * 4u' : ''}); }` : ''}
         if (own${j} <= lastColumn) { ${vectorC ? `C[at${j}] = total;` : storeC(j)} }
       }`,
       )}
@@ -121,13 +131,14 @@ const pack = (j: number, row: string, value: (c: number) => string): string =>
   times(4, (c) => `${panelArray(j, c)}[${row}] = ${value(c)};`, ' ');
 
 /** Packs `kBlock` rows of B; the loop's bound is read at run time so that the compiler does not unroll it. */
-function packing({ vectors, vectorB, transposeB }: PanelText): string {
+function packing({ vectors, vectorB, transposeB, spread }: PanelText): string {
+  const { stepB } = placesOf({ spread, transposeB });
   const column = (j: number, e: number) => `min(column${j} * 4u + ${e}u, p.N - 1u)`;
   if (!transposeB) {
     const value = (j: number) =>
       vectorB
-        ? `vec4f(B[(baseB + k * p.N) / 4u + column${j}])`
-        : `vec4f(${times(4, (e) => `f32(B[baseB + k * p.N + ${column(j, e)}])`, ', ')})`;
+        ? `vec4f(B[(baseB + k * ${stepB}) / 4u + column${j}])`
+        : `vec4f(${times(4, (e) => `f32(B[baseB + k * ${stepB} + ${column(j, e)}])`, ', ')})`;
     return `for (var i = 0u; i < p.kBlock; i++) {
       let k = min(k0 + i, p.K - 1u); let keep = k0 + i < p.K;
       ${times(vectors, (j) => `{ let b = select(vec4f(), ${value(j)}, keep); ${pack(j, 'i', (c) => `b[${c}]`)} }`)}
@@ -136,7 +147,7 @@ function packing({ vectors, vectorB, transposeB }: PanelText): string {
   if (!vectorB) {
     return `for (var i = 0u; i < p.kBlock; i++) {
       let k = min(k0 + i, p.K - 1u); let keep = k0 + i < p.K;
-      ${times(vectors, (j) => pack(j, 'i', (c) => `select(0.0, f32(B[baseB + ${column(j, c)} * p.K + k]), keep)`))}
+      ${times(vectors, (j) => pack(j, 'i', (c) => `select(0.0, f32(B[baseB + ${column(j, c)} * ${stepB} + k]), keep)`))}
     }`;
   }
   return `for (var i = 0u; i < p.kBlock / 4u; i++) {
@@ -144,20 +155,22 @@ function packing({ vectors, vectorB, transposeB }: PanelText): string {
       ${times(
         vectors,
         (j) => `{
-        ${times(4, (e) => `let b${e} = select(vec4f(), vec4f(B[(baseB + ${column(j, e)} * p.K) / 4u + k]), keep);`, ' ')}
+        ${times(4, (e) => `let b${e} = select(vec4f(), vec4f(B[(baseB + ${column(j, e)} * ${stepB}) / 4u + k]), keep);`, ' ')}
         ${times(4, (e) => pack(j, `i * 4u + ${e}u`, (c) => `b${c}[${e}]`))}
       }`,
       )}
     }`;
 }
 
-function gatherA({ vectorA, transposeA }: PanelText, gather: number, perGather: number): string {
+function gatherA({ vectorA, transposeA, transposeB, spread }: PanelText, gather: number, perGather: number): string {
+  const row = placesOf({ spread, transposeB }).rowA('row');
   if (vectorA)
-    return `let a${gather} = vec4f(A[(baseA + row * p.K) / 4u + min(k0 / 4u + ${(gather * perGather) / 4}u + lane, p.K / 4u - 1u)]);`;
+    return `let a${gather} = vec4f(A[(baseA + ${row}) / 4u + min(k0 / 4u + ${(gather * perGather) / 4}u + lane, p.K / 4u - 1u)]);`;
   const k = `min(k0 + ${gather * perGather}u + lane, p.K - 1u)`;
-  return `let a${gather} = f32(A[baseA + ${transposeA ? `${k} * p.M + row` : `row * p.K + ${k}`}]);`;
+  return `let a${gather} = f32(A[baseA + ${transposeA ? `${k} * p.M + row` : `${row} + ${k}`}]);`;
 }
 
-const loadC = (j: number) => `vec4f(${times(4, (e) => `C[min(at${j} + ${e}u, baseC + row * p.N + p.N - 1u)]`, ', ')})`;
+const loadC = (j: number, row: string) =>
+  `vec4f(${times(4, (e) => `C[min(at${j} + ${e}u, baseC + ${row} + p.N - 1u)]`, ', ')})`;
 const storeC = (j: number) =>
   times(4, (e) => `if (column${j} * 4u + ${e}u < p.N) { C[at${j} + ${e}u] = total[${e}]; }`, ' ');

@@ -2,7 +2,7 @@ import { memoised } from '../../program/memoised.ts';
 import { dispatching, type Program } from '../../program/program.ts';
 import { shader } from '../../program/shader.ts';
 import { floatType } from '../../program/types.wgsl.ts';
-import { epilogue, launch, type MatmulSpec, matmulUniforms, place, times } from './matmul.wgsl.ts';
+import { epilogue, launch, type MatmulSpec, place, placesOf, times, uniformsOf } from './matmul.wgsl.ts';
 
 /** The part of C that a workgroup makes, and how its threads share it. */
 export interface TileShape {
@@ -25,13 +25,14 @@ export interface TileShape {
  * others reach no sum that is stored.
  */
 export function tileMatmul(spec: MatmulSpec, shape: TileShape): Program {
-  const { M, N, K, transposeA, transposeB, bias, activation, halfA, halfB, halfC } = spec;
+  const { M, N, K, transposeA, transposeB, bias, activation, residual, halfA, halfB, halfC } = spec;
   const tile = tileShader({
     ...shape,
     wideA: (transposeA ? M : K) % 4 === 0,
     wideB: (transposeB ? K : N) % 4 === 0,
     wideC: N % 4 === 0,
-    ...{ transposeA, transposeB, bias, activation, halfA, halfB, halfC },
+    ...{ transposeA, transposeB, bias, activation, residual, halfA, halfB, halfC },
+    spread: spec.spread !== undefined,
   });
   return dispatching(
     tile,
@@ -47,7 +48,8 @@ export function tileMatmul(spec: MatmulSpec, shape: TileShape): Program {
 /** What the text depends on. */
 interface TileText
   extends TileShape,
-    Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias' | 'activation' | 'halfA' | 'halfB' | 'halfC'> {
+    Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias' | 'activation' | 'residual' | 'halfA' | 'halfB' | 'halfC'> {
+  readonly spread: boolean;
   readonly wideA: boolean;
   readonly wideB: boolean;
   readonly wideC: boolean;
@@ -61,9 +63,10 @@ const tileShader = memoised((text: TileText) => {
       A: floatType(halfA, wideA),
       B: floatType(halfB, wideB),
       ...(bias && { bias: floatType(false, wideC) }),
+      ...(text.residual && { residual: floatType(false, wideC) }),
     },
     outputs: { C: floatType(halfC, wideC) },
-    uniforms: matmulUniforms,
+    uniforms: uniformsOf(text.spread),
     body: tileBody(text),
   });
 });
@@ -76,20 +79,22 @@ function tileBody(text: TileText): string {
   const each = (body: (i: number, v: number) => string) =>
     times(threadRows, (i) => times(threadVectors, (v) => body(i, v), ' '));
   const result = floatType(halfC, true);
+  const { functions, rowA, rowC, stepB } = placesOf(text);
   return `var<workgroup> tileA: array<vec4f, ${(rows * depth) / 4}>; // [row][k / 4]
 var<workgroup> tileB: array<vec4f, ${(depth * columns) / 4}>; // [k][column / 4]
-fn placeA(base: u32, row: u32, k: u32) -> u32 { return base + ${transposeA ? 'k * p.M + row' : 'row * p.K + k'}; }
-fn placeB(base: u32, column: u32, k: u32) -> u32 { return base + ${transposeB ? 'column * p.K + k' : 'k * p.N + column'}; }
-${epilogue({ bias, activation, wide: wideC })}
+${functions}
+fn placeA(base: u32, row: u32, k: u32) -> u32 { return base + ${transposeA ? 'k * p.M + row' : `${rowA('row')} + k`}; }
+fn placeB(base: u32, column: u32, k: u32) -> u32 { return base + ${transposeB ? `column * ${stepB} + k` : `k * ${stepB} + column`}; }
+${epilogue({ bias, activation, residual: text.residual, wide: wideC })}
 fn store(base: u32, row: u32, column: u32, sum: vec4f) {
   if (row >= p.M || column >= p.N) { return; }
-  let value = ${result}(finished(sum, column));
-  let at = base + row * p.N + column;
+  let at = base + ${rowC('row')} + column;
+  let value = ${result}(finished(sum, column, at));
   ${wideC ? 'C[at / 4u] = value;' : times(4, (e) => `if (column + ${e}u < p.N) { C[at + ${e}u] = value[${e}]; }`, ' ')}
 }
 @compute @workgroup_size(${threadsX}, ${threadsY})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) thread: u32) {
-  ${place}
+  ${place(text.spread)}
   let row0 = tileY * p.rows; let column0 = tileX * ${columns}u;
   ${each((i, v) => `var sum${i}_${v} = vec4f();`)}
   ${A.registers} ${B.registers}

@@ -102,7 +102,7 @@ function specOf(
   const sizes = { batch: batch!, M: M!, K: K!, N: N!, broadcastA: batch === 1, broadcastB: batch === 1 };
   const isHalf = halves !== undefined;
   const halfs = { halfA: isHalf, halfB: isHalf, halfC: isHalf };
-  return { ...sizes, transposeA, transposeB, bias: false, parts: 1, activation: undefined, ...halfs };
+  return { ...sizes, transposeA, transposeB, bias: false, residual: false, parts: 1, activation: undefined, ...halfs };
 }
 
 /** [M, K] x [K, N] by each program that can make it. */

@@ -17,6 +17,8 @@ export interface MatmulOptions {
   readonly transposeB?: boolean;
   readonly bias?: tf.TensorInfo;
   readonly half?: boolean;
+  /** Of the shape of the result, to which it is added last; with a bias, and K > 0. */
+  readonly residual?: tf.TensorInfo | undefined;
   /** Of the results before they are stored; with a bias, and K > 0. */
   readonly activation?: MatmulActivation | undefined;
 }
@@ -32,7 +34,7 @@ export function matmul(
   b: tf.TensorInfo,
   options: MatmulOptions = {},
 ): tf.TensorInfo {
-  const { transposeA = false, transposeB = false, bias, half = false, activation } = options;
+  const { transposeA = false, transposeB = false, bias, half = false, activation, residual } = options;
   const [M, K] = lastTwo(a.shape, transposeA);
   const [innerB, N] = lastTwo(b.shape, transposeB);
   if (K !== innerB) {
@@ -76,11 +78,12 @@ export function matmul(
     broadcastB: batchB === 1,
     bias: bias !== undefined,
     activation,
+    residual: residual !== undefined,
     parts,
     ...{ halfA: backend.isHalf(a), halfB: backend.isHalf(b), halfC: halfAtOnce },
   };
   const program = programFor(backend, spec);
-  const inputs = bias ? [a, b, bias] : [a, b];
+  const inputs = [a, b, ...(bias ? [bias] : []), ...(residual ? [residual] : [])];
   const sums = backend.run(program, inputs, [{ shape: parts === 1 ? shape : [parts, ...shape], dtype: 'float32' }])[0]!;
   const total = parts === 1 ? sums : replacing(backend, sums, addParts);
   return half && !halfAtOnce ? replacing(backend, total, rounded) : total;

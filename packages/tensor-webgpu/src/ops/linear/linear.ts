@@ -11,41 +11,49 @@ export interface LinearOptions {
   /** [O] */
   readonly bias?: tf.Tensor | undefined;
   readonly activation?: LinearActivation | undefined;
+  /** [..., O], added to the result: the stream that the layer's output goes back to. */
+  readonly residual?: tf.Tensor | undefined;
 }
 
-/** activation(x W' + bias), composed of TensorFlow.js ops: [..., I] -> [..., O]. @throws when the shapes disagree */
+/** activation(x W' + bias) + residual, composed of TensorFlow.js ops: [..., I] -> [..., O]. @throws when the shapes disagree */
 export function linearReference<T extends tf.Tensor>(x: T, options: LinearOptions): T {
-  const { weight, bias, activation } = options;
+  const { weight, bias, activation, residual } = options;
   checkLinear(x, options);
   const [O, I] = weight.shape as [number, number];
   return tf.tidy(() => {
     const rows = tf.reshape(x, [-1, I]) as tf.Tensor2D; // [..., I] -> [rows, I]
     const product = tf.matMul(rows, weight as tf.Tensor2D, false, true);
     const y = tf.reshape(bias ? tf.add(product, bias) : product, [...x.shape.slice(0, -1), O]) as T; // [rows, O] -> [..., O]
-    return activated(y, activation, geluReference);
+    return plus(activated(y, activation, geluReference), residual);
   });
 }
 
 /**
- * A linear layer on PyTorch's weight layout, activation(x W' + bias): [..., I] -> [..., O]. With a bias it is one kernel; where gradients
+ * A linear layer on PyTorch's weight layout, activation(x W' + bias) + residual: [..., I] -> [..., O]. With a bias it is one kernel; where gradients
  * are recorded an activation is one of its own, since its gradient needs what comes before it.
  *
  * @throws when the shapes disagree
  */
 export function linear<T extends tf.Tensor>(x: T, options: LinearOptions): T {
-  const { weight, bias, activation } = options;
+  const { weight, bias, activation, residual } = options;
   checkLinear(x, options);
   const [O, I] = weight.shape as [number, number];
   return tf.tidy(() => {
     if (!bias || I === 0 || !hasKernel('LinearBias'))
-      return activated(linearReference(x, { weight, bias }), activation, gelu);
+      return plus(activated(linearReference(x, { weight, bias }), activation, gelu), residual);
     const within = tf.engine().state.gradientDepth === 0 ? activation : undefined;
     const rows = tf.reshape(x, [-1, I]); // [..., I] -> [rows, I]
-    const y = runFused('LinearBias', { x: rows, weight, bias }, within && { activation: within })[0]!;
+    const own: Record<string, tf.Tensor> =
+      residual && activation === within ? { residual: tf.reshape(residual, [-1, O]) } : {}; // [..., O] -> [rows, O]
+    const y = runFused('LinearBias', { x: rows, weight, bias, ...own }, within && { activation: within })[0]!;
     const shaped = tf.reshape(y, [...x.shape.slice(0, -1), O]) as T; // [rows, O] -> [..., O]
-    return within ? shaped : activated(shaped, activation, gelu);
+    if (activation === within) return shaped;
+    return plus(activated(shaped, activation, gelu), residual);
   });
 }
+
+const plus = <T extends tf.Tensor>(y: T, residual: tf.Tensor | undefined): T =>
+  residual ? (tf.add(y, residual) as T) : y;
 
 function activated<T extends tf.Tensor>(y: T, activation: LinearActivation | undefined, gelu: (y: T) => T): T {
   if (activation === undefined) return y;
@@ -62,11 +70,12 @@ tf.registerGradient({
       x: () => tf.matMul(dy, weight),
       weight: () => tf.matMul(dy, x, true, false),
       bias: () => tf.sum(dy, 0),
+      residual: () => tf.clone(dy),
     };
   },
 });
 
-function checkLinear(x: tf.Tensor, { weight, bias, activation }: LinearOptions): void {
+function checkLinear(x: tf.Tensor, { weight, bias, activation, residual }: LinearOptions): void {
   if (activation !== undefined && activation !== 'gelu' && activation !== 'relu')
     throw new Error(`linear: expected activation 'gelu' or 'relu', got '${activation}'; apply it to the result`);
   expectTensor(
@@ -81,4 +90,6 @@ function checkLinear(x: tf.Tensor, { weight, bias, activation }: LinearOptions):
     throw new Error(`linear: expected x [..., ${I}] float32, got [${x.shape}] ${x.dtype}; weight is [${weight.shape}]`);
   }
   if (bias) expectTensor('linear: expected bias', bias, [O], 'O', `weight is [${weight.shape}]`);
+  if (residual)
+    expectTensor('linear: expected residual', residual, [...x.shape.slice(0, -1), O], '', `x is [${x.shape}]`);
 }
