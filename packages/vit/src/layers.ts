@@ -33,18 +33,8 @@ export function pointwise(weight: Scope, name: string, x: tf.Tensor, options: { 
 
 /** A 3 x 3 convolution with padding 1 and no bias, weight [O, I, 3, 3], of x [B, H, W, I] -> [B, H, W, O]. */
 export function convolution3x3(weight: Scope, name: string, x: tf.Tensor): tf.Tensor {
-  const kernel = weight(`${name}.weight`);
-  const [O, I] = kernel.shape as [number, number];
-  const [B, H, W] = x.shape as [number, number, number];
-  const padded = tf.pad(x, [
-    [0, 0],
-    [1, 1],
-    [1, 1],
-    [0, 0],
-  ]);
-  const shifted = Array.from({ length: 9 }, (_, k) => tf.slice(padded, [0, Math.floor(k / 3), k % 3, 0], [B, H, W, I]));
-  const columns = tf.concat(shifted, 3); // [B, H, W, 9 * I], in the order of the kernel [O, 3, 3, I]
-  return linear(columns, { weight: tf.reshape(tf.transpose(kernel, [0, 2, 3, 1]), [O, 9 * I]) });
+  const kernel = tf.transpose(weight(`${name}.weight`), [2, 3, 1, 0]) as tf.Tensor4D; // [3, 3, I, O]
+  return tf.conv2d(x as tf.Tensor4D, kernel, 1, 'same');
 }
 
 /** A convolution whose stride is its size s, weight [O, I, s, s] and bias, of x [B, H, W, I] -> [B, H / s, W / s, O]. */
