@@ -68,6 +68,8 @@ export function encodeRle(
 export function decodeRle(rle: AnyRle): Uint8Array {
   const { size, counts } = decompressRle(rle);
   const [height, width] = size;
+  if (height * width > mostPixels)
+    throw new Error(`decodeRle: expected a mask of at most ${mostPixels} pixels, got ${height} x ${width}`);
   const mask = new Uint8Array(height * width);
   let x = 0;
   let y = 0;
@@ -118,8 +120,10 @@ export function decompressRle(rle: AnyRle): Rle {
   return { size, counts: runs };
 }
 
-/** Pixels of the largest mask; `decodeImage` takes no larger image. A few letters can claim any size. */
+/** Pixels of the largest mask that is decoded; `decodeImage` takes no larger image. A few letters can claim any size. */
 const mostPixels = 2 ** 28;
+/** Pixels of the largest mask as runs. */
+const longestRuns = 2 ** 32 - 1;
 
 function checkSize(rle: AnyRle): void {
   const size: unknown = typeof rle === 'object' && rle !== null ? rle.size : undefined;
@@ -127,10 +131,10 @@ function checkSize(rle: AnyRle): void {
     Array.isArray(size) &&
     size.length === 2 &&
     size.every((side) => Number.isSafeInteger(side) && side >= 0) &&
-    size[0] * size[1] <= mostPixels;
+    size[0] * size[1] <= longestRuns;
   if (fits) return;
   const got = size === undefined ? 'none' : String(JSON.stringify(size)).slice(0, 60);
-  throw new Error(`decompressRle: expected a size [height, width] of at most ${mostPixels} pixels, got ${got}`);
+  throw new Error(`decompressRle: expected a size [height, width] of at most ${longestRuns} pixels, got ${got}`);
 }
 
 function wholeRuns(counts: ArrayLike<number>): Uint32Array {
