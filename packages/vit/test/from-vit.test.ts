@@ -155,7 +155,12 @@ it('prunes: without channels it is the one with zeros there, and what is left lo
   const { applications, attention } = encoderCosts(weights, sam.config);
   expect(applications['image_encoder.blocks.1.attn.qkv.weight']).toBe(9);
   expect(attention).toEqual(
-    [0, 1].map((i) => ({ qkv: `image_encoder.blocks.${i}.attn.qkv.weight`, windows: 1, tokens: 9 })),
+    [0, 1].map((i) => ({
+      qkv: `image_encoder.blocks.${i}.attn.qkv.weight`,
+      proj: `image_encoder.blocks.${i}.attn.proj.weight`,
+      windows: 1,
+      tokens: 9,
+    })),
   );
   expect(bottleneckTaps(weights, sam.config).windowQkv).toEqual([]);
   expect(bottleneckTaps(weights, sam.config).globalQkv).toEqual(['blocks.0.attn.qkv', 'blocks.1.attn.qkv']);

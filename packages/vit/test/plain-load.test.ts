@@ -297,7 +297,7 @@ it('refuses a SAM, integers and wrong configs', async () => {
   await expect(loadVit(folder)).rejects.toThrow(/expected a ViT's config in .*'hidden_act'/);
   const own = serializeSafetensors(tensors, { vit_config: '{' });
   await expect(loadVit(own)).rejects.toThrow(/expected JSON as vit_config/);
-  expect(() => parseVitConfig({ imageSize: [4, 4], heads: 0, headWidth: 8, extra: 1 })).toThrow(/extra[\s\S]*heads/);
+  expect(() => parseVitConfig({ imageSize: [4, 4], heads: 0, headWidth: 8, extra: 1 })).toThrow(/heads.*extra/);
   expect(await readdir(folder)).toHaveLength(2);
 });
 
