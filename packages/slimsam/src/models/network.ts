@@ -97,10 +97,8 @@ function samNetwork(config: SamConfig): Network {
 }
 
 function vitNetwork(config: VitConfig, given: number | undefined): Network {
-  const [height, width] = config.imageSize;
-  if (given === undefined && height !== width)
-    throw new Error(`compress: expected a ViT of square images, got ${height} x ${width}; give size`);
-  const size = given ?? height;
+  const [height, width] = given === undefined ? config.imageSize : [given, given];
+  const size = Math.max(height, width);
   return {
     kind: 'vit',
     size,
@@ -112,10 +110,10 @@ function vitNetwork(config: VitConfig, given: number | undefined): Network {
     },
     axes: (weights) => vitAxes(weights, config),
     taps: (weights) => vitTaps(weights),
-    costs: (weights) => vitCosts(weights, config, { imageSize: [size, size] }),
-    // photographs are squeezed to the square already: no crop
+    costs: (weights) => vitCosts(weights, config, { imageSize: [height, width] }),
+    // photographs are squeezed to a square already: no crop
     pixels: (image) =>
-      preprocessVit(image, { ...config, processing: { size: { height: size, width: size }, resample: 'bilinear' } }),
+      preprocessVit(image, { ...config, processing: { size: { height, width }, resample: 'bilinear' } }),
     prepare: (weights, { narrows }) => (narrows ? projected(weights) : cloned(weights)),
   };
 }

@@ -77,7 +77,8 @@ async function writePng(
   file: string,
   { width, height, pixels, channels }: { width: number; height: number; pixels: Uint8Array; channels: 1 | 3 },
 ): Promise<void> {
-  await writeFileAtomic(file, await sharp(pixels, { raw: { width, height, channels } }).png().toBuffer());
+  const image = sharp(pixels, { raw: { width, height, channels } }).toColourspace(channels === 1 ? 'b-w' : 'srgb');
+  await writeFileAtomic(file, await image.png().toBuffer());
 }
 
 /** Black where there is no mask; colours that are far from their neighbours'. [height * width] -> [height * width * 3] */
