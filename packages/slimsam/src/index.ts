@@ -19,6 +19,7 @@ export { type EvaluateOptions, type Evaluation, evaluateSam } from './evaluate/e
 export { type EstimateOptions, estimateMemory, type MemoryEstimate } from './memory/estimate.ts';
 export type { GpuLooks } from './memory/null-gpu.ts';
 export { type MemoryPlan, planMemory } from './memory/plan-memory.ts';
+export { type SamSegmenter, segmentWithSam } from './evaluate/segment-with-sam.ts';
 export { isSam, type Model, type Network, type NetworkTaps, networkOf } from './models/network.ts';
 export { ratioFor, type Solved, type Target } from './models/ratio-for.ts';
 export type { Augment } from './photographs/augment.ts';

@@ -3,6 +3,7 @@ import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { mergeResults } from '../protocols/merge-results.ts';
 import { coco } from './coco.ts';
 import { miou } from './miou.ts';
+import { type ReportCommand, report } from './report.ts';
 
 const faults = ['headline-detections', 'id-zero', 'ignore-field'];
 
@@ -51,6 +52,15 @@ program
   .action(async (folders: string[], { out }: { out: string }) =>
     print(JSON.stringify(await mergeResults(folders, { folder: out }), null, 2)),
   );
+
+program
+  .command('report')
+  .description('writes a report of results folders of one protocol; the others are compared with the first')
+  .argument('<folders...>', 'results folders')
+  .requiredOption('--out <folder>', 'where the report goes')
+  .option('--title <text>', 'its title', 'Evaluation')
+  .option('--images <folder>', 'where the images lie, for the best and worst masks')
+  .action(async (folders: string[], options: ReportCommand) => print(await report(folders, options)));
 
 try {
   await program.parseAsync();

@@ -4,7 +4,7 @@ import { createGunzip } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { refuse } from '../coco/bad-record.ts';
 import type { ReadImagesOptions } from './read-sa1b.ts';
-import { parseSa1b, reason, type Sa1bImage, sa1bImage } from './sa1b-image.ts';
+import { type PackedSa1bImage, parseSa1b, reason, sa1bImage } from './sa1b-image.ts';
 
 /** An image or JSON file of this size is not SA-1B's. */
 const mostBytes = 2 ** 28;
@@ -20,7 +20,7 @@ const mostWaiting = 1000;
 export async function* readSa1bTar(
   file: string,
   options: ReadImagesOptions = {},
-): AsyncGenerator<Sa1bImage, void, void> {
+): AsyncGenerator<PackedSa1bImage, void, void> {
   const { onBad, signal } = options;
   const unpacked = extract();
   const source = createReadStream(file);

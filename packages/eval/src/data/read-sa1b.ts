@@ -19,7 +19,7 @@ export interface ReadImagesOptions {
 export async function* readSa1b(
   folder: string,
   { onBad, signal }: ReadImagesOptions = {},
-): AsyncGenerator<Sa1bImage & { readonly imagePath: string }, void, void> {
+): AsyncGenerator<Sa1bImage, void, void> {
   const names = await readdir(folder).catch((error: unknown) => {
     throw new Error(`readSa1b: expected a folder '${folder}', got ${reason(error)}`, { cause: error });
   });
@@ -37,11 +37,7 @@ export function byNumber(a: string, b: string): number {
   return a.localeCompare(b, 'en', { numeric: true });
 }
 
-async function readPair(
-  folder: string,
-  name: string,
-  onBad: OnBad | undefined,
-): Promise<(Sa1bImage & { imagePath: string }) | undefined> {
+async function readPair(folder: string, name: string, onBad: OnBad | undefined): Promise<Sa1bImage | undefined> {
   const file = path.join(folder, name);
   const content = parseSa1b(file, await readFile(file, 'utf8'), onBad);
   if (!content) return undefined;
@@ -56,5 +52,5 @@ async function readPair(
     return undefined;
   }
   const bytes = async () => new Uint8Array(await readFile(imagePath));
-  return { ...sa1bImage(file, content, { imagePath, bytes, onBad }), imagePath };
+  return { ...sa1bImage(file, content, { bytes, onBad }), imagePath };
 }

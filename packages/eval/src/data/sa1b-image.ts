@@ -19,7 +19,11 @@ export interface Sa1bAnnotation extends EvalAnnotation {
 /** An image with its JSON file. */
 export interface Sa1bImage extends EvalImage {
   readonly annotations: readonly Sa1bAnnotation[];
+  readonly imagePath: string;
 }
+
+/** The same in an archive. */
+export type PackedSa1bImage = Omit<Sa1bImage, 'imagePath'>;
 
 /** Reads a JSON file's text. @throws when it is not SA-1B JSON; unless onBad receives it, then undefined is given back */
 export function parseSa1b(source: string, text: string, onBad?: OnBad): Sa1bFile | undefined {
@@ -42,8 +46,8 @@ export function parseSa1b(source: string, text: string, onBad?: OnBad): Sa1bFile
 export function sa1bImage(
   source: string,
   { image, annotations }: Sa1bFile,
-  { onBad, ...file }: Pick<EvalImage, 'bytes' | 'imagePath'> & { readonly onBad?: OnBad | undefined },
-): Sa1bImage {
+  { onBad, ...file }: Pick<EvalImage, 'bytes'> & { readonly onBad?: OnBad | undefined },
+): PackedSa1bImage {
   const { width, height } = image;
   const ids = new Set<number>();
   const kept = annotations.flatMap((found, index): Sa1bAnnotation[] => {

@@ -14,8 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(work, { recursive: true, force: true }));
 
-async function all(folder: string): Promise<(Sa1bImage & { imagePath: string })[]> {
-  const images: (Sa1bImage & { imagePath: string })[] = [];
+async function all(folder: string): Promise<Sa1bImage[]> {
+  const images: Sa1bImage[] = [];
   for await (const image of readSa1b(folder)) images.push(image);
   return images;
 }
@@ -98,7 +98,7 @@ test('masks of another size or with broken runs: the error names file and field'
     return file;
   };
   await expect(all(await folderWith(segmentation({ size: [48, 49] })))).rejects.toThrow(
-    /sa_1\.json', annotations\[2\], id 1002: segmentation\.size: expected \[48, 48\], got \[48, 49\]/,
+    /sa_1\.json': annotations\[2\], id 1002: segmentation\.size: expected \[48, 48\], got \[48, 49\]/,
   );
   await expect(all(await folderWith(segmentation({ counts: '11' })))).rejects.toThrow(
     /annotations\[2\], id 1002: segmentation\.counts: .*add up to 48 x 48 = 2304, got 2/,

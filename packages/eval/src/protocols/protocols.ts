@@ -1,4 +1,4 @@
-import type { Box } from '../coco/instances.ts';
+import type { Box, Detections } from '../coco/instances.ts';
 import type { EvalAnnotation } from '../data/eval-image.ts';
 import { boundaryIou } from '../masks/boundary.ts';
 import { furthestPoint } from '../masks/furthest-point.ts';
@@ -12,6 +12,17 @@ export interface BoxToSegment {
   readonly categoryId: number;
   readonly box: Box;
   readonly score: number;
+}
+
+/** A detector's boxes (`readDetections`) by image, for the protocol instances. */
+export function boxesByImage({ detections }: Detections): Map<number, BoxToSegment[]> {
+  const images = new Map<number, BoxToSegment[]>();
+  for (const { imageId, categoryId, box, score } of detections) {
+    const list = images.get(imageId) ?? [];
+    list.push({ categoryId, box, score });
+    images.set(imageId, list);
+  }
+  return images;
 }
 
 /**

@@ -93,7 +93,7 @@ function bySize(records: readonly ImageRecord[]): Record<string, number> {
 }
 
 /** Ground truth and detections as COCO's evaluation takes them. */
-function cocoInputs(
+export function cocoInputs(
   records: readonly ImageRecord[],
   categories: readonly CocoCategory[],
   images?: GroundTruth['images'],

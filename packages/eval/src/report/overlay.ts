@@ -1,5 +1,5 @@
-import sharp from 'sharp';
 import type { RgbImage } from '../image.ts';
+import { optionalPeer } from '../optional-peer.ts';
 import { fontFamily, titleFamily } from './raster.ts';
 import { colours, type ReportOverlay } from './report.ts';
 import { escapeMarkup } from './text.ts';
@@ -64,6 +64,8 @@ export function dataUri(jpeg: Uint8Array): string {
   return `data:image/jpeg;base64,${Buffer.from(jpeg).toString('base64')}`;
 }
 
+const loadSharp = async () => (await optionalPeer('writeReport', 'sharp', () => import('sharp'))).default;
+
 const scaled = ([x, y]: readonly [number, number], scale: number) => [(x + 0.5) * scale, (y + 0.5) * scale] as const;
 
 async function resized(
@@ -71,6 +73,7 @@ async function resized(
   { width, height, channels }: { width: number; height: number; channels: 1 | 3 },
   size: { width: number; height: number },
 ): Promise<Uint8Array> {
+  const sharp = await loadSharp();
   const image = sharp(data, { raw: { width, height, channels } }).resize({ ...size, fit: 'fill', kernel: 'cubic' });
   return (channels === 1 ? image.toColourspace('b-w') : image).raw().toBuffer();
 }
@@ -116,6 +119,7 @@ async function tile(
       `<circle cx="${x}" cy="${y}" r="7" fill="#e8112d" stroke="#ffffff" stroke-width="2.5"/><circle cx="${x}" cy="${y}" r="8.8" fill="none" stroke="#000000" stroke-opacity="0.45"/>`,
   );
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${marks.join('')}</svg>`;
+  const sharp = await loadSharp();
   const jpeg = await sharp(pixels, { raw: { width, height, channels: 3 } })
     .composite([{ input: Buffer.from(svg) }])
     .jpeg({ quality: 88, chromaSubsampling: '4:4:4' })

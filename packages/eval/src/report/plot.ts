@@ -1,4 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
+import { optionalPeer } from '../optional-peer.ts';
 import { fontFamily, titleFamily } from './raster.ts';
 import { colours, type ReportPlot } from './report.ts';
 
@@ -20,13 +21,24 @@ export async function plotForPage(plot: ReportPlot): Promise<string> {
 }
 
 async function draw(spec: TopLevelSpec): Promise<string> {
-  const [{ parse, View }, { compile }] = await Promise.all([import('vega'), import('vega-lite')]); // they load slowly
+  const [{ parse, View }, { compile }] = await Promise.all([
+    optionalPeer('writeReport', 'vega', () => import('vega')),
+    optionalPeer('writeReport', 'vega-lite', () => import('vega-lite')),
+  ]);
   const view = new View(parse(compile(spec).spec), { renderer: 'none' });
   try {
     return await view.toSVG();
   } finally {
     view.finalize();
   }
+}
+
+/** Lines, with dots where there are few; bars; or points. */
+function markOf(marks: NonNullable<ReportPlot['marks']>, few: boolean) {
+  if (marks === 'bars') return { type: 'bar' } as const;
+  if (marks === 'points') return { type: 'point', filled: true, size: 90 } as const;
+  const point = few && { point: { size: 36, filled: true } };
+  return { type: 'line', strokeWidth: 2, interpolate: 'linear', ...point } as const;
 }
 
 function specOf(plot: ReportPlot): TopLevelSpec {
@@ -37,26 +49,32 @@ function specOf(plot: ReportPlot): TopLevelSpec {
     width: 640,
     height: 280,
     data: { values },
-    mark: { type: 'line', strokeWidth: 2, ...(few && { point: { size: 36, filled: true } }), interpolate: 'linear' },
+    mark: markOf(plot.marks ?? 'lines', few),
     encoding: {
       x: {
         field: 'x',
-        type: 'quantitative',
+        type: plot.marks === 'bars' ? 'ordinal' : 'quantitative',
         title: plot.x,
-        scale: { zero: false, nice: false },
-        axis: { grid: false },
+        ...(plot.marks !== 'bars' && {
+          scale: { zero: false, nice: plot.marks === 'points', padding: plot.marks === 'points' ? 30 : 0 },
+        }),
+        axis: { grid: false, labelAngle: 0 },
       },
+      ...(plot.marks === 'bars' && names.length > 1 && { xOffset: { field: 'name', sort: names } }),
       y: {
         field: 'y',
         type: 'quantitative',
         title: plot.y,
-        scale: plot.logarithmic ? { type: 'log' } : { zero: false },
+        scale: plot.logarithmic ? { type: 'log' } : { zero: plot.marks === 'bars' },
       },
       color: {
         field: 'name',
         type: 'nominal',
         scale: { domain: names, range: names.map((_, i) => colours[i % colours.length]!) },
-        legend: names.length > 1 ? { title: null, orient: 'top', symbolType: 'stroke', symbolStrokeWidth: 3 } : null,
+        legend:
+          names.length > 1
+            ? { title: null, orient: 'top', symbolType: plot.marks ? 'circle' : 'stroke', symbolStrokeWidth: 3 }
+            : null,
       },
     },
     config: {

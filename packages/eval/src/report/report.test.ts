@@ -68,10 +68,8 @@ test('one page holds it all; each plot and overlay is a PNG beside it', async ()
     overlays: [overlay()],
   });
   expect((await readdir(folder)).sort()).toEqual([
-    'overlay-1-scene-4.png',
-    'plot-1-loss-more.png',
-    'report.html',
-    'table-1-results.png',
+    ...['overlay-1-scene-4.png', 'overlay-1-scene-4.svg', 'plot-1-loss-more.png', 'plot-1-loss-more.svg'],
+    ...['report.html', 'report.md', 'table-1-results.png', 'table-1-results.svg'],
   ]);
   expect(pictures.map((file) => path.basename(file))).toEqual([
     'table-1-results.png',
@@ -119,7 +117,7 @@ test('a mask is coloured inside and its point is marked', async () => {
 test('text is drawn with the fonts of the package alone', async () => {
   const svg = (text: string) =>
     `<svg xmlns="http://www.w3.org/2000/svg" width="200" height="40"><text x="5" y="30" font-size="24" font-family="Inter">${text}</text></svg>`;
-  const ink = async (text: string) => (await sharp(rasterise(svg(text), { scale: 1 })).stats()).channels[3]!.mean;
+  const ink = async (text: string) => (await sharp(await rasterise(svg(text), { scale: 1 })).stats()).channels[3]!.mean;
   expect(await ink('mIoU 0.67 → ≤ é')).toBeGreaterThan(5);
   expect(await ink(' ')).toBe(0);
 });

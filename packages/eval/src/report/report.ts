@@ -15,6 +15,8 @@ export interface ReportPlot {
   /** Names of the axes. */
   readonly x: string;
   readonly y: string;
+  /** Lines unless given; 'bars' stand on the x axis side by side, 'points' are not joined. */
+  readonly marks?: 'lines' | 'bars' | 'points';
   /** The y axis by powers of ten; a value of 0 or less leaves a gap. */
   readonly logarithmic?: boolean;
   /** Points [x, y] in order; what is not finite leaves a gap; more than 400 points are averaged to 400. */

@@ -1,6 +1,24 @@
+import type { Report } from './report.ts';
+
 /** Text for HTML and SVG, in elements and quoted attributes. */
 export function escapeMarkup(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+}
+
+/** The title, summary and tables of a report as Markdown. */
+export function markdown({ title, summary, tables = [] }: Pick<Report, 'title' | 'summary' | 'tables'>): string {
+  const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+  const parts = tables.map(({ title: name, columns, rows, note }) => {
+    const cells = columnTexts(columns, rows);
+    const lines = [
+      columns.map(cell),
+      cells.map(({ numbers }) => (numbers ? '--:' : '---')),
+      ...rows.map((_, r) => cells.map(({ texts }) => cell(texts[r]!))),
+    ];
+    const table = lines.map((line) => `| ${line.join(' | ')} |`).join('\n');
+    return [...(name ? [`## ${name}`] : []), table, ...(note ? [note] : [])].join('\n\n');
+  });
+  return `${[`# ${title}`, ...(summary.trim() ? [summary.trim()] : []), ...parts].join('\n\n')}\n`;
 }
 
 /** A name for a file: 'mIoU, one point' becomes 'miou-one-point'. */

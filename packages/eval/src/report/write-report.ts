@@ -7,13 +7,13 @@ import { plotForPage, plotPicture } from './plot.ts';
 import { rasterise } from './raster.ts';
 import type { Report } from './report.ts';
 import { tablePicture } from './table.ts';
-import { slug } from './text.ts';
+import { markdown, slug } from './text.ts';
 
 /**
- * Writes `report.html`, a page with everything in it, and each table, plot and overlay as a PNG beside it (`table-1-….png`,
- * `plot-1-….png`, `overlay-1-….png`). The page is written last.
+ * Writes `report.html`, a page with everything in it, and each table, plot and overlay as PNG and SVG beside it (`table-1-….png`,
+ * `plot-1-….png`, `overlay-1-….png`), and the tables as `report.md`. The page is written last.
  *
- * @returns the paths
+ * @returns the paths of the page and the PNGs
  * @throws when a table's row has not one cell a column, a mask has not the size of its image, a file cannot be written, or the signal aborts
  */
 export async function writeReport(
@@ -23,30 +23,29 @@ export async function writeReport(
   check(report);
   await mkdir(folder, { recursive: true });
   const pictures: string[] = [];
-  const write = async (name: string, png: Uint8Array) => {
-    const file = path.join(folder, name);
-    await writeFileAtomic(file, png);
+  const write = async (name: string, { svg, scale }: { svg: string; scale: number }) => {
+    const file = path.join(folder, `${name}.png`);
+    await writeFileAtomic(path.join(folder, `${name}.svg`), svg);
+    await writeFileAtomic(file, await rasterise(svg, { scale }));
     pictures.push(file);
   };
   for (const [index, table] of tables.entries()) {
-    await write(`table-${index + 1}-${slug(table.title ?? 'table')}.png`, rasterise(tablePicture(table), { scale: 2 }));
+    await write(`table-${index + 1}-${slug(table.title ?? 'table')}`, { svg: tablePicture(table), scale: 2 });
   }
   const drawnPlots: string[] = [];
   for (const [index, plot] of plots.entries()) {
     signal?.throwIfAborted();
     drawnPlots.push(await plotForPage(plot));
-    await write(`plot-${index + 1}-${slug(plot.title)}.png`, rasterise(await plotPicture(plot), { scale: 2 }));
+    await write(`plot-${index + 1}-${slug(plot.title)}`, { svg: await plotPicture(plot), scale: 2 });
   }
   const drawnOverlays: Tile[][] = [];
   for (const [index, overlay] of overlays.entries()) {
     signal?.throwIfAborted();
     const tiles = await overlayTiles(overlay);
     drawnOverlays.push(tiles);
-    await write(
-      `overlay-${index + 1}-${slug(overlay.title)}.png`,
-      rasterise(overlayPicture(overlay.title, tiles), { scale: 1 }),
-    );
+    await write(`overlay-${index + 1}-${slug(overlay.title)}`, { svg: overlayPicture(overlay.title, tiles), scale: 1 });
   }
+  await writeFileAtomic(path.join(folder, 'report.md'), markdown(report));
   const file = path.join(folder, 'report.html');
   await writeFileAtomic(file, page(report, { plots: drawnPlots, overlays: drawnOverlays }));
   return { page: file, pictures };

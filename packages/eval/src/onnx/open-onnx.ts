@@ -1,0 +1,247 @@
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { RgbImage } from '../image.ts';
+import { optionalPeer } from '../optional-peer.ts';
+import type { ImageToSegment, Prompt, Segment, Segmented } from '../protocols/segment.ts';
+import type { OnnxConvention } from './conventions.ts';
+import { largeMask } from './large-mask.ts';
+
+export interface OnnxOptions {
+  /** Paths of the two models. */
+  readonly encoder: string;
+  readonly decoder: string;
+  readonly convention: OnnxConvention;
+  /** Pixels of the encoder's side where its input does not say; 1024 unless given. */
+  readonly side?: number;
+  /** Resizes an image, as the model's own preprocessing does; sharp's linear kernel unless given. */
+  readonly resize?: (
+    image: RgbImage,
+    size: { readonly width: number; readonly height: number },
+  ) => RgbImage | Promise<RgbImage>;
+}
+
+/** An open model; `segment` goes to runProtocol. */
+export interface OnnxModel {
+  readonly segment: Segment;
+  close(): Promise<void>;
+}
+
+type Runtime = typeof import('onnxruntime-node');
+
+interface Encoded {
+  readonly embeddings: Readonly<Record<string, Tensor>>;
+  readonly side: number;
+  /** Resized pixels of one of the image's. */
+  readonly scale: readonly [x: number, y: number];
+  readonly inputSize: readonly [height: number, width: number];
+}
+
+/**
+ * A model of two ONNX files (image encoder; prompt encoder and mask decoder) through onnxruntime-node (an optional peer). An image is
+ * encoded once.
+ *
+ * @throws when onnxruntime-node is not installed, a file is no model, or its inputs and outputs are not those of the convention
+ */
+export async function openOnnx(options: OnnxOptions): Promise<OnnxModel> {
+  const { convention } = options;
+  const ort = await optionalPeer('openOnnx', 'onnxruntime-node', () => import('onnxruntime-node'));
+  const [encoder, decoder] = await Promise.all([openSession(ort, options.encoder), openSession(ort, options.decoder)]);
+  const { image, prompt } = convention;
+  expectNames(options.encoder, encoder, { inputs: [image.input], outputs: image.embeddings });
+  expectNames(options.decoder, decoder, {
+    inputs: [...image.embeddings, prompt.points, prompt.labels],
+    outputs: [prompt.masks, prompt.scores],
+  });
+  let last: { image: ImageToSegment; encoded: Promise<Encoded> } | undefined;
+  return {
+    segment: async (asked, prompts) => {
+      if (last?.image !== asked) last = { image: asked, encoded: encode(ort, encoder, { image: asked, options }) };
+      const encoded = await last.encoded;
+      const answers: Segmented[] = [];
+      for (const one of prompts)
+        answers.push(await decode(ort, decoder, { image: asked, prompt: one, encoded, convention }));
+      return answers;
+    },
+    close: async () => {
+      await encoder.release();
+      await decoder.release();
+    },
+  };
+}
+
+async function openSession(ort: Runtime, file: string): Promise<InferenceSession> {
+  return ort.InferenceSession.create(file).catch((error: unknown) => {
+    throw new Error(`openOnnx: '${file}': expected an ONNX model, got ${String(error)}`, { cause: error });
+  });
+}
+
+function expectNames(
+  file: string,
+  session: InferenceSession,
+  { inputs, outputs }: { inputs: readonly string[]; outputs: readonly string[] },
+): void {
+  const check = (kind: string, wanted: readonly string[], found: readonly string[]) => {
+    if (wanted.every((name) => found.includes(name))) return;
+    throw new Error(
+      `openOnnx: '${file}': expected the ${kind} ${wanted.join(', ')}, got ${found.join(', ')}; take another convention`,
+    );
+  };
+  check('inputs', inputs, session.inputNames);
+  check('outputs', outputs, session.outputNames);
+}
+
+/** The side that the encoder's input states. */
+function sideOf(session: InferenceSession, input: string, fallback: number): number {
+  const metadata = session.inputMetadata.find(({ name }) => name === input);
+  const side = metadata?.isTensor ? metadata.shape.at(-1) : undefined;
+  return typeof side === 'number' && side > 0 ? side : fallback;
+}
+
+async function encode(
+  ort: Runtime,
+  session: InferenceSession,
+  { image, options }: { image: ImageToSegment; options: OnnxOptions },
+): Promise<Encoded> {
+  const { input, fit, mean, std, embeddings } = options.convention.image;
+  const pixels = await image.pixels();
+  const side = sideOf(session, input, options.side ?? 1024);
+  const ratio = side / Math.max(image.width, image.height);
+  const size =
+    fit === 'own'
+      ? { width: image.width, height: image.height }
+      : { width: Math.floor(image.width * ratio + 0.5), height: Math.floor(image.height * ratio + 0.5) };
+  const small = fit === 'own' ? pixels : await (options.resize ?? resizeWithSharp)(pixels, size);
+  const [rows, columns] = fit === 'own' ? [size.height, size.width] : [side, side];
+  const data = new Float32Array(3 * rows * columns);
+  for (let c = 0; c < 3; c++) {
+    for (let y = 0; y < size.height; y++) {
+      for (let x = 0; x < size.width; x++) {
+        const value = small.data[(y * size.width + x) * 3 + c]!;
+        data[(c * rows + y) * columns + x] = (value - mean[c]!) / std[c]!;
+      }
+    }
+  }
+  const found = await session.run({ [input]: new ort.Tensor('float32', data, [1, 3, rows, columns]) });
+  return {
+    embeddings: Object.fromEntries(embeddings.map((name) => [name, found[name]!])),
+    side,
+    scale: [size.width / image.width, size.height / image.height],
+    inputSize: [size.height, size.width],
+  };
+}
+
+async function resizeWithSharp(
+  image: RgbImage,
+  { width, height }: { width: number; height: number },
+): Promise<RgbImage> {
+  const { default: sharp } = await optionalPeer('openOnnx', 'sharp', () => import('sharp'));
+  const raw = { width: image.width, height: image.height, channels: 3 } as const;
+  const data = await sharp(image.data, { raw })
+    .resize({ width, height, fit: 'fill', kernel: 'linear' })
+    .raw()
+    .toBuffer();
+  return { width, height, data };
+}
+
+async function decode(
+  ort: Runtime,
+  session: InferenceSession,
+  {
+    image,
+    prompt,
+    encoded,
+    convention,
+  }: { image: ImageToSegment; prompt: Prompt; encoded: Encoded; convention: OnnxConvention },
+): Promise<Segmented> {
+  const how = convention.prompt;
+  const { points, labels } = pointsOf(prompt, how.padding);
+  const scale = how.space === 'image' ? [1, 1] : encoded.scale;
+  const leading = how.leading === 1 ? [1] : [1, 1];
+  const coordinates = Float32Array.from(points.flat(), (value, i) => value * scale[i % 2]!);
+  const feeds: Record<string, Tensor> = {
+    ...encoded.embeddings,
+    [how.points]: new ort.Tensor('float32', coordinates, [...leading, points.length, 2]),
+    [how.labels]:
+      how.labelType === 'int64'
+        ? new ort.Tensor('int64', BigInt64Array.from(labels, BigInt), [...leading, labels.length])
+        : new ort.Tensor('float32', Float32Array.from(labels), [...leading, labels.length]),
+  };
+  if (how.extras === 'masks-and-size') {
+    const side = 4 * encoded.embeddings[convention.image.embeddings[0]!]!.dims.at(-1)!;
+    const before = prompt.previous?.state;
+    feeds.mask_input = new ort.Tensor(
+      'float32',
+      before instanceof Float32Array ? before : new Float32Array(side * side),
+      [1, 1, side, side],
+    );
+    feeds.has_mask_input = new ort.Tensor('float32', [before instanceof Float32Array ? 1 : 0], [1]);
+    feeds.orig_im_size = new ort.Tensor('float32', [image.height, image.width], [2]);
+  } else if (how.extras === 'size') {
+    feeds.orig_im_size = new ort.Tensor('int64', BigInt64Array.of(BigInt(image.height), BigInt(image.width)), [2]);
+  }
+  const found = await session.run(feeds);
+  const scores = [...(found[how.scores]!.data as Float32Array)];
+  const masks = masksOf(found[how.masks]!, { image, encoded, how, count: scores.length });
+  const chosen = choose(scores, prompt.multimask, how.firstIsSingle);
+  const lowRes = how.extras === 'masks-and-size' ? found.low_res_masks : undefined;
+  const cells = lowRes ? lowRes.dims.at(-1)! * lowRes.dims.at(-2)! : 0;
+  const first = chosen[0]!;
+  return {
+    masks: chosen.map(masks),
+    scores: chosen.map((index) => scores[index]!),
+    ...(lowRes && { state: (lowRes.data as Float32Array).slice(first * cells, (first + 1) * cells) }),
+  };
+}
+
+/** Points, corners of the box (labels 2 and 3), and padding. */
+function pointsOf(
+  { points = [], labels = [], box }: Prompt,
+  padding: boolean,
+): { points: number[][]; labels: number[] } {
+  const corners = box
+    ? [
+        [box[0], box[1]],
+        [box[0] + box[2], box[1] + box[3]],
+      ]
+    : [];
+  const pad = padding && !box;
+  return {
+    points: [...points.map((point) => [...point]), ...corners, ...(pad ? [[0, 0]] : [])],
+    labels: [...labels, ...(box ? [2, 3] : []), ...(pad ? [-1] : [])],
+  };
+}
+
+/** Indices of the masks that answer the prompt. */
+function choose(scores: readonly number[], multimask: boolean, firstIsSingle: boolean): number[] {
+  const all = scores.map((_, i) => i);
+  if (firstIsSingle && scores.length > 1) return multimask ? all.slice(1) : [0];
+  return multimask ? all : [scores.indexOf(Math.max(...scores))];
+}
+
+function masksOf(
+  tensor: Tensor,
+  {
+    image,
+    encoded,
+    how,
+    count,
+  }: { image: ImageToSegment; encoded: Encoded; how: OnnxConvention['prompt']; count: number },
+): (index: number) => Uint8Array {
+  const [height, width] = tensor.dims.slice(-2) as [number, number];
+  const logits = tensor.data as Float32Array;
+  if (logits.length !== count * height * width) {
+    throw new Error(`openOnnx: expected ${count} masks, one for each score, got [${tensor.dims.join(', ')}]`);
+  }
+  if (how.maskSize === 'image' && (height !== image.height || width !== image.width)) {
+    throw new Error(`openOnnx: expected masks of ${image.height} x ${image.width}, got ${height} x ${width}`);
+  }
+  return (index) => {
+    const one = logits.subarray(index * height * width, (index + 1) * height * width);
+    if (how.maskSize === 'image') return Uint8Array.from(one, (value) => (value > 0 ? 1 : 0));
+    return largeMask(one, {
+      size: [height, width],
+      side: encoded.side,
+      inputSize: encoded.inputSize,
+      imageSize: [image.height, image.width],
+    });
+  };
+}
