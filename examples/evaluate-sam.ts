@@ -21,12 +21,13 @@ import {
   type Segment,
 } from '@slimsam/eval';
 import { onnxConventions, openOnnx } from '@slimsam/eval/onnx';
+import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { loadSam } from '@slimsam/vit';
 import { resizeBilinear } from '@slimsam/vit/images';
 import { Command, Option } from 'commander';
 import { segmentWithSam } from 'slimsam';
-import { openBackend } from './backend.ts';
-import { folderPath, positiveInteger } from './options.ts';
+
+const folderPath = (text: string) => path.resolve(process.env.INIT_CWD ?? '.', text);
 
 const command = new Command('evaluate-sam')
   .argument('<model>', 'a checkpoint, or a folder with encoder.onnx and decoder.onnx', folderPath)
@@ -38,12 +39,11 @@ const command = new Command('evaluate-sam')
       .choices(['points', 'clicks', 'boxes', 'best-of-three', 'instances'])
       .default('points'),
   )
-  .option('--clicks <n>', 'of the protocol clicks', positiveInteger, 5)
+  .option('--clicks <n>', 'of the protocol clicks', Number, 5)
   .option('--lvis', "LVIS's rules")
   .option('--name <name>', "the model's, in reports")
   .option('--shard <i/n>', 'every n-th image from the i-th', '1/1')
   .option('--skip-bad', 'leave bad records out and list them')
-  .option('--backend <name>', 'what computes', 'webgpu')
   .requiredOption('--out <folder>', 'the results folder', folderPath)
   .parse();
 const [model] = command.processedArgs as [string];
@@ -59,9 +59,9 @@ async function open(): Promise<{ segment: Segment; files: string[]; close: () =>
     const onnx = await openOnnx({ encoder: files[0]!, decoder: files[1]!, convention, resize: resizeBilinear });
     return { segment: onnx.segment, files, close: onnx.close };
   }
-  const backend = await openBackend(options.backend);
+  const backend = await useWebgpu();
   const { segment } = segmentWithSam(await loadSam(model));
-  return { segment, files: [model], close: backend.close };
+  return { segment, files: [model], close: () => backend.dispose() };
 }
 
 try {
