@@ -1,0 +1,54 @@
+import { expect, test, vi } from 'vitest';
+import { openedBackend } from '../../test/both-backends.ts';
+import type { Program } from '../program/program.ts';
+import { shader } from '../program/shader.ts';
+import { BindGroups } from './bind-groups.ts';
+import { BufferPool } from './buffer-pool.ts';
+import { PipelineCache } from './pipeline-cache.ts';
+import { UniformCache } from './uniform-cache.ts';
+
+const backend = openedBackend();
+
+const copy = shader({
+  label: 'copy',
+  inputs: { x: 'f32' },
+  outputs: { y: 'f32' },
+  uniforms: { size: 'u32', factor: 'f32' },
+  body: '@compute @workgroup_size(1) fn main() { y[0] = x[0] * p.factor * f32(p.size); }',
+});
+const program = (size: number, factor: number): Program => ({
+  shader: copy,
+  workgroups: [1, 1, 1],
+  uniforms: { size, factor },
+});
+
+test('equal numbers share a uniform; those that nobody used lately are freed once their work is submitted', () => {
+  const cache: UniformCache = new UniformCache(backend().device, { half: 4, flush: () => cache.submitted() });
+  const first = cache.get(program(1, 0.5))!;
+  const destroy = vi.spyOn(first.gpu, 'destroy');
+  expect(cache.get(program(1, 0.5))).toBe(first);
+  expect(cache.get(program(1, 0.25))).not.toBe(first);
+  expect(cache.get(program(1065353216, 0))).not.toBe(cache.get(program(1, 1))); // 1 as a float has those bits
+  for (let size = 2; size < 5; size++) cache.get(program(size, 0.5));
+  expect(cache.get(program(1, 0.5))).toBe(first); // used, so it stays
+  expect(destroy).not.toHaveBeenCalled();
+  for (let size = 5; size < 13; size++) cache.get(program(size, 0.5));
+  expect(destroy).toHaveBeenCalledOnce();
+  expect(cache.get(program(1, 0.5))).not.toBe(first);
+});
+
+test('a bind group is kept from the second time on', () => {
+  const { device } = backend();
+  const pool: BufferPool = new BufferPool(device, { spareBytes: 0, flush: () => pool.submitted() });
+  const pipeline = new PipelineCache(device, () => {}).make(copy, { ahead: false });
+  const uniform = new UniformCache(device, { half: 4, flush: () => {} }).get(program(1, 1))!;
+  const [x, y, z] = [0, 1, 2].map(() => pool.acquire(256, 'test')) as [typeof uniform, typeof uniform, typeof uniform];
+  const groups = new BindGroups(device);
+  const [first, second, third] = [0, 1, 2].map(() => groups.get(pipeline, [x, y, uniform], 'copy'));
+  expect(second).not.toBe(first);
+  expect(third).toBe(second);
+  expect(groups.get(pipeline, [x, z, uniform], 'copy')).not.toBe(second);
+  for (const buffer of [x, y, z]) pool.release(buffer);
+  expect(pool.acquire(256, 'test')).toBe(x); // the lowest first, in whatever order they came back
+  for (const { gpu } of [x, y, z, uniform]) gpu.destroy();
+});
