@@ -6,6 +6,7 @@ export {
   activationImportance,
 } from './activations.ts';
 export { classOf, type PerDimension } from './axis.ts';
+export { blockImportance } from './block-importance.ts';
 export { countMacs, countParameters } from './count.ts';
 export {
   type ChannelCriterion,
@@ -34,4 +35,14 @@ export { bytesTarget, latencyTarget, macsTarget, parametersTarget, type Target }
 export type { Reduction } from './reduction.ts';
 export { type RankingOptions, type Selection, type SelectOptions, select } from './select.ts';
 export type { Reference } from './select-reference.ts';
+export { ratiosBySensitivity, type SensitivityOptions, type SensitivityPoint, sensitivity } from './sensitivity.ts';
+export {
+  type Agreement,
+  agreement,
+  keptOverlap,
+  rankStability,
+  type ScoresAt,
+  type StabilityPoint,
+  spearman,
+} from './stability.ts';
 export { prune, prunedShapes, zeroChannels } from './surgery.ts';

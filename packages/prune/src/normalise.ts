@@ -37,7 +37,7 @@ export function normalise(scores: Float32Array, how: Normalise): Float32Array {
 }
 
 /** Ranks from 0, equal values at the mean of theirs. */
-function ranks(values: ArrayLike<number>): Float64Array {
+export function ranks(values: ArrayLike<number>): Float64Array {
   const order = Array.from({ length: values.length }, (_, i) => i).sort((a, b) => values[a]! - values[b]!);
   const found = new Float64Array(values.length);
   for (let start = 0; start < order.length; ) {
