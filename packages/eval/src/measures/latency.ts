@@ -1,6 +1,8 @@
 /** Durations in milliseconds. */
 export interface Latency {
   readonly median: number;
+  /** 95 of 100 are at most this. */
+  readonly p95: number;
   readonly least: number;
   readonly most: number;
   /** In the order they were taken. */
@@ -17,17 +19,37 @@ export async function measureLatency(
   run: () => Promise<unknown>,
   options: { readonly warmup?: number; readonly repeats?: number; readonly signal?: AbortSignal } = {},
 ): Promise<Latency> {
+  const [latency] = (await measureLatencies(new Map([['', run]]), options)).values();
+  return latency!;
+}
+
+/**
+ * The same for several models, in turns: each round runs every one once, so that a busy spell of the machine meets them all.
+ *
+ * @throws as measureLatency
+ */
+export async function measureLatencies(
+  runs: ReadonlyMap<string, () => Promise<unknown>>,
+  options: { readonly warmup?: number; readonly repeats?: number; readonly signal?: AbortSignal } = {},
+): Promise<Map<string, Latency>> {
   const { warmup = 3, repeats = 20, signal } = options;
   if (!(repeats >= 1)) throw new Error(`measureLatency: expected repeats of at least 1, got ${repeats}`);
-  const samples: number[] = [];
+  const samples = new Map([...runs.keys()].map((name) => [name, [] as number[]]));
   for (let i = -warmup; i < repeats; i++) {
-    signal?.throwIfAborted();
-    const start = performance.now();
-    await run();
-    if (i >= 0) samples.push(performance.now() - start);
+    for (const [name, run] of runs) {
+      signal?.throwIfAborted();
+      const start = performance.now();
+      await run();
+      if (i >= 0) samples.get(name)!.push(performance.now() - start);
+    }
   }
+  return new Map([...samples].map(([name, list]) => [name, latencyOf(list)]));
+}
+
+function latencyOf(samples: readonly number[]): Latency {
   const sorted = [...samples].sort((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
   const median = (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
-  return { median, least: sorted[0]!, most: sorted.at(-1)!, samples };
+  const p95 = sorted[Math.ceil(0.95 * sorted.length) - 1]!;
+  return { median, p95, least: sorted[0]!, most: sorted.at(-1)!, samples };
 }

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { encodeRle } from '../masks/rle.ts';
-import { measureLatency } from './latency.ts';
+import { measureLatencies, measureLatency } from './latency.ts';
 import { type MeanIouImage, meanIou } from './mean-iou.ts';
 
 const size = { width: 4, height: 1 };
@@ -81,4 +81,21 @@ test('latency: the median of the repeats after the warm-up', async () => {
   await expect(measureLatency(async () => {}, { signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow(
     'stop',
   );
+});
+
+test('latencies of several models are taken in turns', async () => {
+  const order: string[] = [];
+  const run = (name: string) => async () => order.push(name);
+  const runs = new Map([
+    ['a', run('a')],
+    ['b', run('b')],
+  ]);
+  const found = await measureLatencies(runs, { warmup: 1, repeats: 20 });
+  expect(order.join('')).toBe('ab'.repeat(21));
+  for (const { samples, p95, most, median } of found.values()) {
+    const sorted = [...samples].sort((a, b) => a - b);
+    expect(p95).toBe(sorted[18]);
+    expect(median).toBeLessThanOrEqual(p95);
+    expect(p95).toBeLessThanOrEqual(most);
+  }
 });
