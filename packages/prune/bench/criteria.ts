@@ -129,7 +129,6 @@ const accumulate = (photographs: Scene[], mode: AccumulationMode, seed: number):
 interface Row {
   readonly name: string;
   readonly normalise?: Normalise;
-  readonly ranking?: 'local';
   readonly scores: (dimensions: readonly string[]) => Promise<Scores>;
   /** Whether another seed gives other scores. */
   readonly seeded?: boolean;
@@ -196,13 +195,6 @@ function rowsOf(seed: number): { rows: Row[]; dispose: () => void } {
       scores: by('taylor', squared),
       seeded: true,
     })),
-    { name: 'the same, ranked within each block', ranking: 'local', scores: by('taylor', squared), seeded: true },
-    {
-      name: 'activations, mean of \\|a\\|, ranked within each block',
-      ranking: 'local',
-      scores: activations('mean'),
-      seeded: true,
-    },
     { name: 'Hessian (optimal brain damage)', scores: by('hessian', squared), seeded: true },
   ];
   return {
@@ -228,7 +220,7 @@ const keyOf = (name: string, seed: number, { half, ratio }: (typeof settings)[nu
 const names = rowsOf(0).rows.map(({ name }) => name);
 for (let seed = 0; seed < Number(options.seeds); seed++) {
   const { rows, dispose } = rowsOf(seed);
-  for (const { name, scores, normalise, ranking, seeded } of rows) {
+  for (const { name, scores, normalise, seeded } of rows) {
     const open = settings.filter((setting) => !known.has(keyOf(name, seed, setting)));
     if (open.length === 0 || (!seeded && seed > 0)) continue;
     const byHalf = new Map<string, Scores>();
@@ -239,14 +231,14 @@ for (let seed = 0; seed < Number(options.seeds); seed++) {
       const how =
         half === 'embedding'
           ? ({ ranking: 'local', normalise: 'mean' } as const)
-          : ({ ranking: ranking ?? 'global', normalise: normalise ?? 'standard' } as const);
+          : ({ ranking: 'global', normalise: normalise ?? 'standard' } as const);
       const { keep } = await plan({
         weights,
         axes,
         importance: found,
         ratio,
         ...how,
-        ...(ranking !== 'local' && { roundTo: { 'blocks.*.head': 8 } }),
+        roundTo: { 'blocks.*.head': 8 },
       });
       const student = prune(weights, axes, keep);
       const figures = evaluated.get(JSON.stringify(keep)) ?? (await evaluate(student)); // two criteria may keep the same
