@@ -1,5 +1,7 @@
 export { type AdamOptions, adam, type Optimizer, type OptimizerState } from './adam.ts';
+export { averageWeights } from './average-weights.ts';
 export { type Best, type BestKeeper, keepBest } from './best.ts';
+export { clipped } from './clip.ts';
 export {
   type DistillOptions,
   distill,

@@ -81,5 +81,5 @@ function realIou(logits: tf.Tensor, t: tf.Tensor): tf.Tensor {
 /** f(x), of which the gradient is zero. */
 function constant(x: tf.Tensor, f: (x: tf.Tensor) => tf.Tensor): tf.Tensor {
   const { shape } = x; // x itself may be gone when the gradient is asked for
-  return tf.customGrad((x) => ({ value: f(x as tf.Tensor), gradFunc: () => tf.zeros(shape) }))(x);
+  return tf.customGrad((x) => ({ value: f(x as tf.Tensor), gradFunc: () => tf.fill(shape, 0) }))(x);
 }

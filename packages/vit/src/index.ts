@@ -39,7 +39,7 @@ export {
 export type { ImagePrompts } from './predictor/image-prompts.ts';
 export { encoderAxes, encoderCosts, encoderTapAxes } from './sam/axes.ts';
 export { keepBlocks, parseSamConfig, type SamConfig } from './sam/config.ts';
-export { bottleneckTaps, embeddingTaps, encodeImage, type ImageFeatures } from './sam/encoder.ts';
+export { bottleneckTaps, embeddingTaps, encodeImage, type ImageFeatures, imageNeck } from './sam/encoder.ts';
 export { type SamFromVitOptions, samFromVit } from './sam/from-vit.ts';
 export { initSam, type SamSizes } from './sam/init.ts';
 export { decodeMasks, type MaskInputs, type Masks } from './sam/mask-decoder.ts';

@@ -5,6 +5,7 @@ import { evaluateCommand } from './commands/evaluate.ts';
 import { exportCommand } from './commands/export.ts';
 import { infoCommand } from './commands/info.ts';
 import { segmentCommand } from './commands/segment.ts';
+import { trainCommand } from './commands/train.ts';
 
 /** Of the process: done, failed, a wrong command line, stopped by a signal. */
 const codes = { done: 0, failed: 1, usage: 2, stopped: 130 };
@@ -19,7 +20,7 @@ export async function runProgram(words: readonly string[], signal: AbortSignal):
   const program = new Command('slimsam')
     .description('compresses Segment Anything models (SAM) and plain ViTs on your own photographs')
     .exitOverride();
-  for (const make of [compressCommand, evaluateCommand, segmentCommand, exportCommand, infoCommand]) {
+  for (const make of [compressCommand, evaluateCommand, segmentCommand, exportCommand, infoCommand, trainCommand]) {
     program.addCommand(make(signal).exitOverride());
   }
   try {

@@ -14,3 +14,22 @@ tf.registerGradient({
     return { logits: () => tf.mul(tf.sub(dy, tf.sum(tf.mul(dy, y), -1, true)), y) };
   },
 });
+
+/** Sum's and Mean's, dy spread over the axes. tfjs-core multiplies it by ones that are made on the host and uploaded, as large as x. */
+for (const kernelName of [tf.Sum, tf.Mean]) {
+  tf.registerGradient({
+    kernelName,
+    inputsToSave: ['x'],
+    gradFunc: (gradient, saved, attributes) => {
+      const x = saved[0]!;
+      const axes = tf.util.parseAxisParam(attributes.axis as number | number[], x.shape);
+      const kept = x.shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
+      const count = axes.reduce((product, axis) => product * x.shape[axis]!, 1);
+      const spread = () => {
+        const dy = tf.reshape(gradient as tf.Tensor, kept);
+        return tf.broadcastTo(kernelName === tf.Mean ? tf.div(dy, count) : dy, x.shape as tf.ShapeMap[tf.Rank]);
+      };
+      return { x: spread };
+    },
+  });
+}

@@ -164,6 +164,11 @@ function windowAttention(
   return tf.reshape(attended, [G, s, s, valueRows]);
 }
 
+/** The encoder's neck on the last block's stream (its tap): [B, h, w, C] -> the embedding [B, 256, h, w]. To train on kept streams. */
+export function imageNeck(weights: Weights, stream: tf.Tensor): tf.Tensor4D {
+  return tf.tidy(() => neck(scope(weights, 'image_encoder'), stream));
+}
+
 /** 1 x 1 and 3 x 3 convolutions, each with a channel norm: [B, h, w, C] -> [B, 256, h, w]. */
 function neck(weight: Scope, x: tf.Tensor): tf.Tensor4D {
   const narrow = norm(weight, 'neck.1', pointwise(weight, 'neck.0', x, { bias: false }));

@@ -40,7 +40,7 @@ export function decodeMasks(weights: Weights, config: SamConfig, inputs: MaskInp
     const weight = scope(weights, 'mask_decoder');
     const [, C, h, w] = embedding.shape;
     const own = tf.concat([weight('iou_token.weight'), weight('mask_tokens.weight')], 0); // [1 + M, C]
-    const tokens = tf.concat([tf.add(tf.zeros([N, own.shape[0]!, C]), own), sparse], 1);
+    const tokens = tf.concat([tf.add(tf.fill([N, 1, 1], 0), own), sparse], 1);
     const image = toTokens(tf.add(embedding, inputs.dense)); // [N, h * w, C]
     const places = toTokens(positionGrid(weights, config)); // [1, h * w, C]
     const { queries, keys } = tf.tidy(() =>

@@ -110,7 +110,8 @@ function embedMasks(weight: Scope, masks: tf.Tensor): tf.Tensor4D {
 function noMask(weight: Scope, config: SamConfig, N: number): tf.Tensor4D {
   const g = gridSize(config);
   const C = weight('no_mask_embed.weight').shape[1]!;
-  return tf.add(tf.zeros([N, C, g, g]), tf.reshape(weight('no_mask_embed.weight'), [1, C, 1, 1])) as tf.Tensor4D;
+  const row = tf.reshape(weight('no_mask_embed.weight'), [1, C, 1, 1]);
+  return tf.add(tf.fill([N, 1, g, g], 0), row) as tf.Tensor4D; // tf.zeros would be made on the host and uploaded
 }
 
 function checkPrompts({ points, labels, boxes, masks }: Prompts, config: SamConfig): number {

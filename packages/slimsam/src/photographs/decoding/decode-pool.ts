@@ -1,5 +1,5 @@
 import type { Worker } from 'node:worker_threads';
-import { startWorker } from './start-worker.ts';
+import { startWorker } from '../../threads/start-worker.ts';
 import type { Decoded, DecodeTask, FromWorker, ToWorker } from './task.ts';
 
 /** Worker threads that decode. They start with the first task, and do not keep the process alive while they have none. */
@@ -23,7 +23,7 @@ export function createDecodePool(size: number): DecodePool {
   let closing: Promise<void> | undefined;
 
   function start(): Member {
-    const worker = startWorker();
+    const worker = startWorker({ of: import.meta.url, path: './decode-worker' }, { name: 'photographs' });
     const member: Member = { worker, tasks: new Map() };
     worker.on('message', ({ id, decoded }: FromWorker) => {
       member.tasks.get(id)?.resolve(decoded);

@@ -1,0 +1,171 @@
+import path from 'node:path';
+import { loadVit, type Sam, samFromVit } from '@slimsam/vit';
+import { loadWeights } from '@slimsam/weights';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { viewComposer } from '../../training/compose-views.ts';
+import { readLabelled } from '../../training/labelled-photographs.ts';
+import { streamFolder } from '../../training/stream-cache.ts';
+import { trainRun } from '../../training/train-run.ts';
+import { loadOnlySam } from '../load-model.ts';
+import {
+  type CommonOptions,
+  common,
+  naturalNumber,
+  positiveInteger,
+  positiveNumber,
+  seedNumber,
+  userPath,
+} from '../options.ts';
+import { type Session, withBackend } from '../with-backend.ts';
+
+interface Options extends CommonOptions {
+  readonly sam?: string;
+  readonly vit?: string;
+  readonly start?: string;
+  readonly images: readonly { readonly folder: string; readonly share: number }[];
+  readonly validate?: string;
+  readonly stage: 'decoder' | 'whole';
+  readonly size: number;
+  readonly width: number;
+  readonly steps: number;
+  readonly rate: number;
+  readonly warmup: number;
+  readonly batch: number;
+  readonly prompts: number;
+  readonly chunk: number;
+  readonly passes: number;
+  readonly chunks?: number;
+  readonly pasted: number;
+  readonly scenes: number;
+  readonly threads: number;
+  readonly minutes?: number;
+  readonly pause?: number;
+  readonly every: number;
+  readonly seed: number;
+  readonly cache: boolean;
+  readonly run: string;
+}
+
+/** `slimsam train --vit MODEL --images DIR`: a SAM on a plain ViT, in a run folder that can go on. */
+export function trainCommand(signal: AbortSignal): Command {
+  const command = new Command('train')
+    .description('trains a SAM on a plain ViT, with photographs and masks: its decoder, then the whole')
+    .addOption(new Option('--vit <model>', 'a plain ViT, such as DINOv2, that becomes the encoder').conflicts('sam'))
+    .option('--sam <model>', 'a SAM to go on with')
+    .option('--start <file>', 'weights that replace those of the same names, such as a trained decoder', userPath)
+    .requiredOption(
+      '--images <folder[:share]...>',
+      "photographs in SA-1B's format, and how often each is taken",
+      sources,
+    )
+    .option('--validate <folder>', "images with masks in SA-1B's format: mIoU at every checkpoint", userPath)
+    .addOption(new Option('--stage <name>', 'what is trained').choices(['decoder', 'whole']).default('decoder'))
+    .option('--size <pixels>', 'of the square that the ViT reads', positiveInteger, 448)
+    .option('--width <n>', 'of the embedding and the decoder, a multiple of 32', positiveInteger, 128)
+    .option('--steps <n>', 'optimizer steps', positiveInteger, 2000)
+    .option('--rate <number>', 'the highest learning rate', positiveNumber, 1e-3)
+    .option('--warmup <n>', 'steps until it', naturalNumber, 60)
+    .option('--batch <n>', 'views a step', positiveInteger, 4)
+    .option('--prompts <n>', 'prompts a view', positiveInteger, 12)
+    .option('--chunk <n>', 'views that are made at once', positiveInteger, 128)
+    .option('--passes <n>', 'how often each view is used in its chunk', positiveInteger, 4)
+    .option('--chunks <n>', 'chunks until the views begin anew (default: all are new)', positiveInteger)
+    .option('--pasted <n>', 'objects pasted onto a photograph, at most', naturalNumber, 5)
+    .option('--scenes <share>', 'of the views that are synthetic scenes', share, 0)
+    .option('--threads <n>', 'that make views; 0: this one', naturalNumber, 1)
+    .option('--minutes <n>', 'of training in all: the learning rate comes to 0 by then', positiveNumber)
+    .option('--pause <n>', 'stops after so many minutes of this call, with its state written', positiveNumber)
+    .option('--every <n>', 'steps between checkpoints, a multiple of 8', positiveInteger, 200)
+    .option('--seed <n>', 'of weights, views and order', seedNumber, 1)
+    .option('--cache', 'keeps what the frozen encoder computed, for --chunks that come again', false)
+    .option('--run <folder>', 'where everything goes; the same command goes on in it', userPath, userPath('sam-run'));
+  return common(
+    command,
+    'slimsam train --vit dinov2-small --images sa1b/train --validate sa1b/val --run out/sam',
+  ).action((options: Options) => withBackend(options, signal, (session) => run(session, options)));
+}
+
+async function run(session: Session, options: Options): Promise<void> {
+  const { signal, adapter } = session;
+  const {
+    images,
+    validate,
+    minutes,
+    pause,
+    threads,
+    every,
+    cache,
+    run: folder,
+    json: _,
+    backend: __,
+    ...rest
+  } = options;
+  const facts = { ...rest, images };
+  const sam = await startOf(options);
+  const { imageSize, patchSize, pixelMean, pixelStd } = sam.config;
+  const read = images.map(async ({ folder, share }) => ({
+    photographs: await readLabelled(folder, { side: imageSize, signal }),
+    share,
+  }));
+  const view = { side: imageSize, cells: (4 * imageSize) / patchSize, objects: 8, pixelMean, pixelStd };
+  const { pasted, scenes, seed } = options;
+  const composer = viewComposer(
+    { sources: await Promise.all(read), options: { ...view, pasted, scenes }, seed },
+    { threads },
+  );
+  const bar = session.bar('train', options.steps);
+  let last: object = {};
+  try {
+    for await (const event of trainRun(sam, {
+      ...rest,
+      ...(minutes !== undefined && { minutes }),
+      ...(pause !== undefined && { pause }),
+      ...{ composer, folder, facts, adapter, every, validate, signal },
+      cache: cache ? streamFolder(path.join(folder, 'streams'), facts) : undefined,
+    })) {
+      if (event.type === 'step') bar.update(event.step, `loss ${event.loss.toFixed(3)}`);
+      else {
+        last = event;
+        session.note(
+          `step ${event.step}  loss ${event.loss.toFixed(3)}  ${
+            event.point === undefined ? '' : `mIoU ${event.point.toFixed(3)} point, ${event.box!.toFixed(3)} box`
+          }  ${Math.round(event.seconds)} s`,
+        );
+      }
+    }
+  } finally {
+    bar.stop();
+    await composer.close();
+  }
+  session.result(`${path.join(folder, 'model.safetensors')}`, { ...last, adapter, folder });
+}
+
+async function startOf({ sam, vit, start, size, width, seed, ...options }: Options): Promise<Sam> {
+  if ((sam === undefined) === (vit === undefined))
+    throw new Error(`train: expected --vit or --sam, got ${sam ? 'both' : 'neither'}`);
+  const given =
+    sam !== undefined
+      ? await loadOnlySam(sam, options)
+      : samFromVit(await loadVit(vit!), { imageSize: size, promptWidth: width, decoderHeads: width / 32, seed });
+  if (start === undefined) return given;
+  const { weights } = await loadWeights(start);
+  for (const [name, weight] of Object.entries(weights)) {
+    const expected = given.weights[name]?.shape;
+    if (expected?.join() !== weight.shape.join())
+      throw new Error(
+        `--start: expected '${name}' [${expected ?? 'none'}], got [${weight.shape}]; take that model's sizes`,
+      );
+  }
+  return { weights: { ...given.weights, ...weights }, config: given.config };
+}
+
+function share(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0)) throw new InvalidArgumentError('expected a number, 0 or more.');
+  return value;
+}
+
+function sources(text: string, before: { folder: string; share: number }[] = []): { folder: string; share: number }[] {
+  const [, folder, given] = /^(.*?)(?::([\d.]+))?$/.exec(text)!;
+  return [...before, { folder: userPath(folder!), share: share(given ?? '1') }];
+}

@@ -1,0 +1,172 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { generateScenes } from '@slimsam/scenes';
+import { useWebgpu } from '@slimsam/tensor-webgpu';
+import { initVit, loadSam, parseVitConfig, type Sam, samFromVit } from '@slimsam/vit';
+import { loadWeights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { readLabelled, streamFolder, type TrainRunOptions, trainRun, viewComposer } from '../src/node.ts';
+import { composeView } from '../src/training/compose-view.ts';
+import { promptStep } from '../src/training/prompt-step.ts';
+import { randomOf } from '../src/training/random.ts';
+
+/** The whole way in small: photographs with masks, a plain ViT, views, a run that stops and goes on. */
+let folder: string;
+let close = () => {};
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'train-'));
+  await generateScenes({ folder: join(folder, 'photographs'), count: 3, seed: 7, size: 96 });
+  const backend = await useWebgpu();
+  close = () => backend.dispose();
+});
+afterAll(async () => {
+  close();
+  await rm(folder, { recursive: true });
+});
+
+const side = 56;
+const cells = 16;
+const look = { pixelMean: [120, 120, 120], pixelStd: [60, 60, 60] } as const;
+const viewOptions = { side, cells, objects: 4, pasted: 3, scenes: 0.1, ...look };
+const labelled = () => readLabelled(join(folder, 'photographs'), { side });
+
+it('reads photographs with their masks, at a whole fraction of their size', async () => {
+  const [whole] = await readLabelled(join(folder, 'photographs'), { side: 60 });
+  expect([whole!.width, whole!.height]).toEqual([96, 96]);
+  const [half] = await readLabelled(join(folder, 'photographs'), { side: 48 });
+  expect([half!.width, half!.height]).toEqual([48, 48]);
+  const area = (photograph: typeof half) =>
+    photograph!.objects.reduce((sum, { mask }) => sum + mask.reduce((total, inside) => total + inside, 0), 0);
+  expect(area(half) * 4).toBeGreaterThan(0.9 * area(whole));
+  expect(area(half) * 4).toBeLessThan(1.1 * area(whole));
+  await expect(readLabelled(join(folder, 'nothing'), { side })).rejects.toThrow('readSa1b: expected a folder');
+});
+
+it('composes views whose points lie inside and outside of what the targets say', async () => {
+  const sources = [{ photographs: await labelled(), share: 1 }];
+  let points = 0;
+  for (let seed = 0; seed < 12; seed++) {
+    const view = composeView(randomOf(seed), sources, viewOptions);
+    expect(view.targets.length).toBe(view.prompts.length * cells * cells);
+    expect(view.pixels.every(Number.isFinite)).toBe(true);
+    view.prompts.forEach(({ inside, outside, box }, k) => {
+      const share = ([x, y]: readonly [number, number]) =>
+        view.targets[
+          (k * cells + Math.floor(((y + 0.5) * cells) / side)) * cells + Math.floor(((x + 0.5) * cells) / side)
+        ]!;
+      for (const point of inside) expect(share(point)).toBeGreaterThan(0);
+      for (const point of outside) expect(share(point)).toBeLessThan(255);
+      for (const [x, y] of inside) expect(x >= box[0] && x <= box[2] && y >= box[1] && y <= box[3]).toBe(true);
+      points += inside.length;
+    });
+    expect(composeView(randomOf(seed), sources, viewOptions)).toEqual(view);
+  }
+  expect(points).toBeGreaterThan(100);
+});
+
+it('pastes objects: views of one photograph differ, and hold objects of others', async () => {
+  const photographs = await labelled();
+  const alone = [{ photographs: photographs.slice(0, 1), share: 1 }];
+  const count = (pasted: number) => {
+    let objects = 0;
+    for (let seed = 0; seed < 20; seed++)
+      objects += composeView(randomOf(seed), alone, { ...viewOptions, scenes: 0, pasted, objects: 99 }).prompts.length;
+    return objects;
+  };
+  expect(count(3)).toBeGreaterThan(count(0) + 10);
+});
+
+it('makes the same views in threads', async () => {
+  const inputs = { sources: [{ photographs: await labelled(), share: 1 }], options: viewOptions, seed: 5 };
+  const [here, there] = [viewComposer(inputs, { threads: 0 }), viewComposer(inputs, { threads: 1 })];
+  try {
+    expect(await there.compose(3, 2)).toEqual(await here.compose(3, 2));
+  } finally {
+    await there.close();
+  }
+});
+
+it('asks mostly one point, and boxes, two points and both', () => {
+  const object = { inside: [[5, 5]], outside: [[1, 1]], box: [3, 3, 9, 9] } as const;
+  const layouts = new Map<string, number>();
+  for (let step = 0; step < 8; step++) {
+    const made = promptStep([[object], [object]], { step, seed: 1, prompts: 20, side });
+    for (const { count, points, boxes } of made.groups) {
+      const layout = `${points?.shape[1] ?? 0} ${boxes ? 'box' : ''}`;
+      layouts.set(layout, (layouts.get(layout) ?? 0) + count / 160);
+      tf.dispose([points, boxes]);
+    }
+    expect(made.objects.shape).toEqual([40]);
+    made.objects.dispose();
+  }
+  expect(layouts.get('1 ')).toBeCloseTo(0.7, 1); // a step's first point of two is one of them
+  expect([...layouts.keys()].sort()).toEqual(['0 box', '1 ', '1 box', '2 ']);
+});
+
+function tinySam(): Sam {
+  const config = parseVitConfig({ imageSize: [56, 56], heads: 2, headWidth: 8 });
+  const weights = initVit(config, { depth: 2, mlpWidth: 32, patchSize: 14, layerScale: 1 }, { seed: 1 });
+  return samFromVit(
+    { weights, config },
+    { imageSize: side, promptWidth: 16, decoderHeads: 2, decoderMlpWidth: 32, seed: 1 },
+  );
+}
+
+it('trains in a folder, stops, goes on as if it had not, and keeps the mean of the weights', async () => {
+  const sam = tinySam();
+  const composer = viewComposer(
+    { sources: [{ photographs: await labelled(), share: 1 }], options: viewOptions, seed: 3 },
+    { threads: 0 },
+  );
+  const options = (name: string): TrainRunOptions => ({
+    ...{ stage: 'decoder', composer, steps: 10, rate: 3e-3, warmup: 2, batch: 2, prompts: 3, chunk: 4, passes: 3 },
+    ...{ chunks: 2, seed: 4, folder: join(folder, name), facts: { name: 'tiny' }, adapter: 'here', every: 8 },
+    cache: streamFolder(join(folder, name, 'streams'), 1),
+  });
+  const losses: number[] = [];
+  for await (const event of trainRun(sam, options('whole'))) if (event.type === 'step') losses.push(event.loss);
+  expect(losses).toHaveLength(10);
+  const before = tf.memory().numTensors;
+  const steps: number[] = [];
+  for (const pause of [1e-9, undefined])
+    for await (const event of trainRun(sam, { ...options('parts'), ...(pause && { pause }) }))
+      if (event.type === 'step') steps.push(event.loss);
+  expect(tf.memory().numTensors).toBe(before);
+  expect(steps).toEqual(losses);
+  const at = async (name: string) => {
+    const { weights } = await loadWeights(join(folder, name, 'training.safetensors'));
+    return Object.fromEntries(
+      await Promise.all(Object.entries(weights).map(async ([key, x]) => [key, await x.data()])),
+    );
+  };
+  const [one, two] = [await at('whole'), await at('parts')];
+  expect(two).toEqual(one);
+  expect(Object.keys(one).some((name) => name.includes('.blocks.'))).toBe(false); // small: the frozen blocks are not in it
+  expect(one['best:mask_decoder.iou_token.weight']).not.toEqual(one['weight:mask_decoder.iou_token.weight']);
+  const { weights } = await loadSam(join(folder, 'whole', 'model.safetensors'));
+  expect(Object.keys(weights).sort()).toEqual(Object.keys(sam.weights).sort());
+  await expect(trainRun(sam, { ...options('whole'), facts: { name: 'other' } }).next()).rejects.toThrow(
+    'trainRun: expected in',
+  );
+});
+
+it('trains the whole: the blocks move too', async () => {
+  const sam = tinySam();
+  const composer = viewComposer(
+    { sources: [{ photographs: await labelled(), share: 1 }], options: viewOptions, seed: 3 },
+    { threads: 0 },
+  );
+  const run = trainRun(sam, {
+    ...{ stage: 'whole', composer, steps: 2, rate: 1e-3, warmup: 0, batch: 2, prompts: 2, chunk: 2, passes: 1 },
+    ...{ seed: 4, folder: join(folder, 'all'), facts: {}, adapter: 'here', every: 8 },
+    validate: join(folder, 'photographs'),
+  });
+  const events = [];
+  for await (const event of run) events.push(event);
+  expect(events.at(-1)).toMatchObject({ type: 'checkpoint', step: 2, images: 3 });
+  const { weights } = await loadWeights(join(folder, 'all', 'training.safetensors'));
+  const name = 'image_encoder.blocks.0.mlp.lin1.weight';
+  expect(await weights[`weight:${name}`]!.data()).not.toEqual(await sam.weights[name]!.data());
+});
