@@ -8,6 +8,7 @@ export type {
   PrunedEvent,
   ScoredEvent,
   SkippedEvent,
+  StageEvent,
   StepEvent,
   ValidationEvent,
   ValidationResult,

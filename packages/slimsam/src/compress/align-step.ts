@@ -19,7 +19,7 @@ import { alphaAt } from '../recipe/alpha.ts';
 import type { AlignStep } from '../recipe/recipe.ts';
 import type { NamedImages } from '../teacher-cache/teacher-cache.ts';
 import { batchesOf, type Context } from './context.ts';
-import type { CompressEvent, ValidationResult } from './events.ts';
+import type { StageEvent, ValidationResult } from './events.ts';
 import type { RunStore, StepResult } from './run-store.ts';
 import { type TeacherFeatures, teachersOf } from './teachers.ts';
 import { validate } from './validate.ts';
@@ -53,7 +53,7 @@ interface Notes {
 export async function* alignStep(
   context: Context,
   inputs: AlignInputs,
-): AsyncGenerator<CompressEvent, StepResult, undefined> {
+): AsyncGenerator<StageEvent, StepResult, undefined> {
   const { network, seen, seed, batch, accumulate, recompute, signal } = context;
   const { step, index, weights, original, previous, run, measure } = inputs;
   const { name, epochs } = step;

@@ -6,7 +6,7 @@ import { checkRecipe, type Recipe, type RecipeStep } from '../recipe/recipe.ts';
 import type { TeacherCache } from '../teacher-cache/teacher-cache.ts';
 import { alignStep } from './align-step.ts';
 import { type Context, split } from './context.ts';
-import type { CompressEvent, Compressed } from './events.ts';
+import type { CompressEvent, Compressed, StageEvent } from './events.ts';
 import { factsOf } from './facts.ts';
 import { initialise } from './initialise.ts';
 import { allKept, pruneStep } from './prune-step.ts';
@@ -56,7 +56,7 @@ export interface CompressOptions<M extends Model = Model> {
 export async function* compress<M extends Model>(
   model: M,
   options: CompressOptions<M>,
-): AsyncGenerator<CompressEvent, Compressed<M>, undefined> {
+): AsyncGenerator<CompressEvent<M>, Compressed<M>, undefined> {
   const { recipe, run, signal, photographs } = options;
   checkRecipe(recipe);
   const context = contextOf(model, options);
@@ -72,7 +72,7 @@ export async function* compress<M extends Model>(
   let current: StepResult = { weights: whole, kept: widths };
   let previous: StepResult | undefined;
   let told = 0;
-  const skips = function* (): Generator<CompressEvent> {
+  const skips = function* (): Generator<CompressEvent<M>> {
     for (; told < photographs.skipped.length; told++) yield { type: 'skipped', ...photographs.skipped[told]! };
   };
   try {
@@ -137,7 +137,7 @@ interface StepInputs<M extends Model> {
 async function* runStep<M extends Model>(
   context: Context,
   { step, index, current, previous, original, widths, options, modelOf }: StepInputs<M>,
-): AsyncGenerator<CompressEvent, StepResult, undefined> {
+): AsyncGenerator<StageEvent, StepResult, undefined> {
   const { weights, kept } = current;
   if (step.kind === 'prune') return yield* pruneStep(context, { step, index, weights, kept, widths });
   if (step.kind === 'align') {

@@ -81,20 +81,22 @@ export interface SkippedEvent {
 }
 
 /** The end. */
-export interface DoneEvent {
+export interface DoneEvent<M extends Model = Model> {
   readonly type: 'done';
-  readonly result: Compressed;
+  readonly result: Compressed<M>;
 }
 
-export type CompressEvent =
+/** What a step tells. */
+export type StageEvent =
   | PhaseEvent
   | ScoredEvent
   | PrunedEvent
   | StepEvent
   | ValidationEvent
   | CheckpointEvent
-  | SkippedEvent
-  | DoneEvent;
+  | SkippedEvent;
+
+export type CompressEvent<M extends Model = Model> = StageEvent | DoneEvent<M>;
 
 /** A slim model, the caller's to dispose, and where it comes from. */
 export interface Compressed<M extends Model = Model> {

@@ -15,7 +15,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { Network } from '../models/network.ts';
 import type { PruneStep } from '../recipe/recipe.ts';
 import { type Context, pixelsOf, shuffled, unreadable } from './context.ts';
-import type { CompressEvent } from './events.ts';
+import type { StageEvent } from './events.ts';
 import type { StepResult } from './run-store.ts';
 
 type Kept = Readonly<Record<string, readonly number[]>>;
@@ -36,7 +36,7 @@ export async function* pruneStep(
     kept,
     widths,
   }: { step: PruneStep; index: number; weights: Weights; kept: Kept; widths: Kept },
-): AsyncGenerator<CompressEvent, StepResult, undefined> {
+): AsyncGenerator<StageEvent, StepResult, undefined> {
   const { network, seen, seed } = context;
   const { name } = step;
   const axes = network.axes(weights);

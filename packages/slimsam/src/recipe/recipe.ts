@@ -1,6 +1,6 @@
 import type { Features, LossParts } from '@slimsam/distill';
 import type { Weights } from '@slimsam/weights';
-import type { CompressEvent } from '../compress/events.ts';
+import type { StageEvent } from '../compress/events.ts';
 import type { Network, NetworkTaps } from '../models/network.ts';
 import type { Alpha } from './alpha.ts';
 import type { Scoring } from './scoring.ts';
@@ -53,7 +53,7 @@ export interface CustomStep {
     readonly original: Weights;
     readonly seed: number;
     readonly signal: AbortSignal | undefined;
-  }) => AsyncGenerator<CompressEvent, Weights, undefined>;
+  }) => AsyncGenerator<StageEvent, Weights, undefined>;
 }
 
 export type RecipeStep = PruneStep | AlignStep | InitialiseStep | CustomStep;
