@@ -84,7 +84,7 @@ type MatmulUniforms =
   | 'row';
 
 /** The uniforms that `launch` fills. */
-export const matmulUniforms: Readonly<Record<MatmulUniforms, UniformType>> = {
+const matmulUniforms: Readonly<Record<MatmulUniforms, UniformType>> = {
   M: 'u32',
   N: 'u32',
   K: 'u32',

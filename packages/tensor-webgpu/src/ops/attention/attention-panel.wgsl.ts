@@ -68,7 +68,7 @@ function holder({ bias, columns, perLane, vectorWidth }: Panel, i: number): { sl
   return { slot: row * perLane + c, lane };
 }
 
-export const keysOf = ({ rows, columns }: Panel): number => rows * columns;
+const keysOf = ({ rows, columns }: Panel): number => rows * columns;
 
 /** The shader of a panel kernel. */
 export function panelShader(
@@ -271,7 +271,7 @@ export const butterfly = (name: string, step: (other: string) => string): string
   [1, 2, 4].map((distance) => `${name} = ${step(`subgroupShuffleXor(${name}, ${distance}u)`)};`).join(' ');
 
 const zero = ({ columnWidth }: Panel): string => (columnWidth === 4 ? 'vec4f()' : '0.0');
-export const columnType = ({ columnWidth }: Panel): string => (columnWidth === 4 ? 'vec4f' : 'f32');
+const columnType = ({ columnWidth }: Panel): string => (columnWidth === 4 ? 'vec4f' : 'f32');
 
 /** Loads the sums so far, adds `body`'s, and stores them, through private memory: the compiler would sink the arithmetic behind the stores' branches. */
 export function throughMemory(
