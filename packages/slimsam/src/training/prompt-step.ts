@@ -6,7 +6,7 @@ import type { ObjectPrompts } from './object-prompts.ts';
 import { type Random, randomOf } from './random.ts';
 
 /** Prompts of one layout, as many for each of the B images: `count` of the first image, then of the next. */
-export type PromptGroup = {
+type PromptGroup = {
   count: number;
   /** [B * count, 1 or 2, 2] */ points?: tf.Tensor3D;
   /** [B * count, 1 or 2] */ labels?: tf.Tensor2D;

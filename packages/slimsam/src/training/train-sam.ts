@@ -144,7 +144,7 @@ export async function* trainSam(sam: Sam, options: TrainSamOptions): AsyncGenera
 }
 
 /** Everything but the image encoder's blocks and what comes before them. */
-export function withoutBlocks(weights: Weights): Weights {
+function withoutBlocks(weights: Weights): Weights {
   const outside = Object.entries(weights).filter(([name]) => !/^image_encoder\.(?!neck\.)/.test(name));
   return Object.fromEntries(outside);
 }
