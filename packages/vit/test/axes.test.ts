@@ -105,6 +105,6 @@ it('names the taps of both stages', () => {
 });
 
 it('names wrong and unknown fields of a config', () => {
-  expect(() => parseSamConfig({ ...config, heads: 0, extra: 1 })).toThrow(/extra[\s\S]*heads/);
+  expect(() => parseSamConfig({ ...config, heads: 0, extra: 1 })).toThrow(/heads.*extra/);
   expect(() => parseSamConfig({ ...config, imageSize: 1000 })).toThrow('a multiple of patchSize, got 1000 and 16');
 });

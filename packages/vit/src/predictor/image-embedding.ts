@@ -33,7 +33,7 @@ export interface EmbeddedImage extends ImageEmbedding {
 
 /** @throws when an embedding does not fit the model, or its sizes one another */
 export function checkEmbedding(image: ImageEmbedding, { weights, config }: Sam): void {
-  if (typeof image !== 'object' || image === null || !(image.embedding instanceof tf.Tensor))
+  if (typeof image !== 'object' || image === null || !Array.isArray(image.embedding?.shape))
     throw new Error(`predict: expected what embed or loadEmbedding gives as the image, got ${describe(image)}`);
   const { embedding, inputSize, originalSize } = image;
   const [side, C] = [gridSize(config), scope(weights, 'prompt_encoder')('no_mask_embed.weight').shape[1]!];

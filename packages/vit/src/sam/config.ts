@@ -25,15 +25,17 @@ export interface SamConfig {
 }
 
 const count = z.int().positive();
+/** The largest ViTs have 48; a file must not claim any number. */
+const heads = count.max(1024);
 const rgb = z.tuple([z.number(), z.number(), z.number()]);
 const samConfig = z.strictObject({
   imageSize: count,
   patchSize: count,
-  heads: count,
+  heads,
   headWidth: count,
   windowSize: count,
   globalBlocks: z.array(z.int().nonnegative()),
-  decoderHeads: count,
+  decoderHeads: heads,
   pixelMean: rgb.default([123.675, 116.28, 103.53]),
   pixelStd: rgb.default([58.395, 57.12, 57.375]),
   epsilon: z.number().positive().optional(),

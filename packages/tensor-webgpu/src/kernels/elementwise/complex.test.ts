@@ -97,7 +97,7 @@ describe('strings', () => {
     tf.tidy(() => {
       const inputs = { x: words(), indices: tf.tensor1d([0], 'int32') };
       const run = () => tf.engine().runKernel(tf.GatherV2, inputs, { axis: 0, batchDims: 0 });
-      expect(run).toThrow(/GatherV2: expected float32, int32 or bool, got string \[2,3\]/);
+      expect(run).toThrow(/GatherV2: expected 'in0' of float32, int32 or bool, got string \[2,3\]/);
     });
   });
 });
