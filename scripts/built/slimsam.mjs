@@ -46,7 +46,7 @@ test('slimsam: the command line tells what a model is', async () => {
   await saveSam('sam.safetensors', { config, weights: initSam(config, sizes, { seed: 1 }) });
   const program = ['node_modules/slimsam/dist/cli/main.js', 'info', 'sam.safetensors', '--json', '--backend', 'cpu'];
   const facts = JSON.parse(
-    execFileSync(process.execPath, program, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),
+    execFileSync(process.execPath, program, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }),
   );
   assert.equal(facts.parameters, 24_680);
   assert.equal(facts.kind, 'SAM');
