@@ -27,7 +27,7 @@ import { resizeBilinear } from '@slimsam/vit/images';
 import { Command, Option } from 'commander';
 import { segmentWithSam } from 'slimsam';
 
-const folderPath = (text: string) => path.resolve(process.env.INIT_CWD ?? '.', text);
+const folderPath = (text: string) => path.resolve(text);
 
 const command = new Command('evaluate-sam')
   .argument('<model>', 'a checkpoint, or a folder with encoder.onnx and decoder.onnx', folderPath)

@@ -2,9 +2,9 @@ import path from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { backends } from './backend.ts';
 
-/** A path relative to where the user is, also when npm runs the program from the repository's root. */
+/** A path of the command line, absolute, so that an error says where it was looked for. */
 export function userPath(text: string): string {
-  return path.resolve(process.env.INIT_CWD ?? '.', text);
+  return path.resolve(text);
 }
 
 /** Parses an option that counts something. */
