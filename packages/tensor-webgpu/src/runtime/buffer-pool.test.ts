@@ -6,7 +6,10 @@ const backend = openedBackend();
 const KiB = 1024;
 
 function smallPool(): BufferPool {
-  const pool: BufferPool = new BufferPool(backend().device, { spareBytes: 8 * KiB, flush: () => pool.submitted() });
+  const pool: BufferPool = new BufferPool(backend().device, {
+    spareBytes: () => 8 * KiB,
+    flush: () => pool.submitted(),
+  });
   return pool;
 }
 const acquire = (pool: BufferPool, count: number, bytes: number) =>

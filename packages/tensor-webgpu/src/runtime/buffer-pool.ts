@@ -22,7 +22,7 @@ interface Shelf {
 export class BufferPool {
   readonly #device: GPUDevice;
   readonly #shelves = new Map<number, Shelf>();
-  readonly #spareBytes: number;
+  readonly #spareBytes: (mostLiveBytes: number) => number;
   readonly #flush: () => void;
   readonly #doomed: GpuBuffer[] = [];
   #clock = 0;
@@ -32,7 +32,10 @@ export class BufferPool {
   #mostLiveBytes = 0;
 
   /** `flush` submits the work encoded so far and then calls `submitted`. */
-  constructor(device: GPUDevice, { spareBytes, flush }: { spareBytes: number; flush: () => void }) {
+  constructor(
+    device: GPUDevice,
+    { spareBytes, flush }: { spareBytes: (mostLiveBytes: number) => number; flush: () => void },
+  ) {
     this.#device = device;
     this.#spareBytes = spareBytes;
     this.#flush = flush;
@@ -133,7 +136,7 @@ export class BufferPool {
   #grow(size: number): void {
     this.#liveBytes += size;
     this.#mostLiveBytes = Math.max(this.#mostLiveBytes, this.#liveBytes);
-    const most = this.#mostLiveBytes + this.#spareBytes;
+    const most = this.#mostLiveBytes + this.#spareBytes(this.#mostLiveBytes);
     while (this.#liveBytes + this.#idleBytes > most) {
       let oldest: Shelf | undefined;
       for (const shelf of this.#shelves.values())

@@ -13,7 +13,11 @@ import { PipelineCache } from './pipeline-cache.ts';
 import { asWords, bytesOf, type TensorRecord } from './tensor-record.ts';
 import { UniformCache } from './uniform-cache.ts';
 
-const spareBytes = 1 << 30;
+/**
+ * A quarter of the most that was live, but half a GiB to one: a step of SAM-B's first stage with recomputation, 2.7 GiB live, makes
+ * 114 MiB of buffers anew then; 1,305 MiB with half a GiB, none with one.
+ */
+const spareBytes = (mostLiveBytes: number): number => Math.min(1 << 30, Math.max(1 << 29, mostLiveBytes / 4));
 const halfOfUniforms = 2048;
 const mostConstants = 1024;
 
