@@ -126,6 +126,8 @@ const accumulate = (photographs: Scene[], mode: AccumulationMode, seed: number):
     },
   });
 
+const isMatrix = (name: string, shape: readonly number[]) => name.endsWith('.weight') && shape.length >= 2;
+
 interface Row {
   readonly name: string;
   readonly normalise?: Normalise;
@@ -144,9 +146,9 @@ function rowsOf(seed: number): { rows: Row[]; dispose: () => void } {
     return found;
   };
   const disturbed = (mode: AccumulationMode) => once(mode, () => accumulate(photographs, mode, seed));
-  const labelled = () =>
-    once('labelled', () =>
-      accumulateGradients({ weights: encoder, batches: photographs, mode: 'absolute', loss: labelledLoss }),
+  const labelled = (mode: AccumulationMode) => () =>
+    once(`labelled ${mode}`, () =>
+      accumulateGradients({ weights: encoder, batches: photographs, mode, loss: labelledLoss }),
     );
   const by =
     (criterion: CriterionName, gradients?: () => Promise<Gradients>, more: object = {}) =>
@@ -180,7 +182,7 @@ function rowsOf(seed: number): { rows: Row[]; dispose: () => void } {
     { name: 'magnitude (L1)', scores: by('magnitude-l1') },
     { name: 'activations, mean of \\|a\\|', scores: activations('mean'), seeded: true },
     { name: 'activations, variance', scores: activations('variance'), seeded: true },
-    { name: 'Taylor, labelled, absolute', scores: by('taylor', labelled), seeded: true },
+    { name: 'Taylor, labelled, absolute', scores: by('taylor', labelled('absolute')), seeded: true },
     {
       name: 'disturbed Taylor, signed (the paper’s code)',
       scores: by('taylor', () => disturbed('signed')),
@@ -195,7 +197,19 @@ function rowsOf(seed: number): { rows: Row[]; dispose: () => void } {
       scores: by('taylor', squared),
       seeded: true,
     })),
+    {
+      name: 'the same, heads scored by proj alone',
+      scores: by('taylor', squared, {
+        scored: (name: string, shape: readonly number[]) => isMatrix(name, shape) && !/\.attn\.qkv\./.test(name),
+      }),
+      seeded: true,
+    },
     { name: 'Hessian (optimal brain damage)', scores: by('hessian', squared), seeded: true },
+    {
+      name: 'Hessian, labelled (empirical Fisher)',
+      scores: by('hessian', labelled('squared')),
+      seeded: true,
+    },
   ];
   return {
     rows,

@@ -30,7 +30,11 @@ export type CriterionName = 'taylor' | 'hessian' | 'magnitude' | 'magnitude-l1' 
  * How channels are scored. A further criterion is a further object given to `importance`.
  * - taylor: what removing an element changes in the loss, first order. Gradients of mode 'squared' give sum (w g)², 'absolute' sum |w g|,
  *   'signed' |w sum g|, the sums over photographs. With `disturbedLoss` it is SlimSAM's disturbed Taylor (eq. 4): noise belongs to the loss.
- * - hessian: optimal brain damage, h w² / 2, with h the mean of g² over photographs (the empirical Fisher diagonal); mode 'squared'.
+ * - hessian: optimal brain damage, h w² / 2, with h the mean of g² over photographs; mode 'squared'. With `disturbedLoss`, g² is on average
+ *   over the noise 2 sigma² / elements times the Hessian's diagonal of MSE(f(x), f(x)'s own values): g = -2 Jᵀn / elements probes it as
+ *   Hutchinson's estimator does, and the residual is 0, so that the Hessian is its Gauss-Newton part 2 JᵀJ / elements, the one optimal brain
+ *   damage propagates back (LeCun 1989, eq. 7 to 9, without f''). One backward pass a photograph. With a labelled loss h is the empirical
+ *   Fisher diagonal, as in the library of the paper's code. Ranks are then those of 'taylor' squared: the two differ by 2 * photographs.
  * - magnitude: w². magnitude-l1: |w|.
  * - random: uniform in [0, 1), for each channel.
  */

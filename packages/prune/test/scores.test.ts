@@ -124,20 +124,77 @@ test.each(modes)('sigma cancels out of normalised scores: %s', async (mode) => {
   expect(spearman(small, large)).toBeGreaterThan(0.999);
 });
 
+test('hessian with the disturbed loss: the exact diagonal, from second differences of the loss in float64', async () => {
+  const weights = network();
+  const [rows, draws, sigma] = [8, 512, 0.01];
+  const input = random([rows, 6], 77);
+  const gradients = await accumulateGradients({
+    weights,
+    batches: Array.from({ length: draws }, (_, i) => i),
+    loss: (table, draw) => {
+      const output = forward(table, input);
+      return disturbedLoss(output, noise(output.shape, { seed: draw, sigma }));
+    },
+  });
+  const [x, a, b] = (await Promise.all([input, weights['a.weight']!, weights['b.weight']!].map((t) => t.data()))).map(
+    (values) => Float64Array.from(values),
+  ) as [Float64Array, Float64Array, Float64Array];
+  const run = () =>
+    Array.from({ length: rows }, (_, row) => {
+      const hidden = Array.from({ length: channels }, (_, c) => {
+        let sum = 0;
+        for (let i = 0; i < 6; i++) sum += x[row * 6 + i]! * a[c * 6 + i]!;
+        return Math.max(0, sum);
+      });
+      return Array.from({ length: 4 }, (_, o) => hidden.reduce((sum, h, c) => sum + h * b[o * channels + c]!, 0));
+    }).flat();
+  const whole = run();
+  const mse = () => run().reduce((sum, y, i) => sum + (y - whole[i]!) ** 2, 0) / whole.length;
+  const saliency = (values: Float64Array, at: number) => {
+    const [w, step] = [values[at]!, 1e-4];
+    const loss = [w + step, w - step].map((value) => {
+      values[at] = value;
+      return mse();
+    });
+    values[at] = w;
+    return (((loss[0]! + loss[1]!) / step ** 2) * w * w) / 2; // the loss itself is 0
+  };
+  const exact = Array.from({ length: channels }, (_, c) => {
+    let sum = 0;
+    for (let i = 0; i < 6; i++) sum += saliency(a, c * 6 + i);
+    for (let o = 0; o < 4; o++) sum += saliency(b, o * channels + c);
+    return sum / 2; // two members
+  });
+  const scores = await scoresOf(weights, 'hessian', gradients);
+  const scale = whole.length / (2 * sigma ** 2);
+  // g² of normal g has a relative deviation of √2 at most in a sum; four deviations of the mean over draws
+  const bound = 4 * Math.sqrt(2 / draws);
+  exact.forEach((value, c) => {
+    expect(Math.abs((scores[c]! * scale) / value - 1), `channel ${c}`).toBeLessThan(bound);
+  });
+  expect(spearman(scores, exact)).toBeGreaterThan(0.95);
+});
+
 test('two disjoint halves of the photographs: scores that add up by photograph agree, signed sums do not', async () => {
   const weights = network();
+  const seeds = 3;
   const correlation = { squared: 0, absolute: 0, signed: 0 };
   for (const mode of modes) {
-    for (let seed = 0; seed < 3; seed++) {
+    for (let seed = 0; seed < seeds; seed++) {
       const half = async (from: number) =>
         scoresOf(weights, 'taylor', await gradientsOf(weights, { mode, from, count: 32, seed }));
-      correlation[mode] += spearman(await half(0), await half(500)) / 3;
+      const found = spearman(await half(0), await half(500));
+      // chance: scores of no relation have a correlation of deviation 1 / √(channels - 1); three deviations
+      if (mode !== 'signed') expect(found).toBeGreaterThan(3 / Math.sqrt(channels - 1));
+      correlation[mode] += found / seeds;
     }
   }
-  // 32 photographs and 24 channels
-  expect(correlation.squared).toBeGreaterThan(0.8);
-  expect(correlation.absolute).toBeGreaterThan(0.8);
-  expect(correlation.signed).toBeLessThan(Math.min(correlation.squared, correlation.absolute) - 0.1);
+  // the deviation of a mean of correlations r is (1 - r²) / √(channels - 1) / √seeds (to first order); two of the difference
+  const variance = (r: number) => (1 - r * r) ** 2 / (channels - 1) / seeds;
+  for (const mode of ['squared', 'absolute'] as const) {
+    const apart = 2 * Math.sqrt(variance(correlation[mode]) + variance(correlation.signed));
+    expect(correlation[mode] - correlation.signed, mode).toBeGreaterThan(apart);
+  }
 });
 
 test('Spearman’s correlation and the overlap of kept sets, by hand', () => {
