@@ -27,6 +27,7 @@ export { readCocoAnnotations, readDetections, readGroundTruth } from './coco/rea
 export type { EvalAnnotation, EvalImage } from './data/eval-image.ts';
 export { readPixels } from './data/pixels.ts';
 export { readCocoImages } from './data/read-coco-images.ts';
+export { readEdgeImages } from './data/read-edge-images.ts';
 export { readMaskFolder } from './data/read-mask-folder.ts';
 export { type ReadImagesOptions, readSa1b } from './data/read-sa1b.ts';
 export { readSa1bTar } from './data/read-sa1b-tar.ts';
@@ -52,6 +53,7 @@ export { boxIous, mergeRles, rleIou, rleIous } from './masks/rle-operations.ts';
 export { type Latency, measureLatencies, measureLatency } from './measures/latency.ts';
 export { type ImageIou, type MeanIouOptions, meanIou } from './measures/mean-iou.ts';
 export { type Comparison, compareResults } from './protocols/compare-results.ts';
+export { type BestDisc, bestDisc, discBaseline } from './protocols/disc-baseline.ts';
 export { mergeResults } from './protocols/merge-results.ts';
 export { type BoxToSegment, boxesByImage, type Protocol } from './protocols/protocols.ts';
 export type { ImageRecord, ResultRecord, TruthRecord } from './protocols/records.ts';

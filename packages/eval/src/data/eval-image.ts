@@ -24,6 +24,8 @@ export interface EvalImage {
   readonly width: number;
   readonly height: number;
   readonly annotations: readonly EvalAnnotation[];
+  /** Boundaries that people drew, for the protocol edges: [height * width] each, not 0 on one. */
+  readonly boundaries?: readonly Uint8Array[];
   /** Where its file lies, unless it is in an archive. */
   readonly imagePath?: string;
   /** The file: JPEG, PNG, … */

@@ -28,6 +28,8 @@ export interface PromptConvention {
   readonly scores: string;
   /** Masks are logits in the image's own size, or of the padded square, to be enlarged and cut. */
   readonly maskSize: 'image' | 'square';
+  /** Labels 2 and 3 are a box's corners, always, or in some files of this convention: these are tried out at the first box. */
+  readonly corners: 'known' | 'some files';
   /** The first mask is the one for prompts that are not ambiguous; else the best by score is it. */
   readonly firstIsSingle: boolean;
 }
@@ -46,17 +48,18 @@ const segmentAnything: OnnxConvention = {
   prompt: {
     ...{ points: 'point_coords', labels: 'point_labels', leading: 1, labelType: 'float32', space: 'resized' },
     ...{ padding: true, extras: 'masks-and-size', masks: 'masks', scores: 'iou_predictions', maskSize: 'image' },
-    firstIsSingle: true,
+    ...{ corners: 'known', firstIsSingle: true },
   },
 };
 
 /**
  * Known conventions, by name. A variant is a spread of one of them: `{ ...onnxConventions['segment-anything'], image: { … } }`.
  * - segment-anything: segment_anything/utils/onnx.py's decoder, an encoder with the input `image`; exportOnnx of @slimsam/vit.
- * - mobile-sam: MobileSAM's export, the same with images in [0, 1] normalised inside of the preprocessing as SAM's.
- * - edge-sam: EdgeSAM's export: points alone, four masks of the square.
- * - efficient-sam: EfficientSAM's export: the image as it is in [0, 1], prompts in its pixels.
- * - transformers.js: the folders of onnx-community and Xenova (vision_encoder.onnx, prompt_encoder_mask_decoder.onnx).
+ * - mobile-sam: MobileSAM's export_onnx_model.py, the same decoder; its encoder too wants SAM's preprocessing.
+ * - edge-sam: EdgeSAM's export_onnx_model.py: points and corners alone, four masks of the square.
+ * - efficient-sam: EfficientSAM's export_to_onnx.py: the image as it is in [0, 1], prompts in its pixels.
+ * - transformers.js: the folders of onnx-community and Xenova (vision_encoder.onnx, prompt_encoder_mask_decoder.onnx), whose decoder knows
+ *   no boxes, and exportOnnx's, whose decoder does.
  */
 export const onnxConventions: Readonly<
   Record<'segment-anything' | 'mobile-sam' | 'edge-sam' | 'efficient-sam' | 'transformers.js', OnnxConvention>
@@ -72,7 +75,7 @@ export const onnxConventions: Readonly<
     prompt: {
       ...{ points: 'batched_point_coords', labels: 'batched_point_labels', leading: 2, labelType: 'float32' },
       ...{ space: 'image', padding: false, extras: 'size', masks: 'output_masks', scores: 'iou_predictions' },
-      ...{ maskSize: 'image', firstIsSingle: false },
+      ...{ maskSize: 'image', corners: 'known', firstIsSingle: false },
     },
   },
   'transformers.js': {
@@ -83,7 +86,22 @@ export const onnxConventions: Readonly<
     prompt: {
       ...{ points: 'input_points', labels: 'input_labels', leading: 2, labelType: 'int64', space: 'resized' },
       ...{ padding: false, extras: 'none', masks: 'pred_masks', scores: 'iou_scores', maskSize: 'square' },
-      firstIsSingle: false,
+      ...{ corners: 'some files', firstIsSingle: false },
     },
   },
 };
+
+/**
+ * The convention that files have by the names of their inputs; undefined when it is none of ours.
+ *
+ * @param inputs of both models
+ */
+export function conventionOf(inputs: ReadonlySet<string>): OnnxConvention | undefined {
+  return (['transformers.js', 'efficient-sam', 'segment-anything', 'edge-sam'] as const)
+    .map((name) => onnxConventions[name])
+    .find(
+      ({ image, prompt }) =>
+        [image.input, prompt.points, prompt.labels].every((name) => inputs.has(name)) &&
+        (prompt.extras === 'masks-and-size') === inputs.has('mask_input'),
+    );
+}

@@ -2,14 +2,15 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { RgbImage } from '../image.ts';
 import { optionalPeer } from '../optional-peer.ts';
 import type { ImageToSegment, Prompt, Segment, Segmented } from '../protocols/segment.ts';
-import type { OnnxConvention } from './conventions.ts';
-import { largeMask } from './large-mask.ts';
+import { conventionOf, type ImageConvention, type OnnxConvention } from './conventions.ts';
+import { largeLogits, maskOf } from './large-logits.ts';
 
 export interface OnnxOptions {
   /** Paths of the two models. */
   readonly encoder: string;
   readonly decoder: string;
-  readonly convention: OnnxConvention;
+  /** How the files want images and prompts; by the names of their inputs unless given. */
+  readonly convention?: OnnxConvention;
   /** Pixels of the encoder's side where its input does not say; 1024 unless given. */
   readonly side?: number;
   /** Resizes an image, as the model's own preprocessing does; sharp's linear kernel unless given. */
@@ -42,9 +43,15 @@ interface Encoded {
  * @throws when onnxruntime-node is not installed, a file is no model, or its inputs and outputs are not those of the convention
  */
 export async function openOnnx(options: OnnxOptions): Promise<OnnxModel> {
-  const { convention } = options;
   const ort = await optionalPeer('openOnnx', 'onnxruntime-node', () => import('onnxruntime-node'));
   const [encoder, decoder] = await Promise.all([openSession(ort, options.encoder), openSession(ort, options.decoder)]);
+  const inputs = [...encoder.inputNames, ...decoder.inputNames];
+  const convention = options.convention ?? conventionOf(new Set(inputs));
+  if (!convention) {
+    throw new Error(
+      `openOnnx: '${options.decoder}': expected the inputs of a known convention, got ${inputs.join(', ')}; describe them by one`,
+    );
+  }
   const { image, prompt } = convention;
   expectNames(options.encoder, encoder, { inputs: [image.input], outputs: image.embeddings });
   expectNames(options.decoder, decoder, {
@@ -52,13 +59,18 @@ export async function openOnnx(options: OnnxOptions): Promise<OnnxModel> {
     outputs: [prompt.masks, prompt.scores],
   });
   let last: { image: ImageToSegment; encoded: Promise<Encoded> } | undefined;
+  let corners = prompt.corners === 'known';
   return {
     segment: async (asked, prompts) => {
-      if (last?.image !== asked) last = { image: asked, encoded: encode(ort, encoder, { image: asked, options }) };
+      if (last?.image !== asked)
+        last = { image: asked, encoded: encode(ort, encoder, { image: asked, options, convention: image }) };
       const encoded = await last.encoded;
       const answers: Segmented[] = [];
-      for (const one of prompts)
-        answers.push(await decode(ort, decoder, { image: asked, prompt: one, encoded, convention }));
+      for (const one of prompts) {
+        const given = { image: asked, prompt: one, encoded, convention };
+        if (one.box && !corners) corners = await expectCorners(ort, decoder, { ...given, file: options.decoder });
+        answers.push(await decode(ort, decoder, given));
+      }
       return answers;
     },
     close: async () => {
@@ -68,7 +80,27 @@ export async function openOnnx(options: OnnxOptions): Promise<OnnxModel> {
   };
 }
 
-async function openSession(ort: Runtime, file: string): Promise<InferenceSession> {
+/**
+ * A decoder that does not know corners gives them the same embedding as any unknown label.
+ *
+ * @throws when it is one
+ */
+async function expectCorners(
+  ort: Runtime,
+  decoder: InferenceSession,
+  { file, ...given }: DecodeInput & { file: string },
+): Promise<true> {
+  const scores = async (corners: readonly [number, number]) =>
+    (await decode(ort, decoder, { ...given, corners })).scores.join();
+  if ((await scores(boxLabels)) === (await scores([4, 4]))) {
+    throw new Error(
+      `openOnnx: '${file}': expected a decoder that knows the corners of a box, got one for points alone; take points or another export`,
+    );
+  }
+  return true;
+}
+
+export async function openSession(ort: Runtime, file: string): Promise<InferenceSession> {
   return ort.InferenceSession.create(file).catch((error: unknown) => {
     throw new Error(`openOnnx: '${file}': expected an ONNX model, got ${String(error)}`, { cause: error });
   });
@@ -90,7 +122,7 @@ function expectNames(
 }
 
 /** The side that the encoder's input states. */
-function sideOf(session: InferenceSession, input: string, fallback: number): number {
+export function sideOf(session: InferenceSession, input: string, fallback: number): number {
   const metadata = session.inputMetadata.find(({ name }) => name === input);
   const side = metadata?.isTensor ? metadata.shape.at(-1) : undefined;
   return typeof side === 'number' && side > 0 ? side : fallback;
@@ -99,9 +131,9 @@ function sideOf(session: InferenceSession, input: string, fallback: number): num
 async function encode(
   ort: Runtime,
   session: InferenceSession,
-  { image, options }: { image: ImageToSegment; options: OnnxOptions },
+  { image, options, convention }: { image: ImageToSegment; options: OnnxOptions; convention: ImageConvention },
 ): Promise<Encoded> {
-  const { input, fit, mean, std, embeddings } = options.convention.image;
+  const { input, fit, mean, std, embeddings } = convention;
   const pixels = await image.pixels();
   const side = sideOf(session, input, options.side ?? 1024);
   const ratio = side / Math.max(image.width, image.height);
@@ -129,7 +161,7 @@ async function encode(
   };
 }
 
-async function resizeWithSharp(
+export async function resizeWithSharp(
   image: RgbImage,
   { width, height }: { width: number; height: number },
 ): Promise<RgbImage> {
@@ -142,18 +174,24 @@ async function resizeWithSharp(
   return { width, height, data };
 }
 
+/** Labels of a box's corners. */
+const boxLabels = [2, 3] as const;
+
+interface DecodeInput {
+  readonly image: ImageToSegment;
+  readonly prompt: Prompt;
+  readonly encoded: Encoded;
+  readonly convention: OnnxConvention;
+  readonly corners?: readonly [number, number];
+}
+
 async function decode(
   ort: Runtime,
   session: InferenceSession,
-  {
-    image,
-    prompt,
-    encoded,
-    convention,
-  }: { image: ImageToSegment; prompt: Prompt; encoded: Encoded; convention: OnnxConvention },
+  { image, prompt, encoded, convention, corners = boxLabels }: DecodeInput,
 ): Promise<Segmented> {
   const how = convention.prompt;
-  const { points, labels } = pointsOf(prompt, how.padding);
+  const { points, labels } = pointsOf(prompt, { padding: how.padding, corners });
   const scale = how.space === 'image' ? [1, 1] : encoded.scale;
   const leading = how.leading === 1 ? [1] : [1, 1];
   const coordinates = Float32Array.from(points.flat(), (value, i) => value * scale[i % 2]!);
@@ -180,33 +218,35 @@ async function decode(
   }
   const found = await session.run(feeds);
   const scores = [...(found[how.scores]!.data as Float32Array)];
-  const masks = masksOf(found[how.masks]!, { image, encoded, how, count: scores.length });
+  const logitsOf = largeLogitsOf(found[how.masks]!, { image, encoded, how, count: scores.length });
   const chosen = choose(scores, prompt.multimask, how.firstIsSingle);
   const lowRes = how.extras === 'masks-and-size' ? found.low_res_masks : undefined;
   const cells = lowRes ? lowRes.dims.at(-1)! * lowRes.dims.at(-2)! : 0;
   const first = chosen[0]!;
+  const logits = chosen.map(logitsOf);
   return {
-    masks: chosen.map(masks),
+    masks: logits.map(maskOf),
     scores: chosen.map((index) => scores[index]!),
+    ...(prompt.logits && { logits }),
     ...(lowRes && { state: (lowRes.data as Float32Array).slice(first * cells, (first + 1) * cells) }),
   };
 }
 
-/** Points, corners of the box (labels 2 and 3), and padding. */
+/** Points, corners of the box, and padding. */
 function pointsOf(
   { points = [], labels = [], box }: Prompt,
-  padding: boolean,
+  how: { padding: boolean; corners: readonly [number, number] },
 ): { points: number[][]; labels: number[] } {
-  const corners = box
+  const places = box
     ? [
         [box[0], box[1]],
         [box[0] + box[2], box[1] + box[3]],
       ]
     : [];
-  const pad = padding && !box;
+  const pad = how.padding && !box;
   return {
-    points: [...points.map((point) => [...point]), ...corners, ...(pad ? [[0, 0]] : [])],
-    labels: [...labels, ...(box ? [2, 3] : []), ...(pad ? [-1] : [])],
+    points: [...points.map((point) => [...point]), ...places, ...(pad ? [[0, 0]] : [])],
+    labels: [...labels, ...(box ? how.corners : []), ...(pad ? [-1] : [])],
   };
 }
 
@@ -217,7 +257,7 @@ function choose(scores: readonly number[], multimask: boolean, firstIsSingle: bo
   return multimask ? all : [scores.indexOf(Math.max(...scores))];
 }
 
-function masksOf(
+function largeLogitsOf(
   tensor: Tensor,
   {
     image,
@@ -225,7 +265,7 @@ function masksOf(
     how,
     count,
   }: { image: ImageToSegment; encoded: Encoded; how: OnnxConvention['prompt']; count: number },
-): (index: number) => Uint8Array {
+): (index: number) => Float32Array {
   const [height, width] = tensor.dims.slice(-2) as [number, number];
   const logits = tensor.data as Float32Array;
   if (logits.length !== count * height * width) {
@@ -236,8 +276,8 @@ function masksOf(
   }
   return (index) => {
     const one = logits.subarray(index * height * width, (index + 1) * height * width);
-    if (how.maskSize === 'image') return Uint8Array.from(one, (value) => (value > 0 ? 1 : 0));
-    return largeMask(one, {
+    if (how.maskSize === 'image') return one.slice();
+    return largeLogits(one, {
       size: [height, width],
       side: encoded.side,
       inputSize: encoded.inputSize,

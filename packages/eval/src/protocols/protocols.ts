@@ -1,5 +1,7 @@
 import type { Box, Detections } from '../coco/instances.ts';
-import type { EvalAnnotation } from '../data/eval-image.ts';
+import type { EvalAnnotation, EvalImage } from '../data/eval-image.ts';
+import { countEdges, type EdgeCounts } from '../edges/edge-scores.ts';
+import { findEdges } from '../edges/find-edges.ts';
 import { boundaryIou } from '../masks/boundary.ts';
 import { furthestPoint } from '../masks/furthest-point.ts';
 import { compressRle, decodeRle, encodeRle, type MaskSize } from '../masks/rle.ts';
@@ -31,11 +33,12 @@ export function boxesByImage({ detections }: Detections): Map<number, BoxToSegme
  * - clicks: `clicks` points, one after another, each in the middle of the larger error of the mask before.
  * - boxes: the annotation's box, one mask.
  * - best-of-three: the point as in points, several masks: the one of the highest score, and the best that an oracle would choose.
+ * - edges: BSDS500's boundaries from masks of everything, see `findEdges`.
  * - instances: COCO or LVIS instance segmentation from boxes: a detector's (their score and class stay), or the annotations' own with
  *   the model's score.
  */
 export type Protocol =
-  | { readonly name: 'points' | 'boxes' | 'best-of-three' }
+  | { readonly name: 'points' | 'boxes' | 'best-of-three' | 'edges' }
   | { readonly name: 'clicks'; readonly clicks: number }
   | {
       readonly name: 'instances';
@@ -48,15 +51,26 @@ export type Protocol =
 export interface Answered {
   readonly prompts: readonly Prompt[];
   readonly results: readonly ResultRecord[];
+  readonly edges?: EdgeCounts;
 }
 
 /** Runs a protocol on one image. @param annotations those that prompts are made of: no crowds, at least one pixel each */
 export async function runOnImage(
   protocol: Protocol,
   image: ImageToSegment,
-  { annotations, segment }: { annotations: readonly EvalAnnotation[]; segment: Segment },
+  {
+    annotations,
+    boundaries,
+    segment,
+  }: { annotations: readonly EvalAnnotation[]; boundaries?: EvalImage['boundaries']; segment: Segment },
 ): Promise<Answered> {
   const size: MaskSize = [image.height, image.width];
+  if (protocol.name === 'edges') {
+    if (!boundaries)
+      throw new Error(`edges: '${image.name}': expected boundaries, got none; read the images by readEdgeImages`);
+    const { prompts, edges } = await findEdges(image, segment);
+    return { prompts, results: [], edges: countEdges(edges, boundaries, { size }) };
+  }
   if (protocol.name === 'clicks') return clickThrough(protocol.clicks, image, { annotations, segment });
   if (protocol.name === 'instances' && protocol.boxes) {
     const boxes = protocol.boxes.get(image.id) ?? [];

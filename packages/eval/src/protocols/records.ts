@@ -1,4 +1,5 @@
 import type { Box } from '../coco/instances.ts';
+import type { EdgeCounts } from '../edges/edge-scores.ts';
 import type { CompressedRle } from '../masks/rle.ts';
 
 /** One line of a results folder's images.jsonl: all that summaries, reports and comparisons need of an image. */
@@ -17,6 +18,8 @@ export interface ImageRecord {
   readonly left_out: readonly number[];
   readonly truths: readonly TruthRecord[];
   readonly results: readonly ResultRecord[];
+  /** Of the protocol edges. */
+  readonly edges?: EdgeCounts;
 }
 
 /** As COCO's instances files have it. */

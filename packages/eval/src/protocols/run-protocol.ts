@@ -122,16 +122,18 @@ function configOf({ protocol, model, groundTruth }: RunOptions, shard: RunConfig
   };
 }
 
-async function dataHash({ bytes, annotations, ...image }: EvalImage): Promise<string> {
+async function dataHash({ bytes, annotations, boundaries, ...image }: EvalImage): Promise<string> {
   const about = annotations.map(({ segmentation, ...rest }) => ({ ...rest, segmentation: compressRle(segmentation) }));
-  return sha256(sha256(await bytes()) + JSON.stringify([image.id, image.name, image.width, image.height, about]));
+  const drawn = boundaries?.map(sha256);
+  const facts = [image.id, image.name, image.width, image.height, about, ...(drawn ? [drawn] : [])];
+  return sha256(sha256(await bytes()) + JSON.stringify(facts));
 }
 
 async function recordOf(
   image: EvalImage,
   { index, data, protocol, segment }: { index: number; data: string; protocol: Protocol; segment: Segment },
 ): Promise<ImageRecord> {
-  const { annotations, ...rest } = image;
+  const { annotations, boundaries, ...rest } = image;
   let pixels: Promise<RgbImage> | undefined;
   const given: ImageToSegment = {
     ...rest,
@@ -143,7 +145,10 @@ async function recordOf(
   const objects = annotations.filter(({ crowd }) => !crowd);
   const [full, empty] = [[] as EvalAnnotation[], [] as EvalAnnotation[]];
   for (const annotation of objects) (rleArea(annotation.segmentation) > 0 ? full : empty).push(annotation);
-  const { prompts, results } = await runOnImage(protocol, given, { annotations: full, segment });
+  const { prompts, results, edges } = await runOnImage(protocol, given, {
+    ...{ annotations: full, segment },
+    ...(boundaries && { boundaries }),
+  });
   return {
     index,
     id: image.id,
@@ -155,6 +160,7 @@ async function recordOf(
     left_out: empty.map(({ id }) => id),
     truths: annotations.map(truthOf),
     results,
+    ...(edges && { edges }),
   };
 }
 

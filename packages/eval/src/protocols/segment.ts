@@ -10,6 +10,8 @@ export interface Prompt {
   readonly box?: Box;
   /** Several masks for one ambiguous prompt (SAM gives three), with a score each; else one. */
   readonly multimask: boolean;
+  /** Asks for `logits`. */
+  readonly logits?: boolean;
   /** What the model itself answered to the same object's prompt before, with a point less. */
   readonly previous?: Segmented;
 }
@@ -20,12 +22,14 @@ export interface Segmented {
   readonly masks: readonly Uint8Array[];
   /** The model's own guess of each mask's IoU; a score for COCO's ranking. */
   readonly scores: readonly number[];
+  /** If asked for, of each mask: [height * width] of the image; above 0 is inside. */
+  readonly logits?: readonly Float32Array[];
   /** Anything the model wants back as `previous`. */
   readonly state?: unknown;
 }
 
 /** An image for a model: encode it once for each object of this type, whatever is asked of it. */
-export interface ImageToSegment extends Omit<EvalImage, 'annotations'> {
+export interface ImageToSegment extends Omit<EvalImage, 'annotations' | 'boundaries'> {
   /** Decoded by sharp, once. */
   readonly pixels: () => Promise<RgbImage>;
 }
@@ -42,11 +46,15 @@ export function checkedSegment(segment: Segment): Segment {
     if (answers.length !== prompts.length) {
       throw new Error(`${at}: expected ${prompts.length} answers, got ${answers.length}`);
     }
-    for (const { masks, scores } of answers) {
+    for (const [i, { masks, scores, logits }] of answers.entries()) {
       if (masks.length === 0 || masks.length !== scores.length) {
         throw new Error(`${at}: expected masks with a score each, got ${masks.length} and ${scores.length}`);
       }
-      const wrong = masks.find((mask) => mask.length !== image.width * image.height);
+      if (prompts[i]!.logits && logits?.length !== masks.length) {
+        throw new Error(`${at}: expected logits of each mask as asked for, got ${logits?.length ?? 'none'}`);
+      }
+      const all = [...masks, ...(logits ?? [])];
+      const wrong = all.find((mask) => mask.length !== image.width * image.height);
       if (wrong) {
         throw new Error(`${at}: expected masks of ${image.height} x ${image.width} pixels, got ${wrong.length} pixels`);
       }

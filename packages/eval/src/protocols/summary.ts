@@ -1,6 +1,7 @@
 import { averagePrecision, cocoRanges, cocoStats, evaluateCoco } from '../coco/evaluate-coco.ts';
 import { evaluateLvis, lvisStats } from '../coco/evaluate-lvis.ts';
 import type { CocoCategory, CocoDetection, Detections, GroundTruth } from '../coco/instances.ts';
+import { edgeScores } from '../edges/edge-scores.ts';
 import { rleArea, rleBox } from '../masks/rle.ts';
 import type { ImageRecord, ResultRecord } from './records.ts';
 
@@ -25,6 +26,8 @@ export interface Summary {
   /** COCO's or LVIS's numbers by name, of masks; and COCO's AP by boundary. */
   readonly stats?: Readonly<Record<string, number>>;
   readonly boundary_ap?: number;
+  /** BSDS500's numbers: ods, ods_threshold, ois, ap and r50. */
+  readonly edges?: Readonly<Record<string, number>>;
 }
 
 /** Summarises records, in the order of their index: the same whatever the order they came in. */
@@ -41,6 +44,7 @@ export function summarise(
   const sorted = [...records].sort((a, b) => a.index - b.index);
   const results = sorted.flatMap((record) => record.results);
   const measured = results.filter(({ iou }) => iou !== undefined);
+  const edges = sorted.flatMap((record) => record.edges ?? []);
   const clicks = Math.max(0, ...results.map(({ click_ious }) => click_ious?.length ?? 0));
   return {
     protocol: options.protocol,
@@ -60,6 +64,7 @@ export function summarise(
     ...(clicks > 0 && {
       click_miou: Array.from({ length: clicks }, (_, i) => overImages(sorted, ({ click_ious }) => click_ious?.[i])),
     }),
+    ...(edges.length > 0 && { edges: { ...edgeScores(edges) } }),
     ...(options.rules && cocoNumbers(sorted, { ...options, rules: options.rules })),
   };
 }

@@ -27,7 +27,8 @@ export function segmentWithSam({ weights, config }: Sam): SamSegmenter {
     }
     const groups = new Map<string, number[]>();
     prompts.forEach((prompt, index) => {
-      const form = JSON.stringify([prompt.points?.length, Boolean(prompt.box), prompt.multimask, hasLogits(prompt)]);
+      const { points, box, multimask, logits } = prompt;
+      const form = JSON.stringify([points?.length, Boolean(box), multimask, hasLogits(prompt), Boolean(logits)]);
       groups.set(form, [...(groups.get(form) ?? []), index]);
     });
     const answers: Segmented[] = [];
@@ -68,12 +69,15 @@ async function predictGroup(
     ...(maskInput && { maskInput: maskInput as tf.Tensor4D }),
   };
   try {
-    const { masks, scores, lowRes } = await predictor.predict(image, { ...asked, multimask: first.multimask });
+    const { multimask, logits: asksLogits = false } = first;
+    const found = await predictor.predict(image, { ...asked, multimask, logits: asksLogits });
+    const { masks, scores, lowRes } = found;
     const logits = await lowRes.data().finally(() => lowRes.dispose());
     const size = logits.length / prompts.length; // of the first mask, where there are several
     return prompts.map((_, i) => ({
       masks: masks[i]!,
       scores: scores[i]!,
+      ...(asksLogits && { logits: found.logits![i]! }),
       state: logits.slice(i * size, i * size + size / masks[i]!.length) as Float32Array,
     }));
   } finally {

@@ -1,19 +1,22 @@
 type Size = readonly [height: number, width: number];
 
 /**
- * A mask of low resolution in the size of the image, as segment-anything's postprocess_masks: enlarged to the padded square, cut to the
- * resized image, brought to the image's size, each time bilinear without aligned corners; above 0 is inside.
+ * Logits of low resolution in the size of the image, as segment-anything's postprocess_masks: enlarged to the padded square, cut to the
+ * resized image, brought to the image's size, each time bilinear without aligned corners.
  *
  * @param logits [height * width] of `size`
  */
-export function largeMask(
+export function largeLogits(
   logits: Float32Array,
   { size, side, inputSize, imageSize }: { size: Size; side: number; inputSize: Size; imageSize: Size },
-): Uint8Array {
+): Float32Array {
   const square = resampled(logits, size, { out: [side, side], keep: inputSize });
-  return Uint8Array.from(resampled(square, inputSize, { out: imageSize, keep: imageSize }), (value) =>
-    value > 0 ? 1 : 0,
-  );
+  return resampled(square, inputSize, { out: imageSize, keep: imageSize });
+}
+
+/** Pixels above 0. */
+export function maskOf(logits: Float32Array): Uint8Array {
+  return Uint8Array.from(logits, (value) => (value > 0 ? 1 : 0));
 }
 
 /** The first `keep` rows and columns of an image resized to `out`. */

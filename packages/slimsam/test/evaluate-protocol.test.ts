@@ -1,0 +1,173 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { generateScenes } from '@slimsam/scenes';
+import { saveSam } from '@slimsam/vit';
+import { exportOnnx } from '@slimsam/vit/onnx';
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import sharp from 'sharp';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { runProgram } from '../src/cli/program.ts';
+import { tinySam } from './tiny.ts';
+
+let work = '';
+const at = (...names: string[]) => path.join(work, ...names);
+const json = (...names: string[]) => JSON.parse(readFileSync(at(...names), 'utf8'));
+beforeAll(async () => {
+  work = mkdtempSync(path.join(tmpdir(), 'slimsam-evaluate-'));
+  await tf.setBackend('cpu');
+  const sam = tinySam(5);
+  await saveSam(at('sam.safetensors'), sam);
+  await exportOnnx(at('onnx'), sam);
+  await exportOnnx(at('folder'), sam, { convention: 'transformers.js' });
+  await generateScenes({ folder: at('data'), count: 3, seed: 2, size: 64 });
+  await generateScenes({ folder: at('train'), count: 2, seed: 3, size: 64 });
+});
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+let out = '';
+let err = '';
+beforeEach(() => {
+  [out, err] = ['', ''];
+  vi.spyOn(console, 'log').mockImplementation((line) => {
+    out += `${line}\n`;
+  });
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    err += text;
+    return true;
+  });
+});
+afterEach(() => vi.restoreAllMocks());
+
+/** Runs `slimsam evaluate` on tfjs-backend-cpu; words that start with '@' are paths of the test's folder. */
+const evaluate = (line: string) =>
+  runProgram(
+    [
+      'evaluate',
+      ...line.split(' ').map((word) => (word.startsWith('@') ? at(word.slice(1)) : word)),
+      ...['--backend', 'cpu'],
+    ],
+    new AbortController().signal,
+  );
+
+/** The numbers of a run that --json printed. */
+async function summaryOf(line: string): Promise<{ miou: number; click_miou: number[]; masks: number; images: number }> {
+  out = '';
+  expect(await evaluate(`${line} --json`), err).toBe(0);
+  return JSON.parse(out).summary;
+}
+
+test.each(['points', 'boxes', 'clicks --clicks 3', 'best-of-three'])(
+  '%s: a SAM and its ONNX exports give the same numbers',
+  async (protocol) => {
+    const line = (model: string) =>
+      `@${model} --data @data --protocol ${protocol} --out @${model}-${protocol.split(' ')[0]}`;
+    const ours = await summaryOf(line('sam.safetensors'));
+    expect(Math.abs((await summaryOf(line('onnx'))).miou - ours.miou)).toBeLessThan(0.001);
+    const folder = await summaryOf(line('folder')); // always three masks, of which the one with the best score answers
+    if (protocol === 'best-of-three') expect(Math.abs(folder.miou - ours.miou)).toBeLessThan(0.001);
+    expect(ours.images).toBe(3);
+  },
+  60_000,
+);
+
+test('shards merge to the whole; a run that is done is read again; another model is refused', async () => {
+  const whole = json('sam.safetensors-points', 'summary.json');
+  for (const part of [1, 2])
+    expect(
+      await evaluate(`@sam.safetensors --data @data --protocol points --out @part-${part} --shard ${part}/2`),
+    ).toBe(0);
+  const { mergeResults } = await import('@slimsam/eval');
+  expect(await mergeResults([at('part-2'), at('part-1')], { folder: at('merged') })).toEqual(whole);
+  expect(await summaryOf('@sam.safetensors --data @data --protocol points --out @sam.safetensors-points')).toEqual(
+    whole,
+  );
+  expect(await evaluate('@onnx --data @data --protocol points --out @sam.safetensors-points')).toBe(1);
+  expect(err).toMatch(/model: expected .* to go on with, got .*; use another folder/);
+});
+
+test('the disc: its radius is chosen on other images, and beats a random model', async () => {
+  const line = '--data @data --protocol points --out @disc';
+  const { miou } = await summaryOf(`disc --radius-from @train ${line}`);
+  expect(miou).toBeGreaterThan(json('sam.safetensors-points', 'summary.json').miou);
+  expect(json('disc', 'config.json').model.name).toMatch(/^disc of \d+\.\d %$/);
+});
+
+/** The scenes' annotations as one COCO file. */
+function writeCoco(change: (annotations: Record<string, unknown>[]) => void = () => {}): void {
+  const files = [1, 2, 3].map((i) => json('data', `sa_${i}.json`));
+  const annotations = files.flatMap(({ image, annotations: own }) =>
+    own.map((one: Record<string, unknown>) => ({ ...one, image_id: image.image_id, category_id: 1, iscrowd: 0 })),
+  );
+  change(annotations);
+  const images = files.map(({ image }) => ({ ...image, id: image.image_id }));
+  writeFileSync(at('coco.json'), JSON.stringify({ images, annotations, categories: [{ id: 1, name: 'shape' }] }));
+}
+
+test('instances from ground-truth boxes and from a detector’s; bad records are an error, or skipped and listed', async () => {
+  writeCoco();
+  const line = '@onnx --data @data --annotations @coco.json --protocol instances';
+  const { stats } = (await summaryOf(`${line} --out @truth-boxes`)) as unknown as { stats: { AP: number } };
+  expect(stats.AP).toBeGreaterThanOrEqual(0);
+  const boxes = json('coco.json').annotations.map((one: { image_id: number; bbox: number[] }) => ({
+    ...{ image_id: one.image_id, category_id: 1, score: 0.5, bbox: one.bbox },
+  }));
+  writeFileSync(at('boxes.json'), JSON.stringify(boxes));
+  const lvis = (await summaryOf(`${line} --lvis --boxes @boxes.json --out @lvis`)) as unknown as { stats: object };
+  expect(Object.keys(lvis.stats)).toContain('APr');
+
+  writeCoco((annotations) => Object.assign(annotations[1]!, { bbox: [1, 2, -3, 4] }));
+  expect(await evaluate(`${line} --out @bad`)).toBe(1);
+  expect(err).toMatch(/coco\.json': annotations\[1\], id \d+: bbox\[2\]: .*>=0/);
+  out = '';
+  expect(await evaluate(`${line} --out @bad --skip-bad --json`)).toBe(0);
+  const result = JSON.parse(out);
+  expect(result.summary.bad).toBe(1);
+  expect(result.skipped[0].record).toMatch(/^annotations\[1\]/);
+  expect(json('bad', 'config.json').done.bad).toEqual(result.skipped);
+}, 60_000);
+
+test('edges: of boundaries beside the images', async () => {
+  mkdirSync(at('people'));
+  mkdirSync(at('photos'));
+  const name = 'sa_1';
+  await sharp(readFileSync(at('data', `${name}.jpg`))).toFile(at('photos', `${name}.jpg`));
+  const line = new Uint8Array(64 * 64).fill(255, 64 * 20, 64 * 21);
+  await sharp(line, { raw: { width: 64, height: 64, channels: 1 } })
+    .png()
+    .toFile(at('people', `${name}-1.png`));
+  const { edges } = (await summaryOf(
+    '@onnx --data @photos --truth @people --protocol edges --out @edges',
+  )) as unknown as {
+    edges: Record<string, number>;
+  };
+  expect(Object.keys(edges)).toEqual(['ods', 'ods_threshold', 'ois', 'ap', 'r50']);
+}, 60_000);
+
+test.each([
+  ['no folder for the results', '@onnx --data @data --protocol points', /expected --out, a results folder/],
+  [
+    'results without a protocol',
+    '@sam.safetensors --data @data --out @x',
+    /expected --protocol beside --out; one of points/,
+  ],
+  ['two models', '@onnx --data @data --against @onnx --protocol points --out @x', /expected one model with --protocol/],
+  ['boxes for points', '@onnx --data @data --boxes @b --protocol points --out @x', /--boxes with --protocol instances/],
+  ['edges without boundaries', '@onnx --data @data --protocol edges --out @x', /expected --truth/],
+  ['a disc without images to choose on', 'disc --data @data --protocol points --out @x', /expected --radius-from/],
+  [
+    'a convention that is none',
+    '@onnx --data @data --protocol points --out @x --convention sam',
+    /--convention: expected segment-anything, /,
+  ],
+  [
+    'no annotations there',
+    '@onnx --data @data --annotations @no.json --protocol boxes --out @x',
+    /no\.json': expected a JSON file, got ENOENT/,
+  ],
+  ['no images there', '@onnx --data @nowhere --protocol boxes --out @x', /expected a folder '.*nowhere'/],
+])('%s', async (_name, line, message) => {
+  expect(await evaluate(line)).toBe(1);
+  expect(err).toMatch(message);
+});
