@@ -1,4 +1,5 @@
 /** Scoring from given gradients, ranking and surgery at SAM-B's size (random values) on WebGPU, and ranking at SAM-H's by sizes alone. */
+import { readFile, writeFile } from 'node:fs/promises';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { encoderAxes, encoderCosts, initSam, samPresets } from '@slimsam/vit';
 import { dims, disposeWeights } from '@slimsam/weights';
@@ -21,6 +22,7 @@ const dimensions = [...dims(axes, weights!).keys()].filter((name) => /^embed$|\.
 const bytes = () => tf.memory().numBytes;
 for (let run = 0; run < 3; run++) {
   const before = bytes();
+  const resident = await peak({ from: 'now' });
   const [start, cpu] = [performance.now(), process.cpuUsage()];
   const scores = await importance({ criterion: 'taylor', weights: weights!, gradients, axes, dimensions });
   const scored = performance.now();
@@ -36,9 +38,10 @@ for (let run = 0; run < 3; run++) {
   const end = performance.now();
   const used = process.cpuUsage(cpu);
   const more = bytes() - before;
+  const most = (await peak()) - resident;
   console.log(
     `SAM-B, run ${run + 1}: scoring ${(scored - start).toFixed(0)} ms, ranking ${(ranked - scored).toFixed(0)} ms, surgery ${(end - ranked).toFixed(0)} ms, ` +
-      `together ${(end - start).toFixed(0)} ms (CPU ${((used.user + used.system) / 1000).toFixed(0)} ms); ${(more / 2 ** 20).toFixed(0)} MiB more, ${made.after.parameters} parameters`,
+      `together ${(end - start).toFixed(0)} ms (CPU ${((used.user + used.system) / 1000).toFixed(0)} ms); ${(more / 2 ** 20).toFixed(0)} MiB more (resident at most ${(most / 2 ** 20).toFixed(0)} MiB more), ${made.after.parameters} parameters`,
   );
   disposeWeights(slim);
 }
@@ -89,4 +92,11 @@ function shapesOf(C: number, depth: number, mlp: number): Record<string, { shape
     ...blocks,
   ) as Record<string, number[]>;
   return Object.fromEntries(Object.entries(all).map(([name, shape]) => [name, { shape }]));
+}
+
+/** The most resident memory in bytes, by Linux's own count, which `from: 'now'` starts anew; device memory too on a software adapter. */
+async function peak(options: { from?: 'now' } = {}): Promise<number> {
+  if (process.platform !== 'linux') return Number.NaN;
+  if (options.from === 'now') await writeFile('/proc/self/clear_refs', '5');
+  return Number(/VmHWM:\s+(\d+)/.exec(await readFile('/proc/self/status', 'utf8'))![1]) * 1024;
 }
