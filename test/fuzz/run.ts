@@ -16,14 +16,15 @@ const positive = (text: string) => {
 };
 const options = new Command('fuzz')
   .description('Reads mutated inputs of every format. Exits with 1 when one hangs, leaks, or is refused by accident.')
-  .option('--minutes <n>', 'in all', positive, 5)
+  .option('--minutes <n>', 'in all, shared out evenly', positive, 5)
+  .option('--inputs <n>', 'for each format, however long it takes, instead of minutes', positive)
   .option('--seed <n>', 'of the mutations', positive, 1)
   .option('--format <name>', `one of: ${Object.keys(formats).join('; ')}`)
   .option('--save <folder>', 'where inputs with problems are written')
   .addHelpText('after', '\nExample: npm run fuzz -- --minutes 1 --format PNG')
   .parse()
-  .opts<{ minutes: number; seed: number; format?: string; save?: string }>();
-const { minutes, seed, save } = options;
+  .opts<{ minutes: number; inputs?: number; seed: number; format?: string; save?: string }>();
+const { minutes, inputs, seed, save } = options;
 const names = Object.keys(formats).filter((name) => options.format === undefined || name === options.format);
 if (names.length === 0)
   throw new Error(`fuzz: expected a format of ${Object.keys(formats).join('; ')}, got '${options.format}'`);
@@ -36,8 +37,10 @@ try {
     const end = performance.now() + (minutes * 60_000) / names.length;
     const tally: Tally = { inputs: 0, refused: 0, problems: [] };
     all.set(name, tally);
-    for (let first = 0; performance.now() < end; first += 500) {
-      const part = (await fuzz([name], { seed, first, count: 500, folder })).get(name)!;
+    const more = (first: number) => (inputs === undefined ? performance.now() < end : first < inputs);
+    for (let first = 0; more(first); first += 500) {
+      const count = Math.min(500, (inputs ?? Number.POSITIVE_INFINITY) - first);
+      const part = (await fuzz([name], { seed, first, count, folder })).get(name)!;
       tally.inputs += part.inputs;
       tally.refused += part.refused;
       tally.problems.push(...part.problems);

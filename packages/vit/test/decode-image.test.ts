@@ -249,6 +249,17 @@ describe('decodeImage refuses', () => {
     expect([decoded.width, decoded.height, decoded.data.length]).toEqual([30_000, 40, 3_600_000]);
   });
 
+  it('a decoder that says very much is cut short', async () => {
+    // a TIFF that is JPEG inside, with bits missing: libtiff warns of each of them
+    const bytes = new Uint8Array(await readFile(new URL('fixtures/wordy.tiff', import.meta.url)));
+    const error: Error = await decodeImage(bytes).then(
+      () => expect.unreachable(),
+      (reason) => reason,
+    );
+    expect(error.message).toMatch(/^decodeImage: expected an image that can be decoded, got '.*…' for 995 bytes$/);
+    expect(error.message.length).toBeLessThan(600);
+  });
+
   it('an image of 0 pixels', async () => {
     await expect(decodeImage(pngHeader(0, 10))).rejects.toThrow('decodeImage: expected an image');
   });

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import * as fs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -54,6 +54,9 @@ test('unreadable files are named', async () => {
     `openBytes: expected a readable file, got no such file or folder (ENOENT) for '${path}'`,
   );
   await expect(loadWeights(folder)).rejects.toThrow('got a folder (EISDIR)');
+  const fifo = join(folder, 'fifo.safetensors');
+  execFileSync('mkfifo', [fifo]); // nobody writes into it: opening would wait for ever
+  await expect(loadWeights(fifo)).rejects.toThrow(`got a FIFO, not a regular file for '${fifo}'`);
 });
 
 test('a failed write is one clear error, leaves the old file and no temporary one', async () => {

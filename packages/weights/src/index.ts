@@ -21,5 +21,6 @@ export { type ValueAndGradients, valueAndGradients } from './gradients.ts';
 export { recomputed } from './recomputed.ts';
 export type { FileSource, OpenOptions, Progress } from './sources/byte-source.ts';
 export type { HubSource } from './sources/hub-source.ts';
+export { openRegularFile, readTextFile } from './sources/regular-file.ts';
 export { type Attribute, type OpenTensorsOptions, openTensors, type Source, type TensorFile } from './tensor-file.ts';
 export { disposeWeights, type Scope, scope, type Weights } from './weights.ts';

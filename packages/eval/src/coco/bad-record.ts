@@ -1,3 +1,5 @@
+import { printable } from '@slimsam/weights';
+
 /** What is wrong with one record of a file. */
 export interface BadRecord {
   /** The file, or what was given instead of one. */
@@ -12,9 +14,14 @@ export interface BadRecord {
 /** Receives records that are left out. Without it the first one is an error. */
 export type OnBad = (bad: BadRecord) => void;
 
-/** One line: `source: record: field: expected …, got …`. */
+/** One line: `source: record: field: expected …, got …`; letters of a file that could steer a terminal are written out. */
 export function badRecordText({ source, record, field, problem }: BadRecord): string {
-  return [source, record, field, problem].filter(Boolean).join(': ');
+  return [source, record, field, problem]
+    .filter(Boolean)
+    .join(': ')
+    .split('\n')
+    .map((line) => printable(line))
+    .join('\n');
 }
 
 /** Hands a bad record on, or throws it. */

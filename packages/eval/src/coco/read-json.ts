@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { openRegularFile, printable } from '@slimsam/weights';
 import { JSONParser } from '@streamparser/json';
 
 /** One value of a file, and where it stands. */
@@ -20,7 +20,7 @@ export async function* readJsonLists(
   file: string,
   { lists, signal }: { readonly lists: readonly string[]; readonly signal?: AbortSignal },
 ): AsyncGenerator<JsonItem, void, void> {
-  const handle = await open(file).catch((error: unknown) => {
+  const handle = await openRegularFile(file).catch((error: unknown) => {
     throw new Error(`'${file}': expected a JSON file, got ${text(error)}`, { cause: error });
   });
   const found: JsonItem[] = [];
@@ -63,5 +63,5 @@ export async function* readJsonLists(
 }
 
 function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return printable(error instanceof Error ? error.message : String(error));
 }

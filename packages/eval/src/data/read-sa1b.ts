@@ -1,5 +1,6 @@
-import { access, readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { openRegularFile, readTextFile } from '@slimsam/weights';
 import { type OnBad, refuse } from '../coco/bad-record.ts';
 import { parseSa1b, reason, type Sa1bImage, sa1bImage } from './sa1b-image.ts';
 
@@ -39,18 +40,27 @@ export function byNumber(a: string, b: string): number {
 
 async function readPair(folder: string, name: string, onBad: OnBad | undefined): Promise<Sa1bImage | undefined> {
   const file = path.join(folder, name);
-  const content = parseSa1b(file, await readFile(file, 'utf8'), onBad);
-  if (!content) return undefined;
-  const imagePath = path.join(folder, content.image.file_name);
-  const missing = await access(imagePath).then(
-    () => undefined,
-    (error: unknown) => reason(error),
-  );
-  if (missing) {
-    const problem = `expected an image '${imagePath}', got ${missing}`;
-    refuse({ source: `readSa1b: '${file}'`, record: '', field: 'image.file_name', problem }, onBad);
+  const bad = (field: string, problem: string) =>
+    refuse({ source: `readSa1b: '${file}'`, record: '', field, problem }, onBad);
+  let text: string;
+  try {
+    text = await readTextFile(file);
+  } catch (error) {
+    bad('', `expected a JSON file, got ${reason(error)}`);
     return undefined;
   }
-  const bytes = async () => new Uint8Array(await readFile(imagePath));
+  const content = parseSa1b(file, text, onBad);
+  if (!content) return undefined;
+  const imagePath = path.join(folder, content.image.file_name);
+  try {
+    await (await openRegularFile(imagePath)).close();
+  } catch (error) {
+    bad('image.file_name', `expected an image '${imagePath}', got ${reason(error)}`);
+    return undefined;
+  }
+  const bytes = async () => {
+    const image = await openRegularFile(imagePath);
+    return new Uint8Array(await image.readFile().finally(() => image.close()));
+  };
   return { ...sa1bImage(file, content, { bytes, onBad }), imagePath };
 }

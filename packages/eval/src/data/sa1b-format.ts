@@ -27,7 +27,7 @@ export const sa1bFile: z.ZodType<Sa1bFile> = z.object({
     image_id: z.int(),
     width: size,
     height: size,
-    file_name: z.string().regex(/^[^/\\]+$/, 'expected the name of a file in the same folder'),
+    file_name: z.string().regex(/^(?!\.{1,2}$)[^/\\\0]+$/, 'expected the name of a file in the same folder'),
   }),
   annotations: z.array(
     z.object({

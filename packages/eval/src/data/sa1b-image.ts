@@ -70,6 +70,13 @@ export function sa1bImage(
     const outside = found.point_coords.find(([x, y]) => !(x >= 0 && y >= 0 && x < width && y < height));
     if (outside)
       return bad('point_coords', `expected points in ${width} x ${height} pixels, got [${outside.join(', ')}]`);
+    for (const field of ['bbox', 'crop_box'] as const) {
+      const box = found[field];
+      if (box && !isWithin(box, image))
+        return bad(field, `expected a box in ${width} x ${height} pixels, got [${box.join(', ')}]`);
+    }
+    if (found.area > width * height)
+      return bad('area', `expected at most the image’s ${width * height} pixels, got ${found.area}`);
     try {
       return [annotationOf(found)];
     } catch (error) {
@@ -77,6 +84,11 @@ export function sa1bImage(
     }
   });
   return { id: image.image_id, name: image.file_name, width, height, annotations: kept, ...file };
+}
+
+/** Whether a box lies in the image, but for a pixel: writers count the last row and column differently. */
+function isWithin([x, y, w, h]: readonly number[], { width, height }: { width: number; height: number }): boolean {
+  return x! >= -1 && y! >= -1 && x! + w! <= width + 1 && y! + h! <= height + 1;
 }
 
 function annotationOf(found: Sa1bFile['annotations'][number]): Sa1bAnnotation {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -117,6 +118,43 @@ test('an image that is missing, or not in the folder', async () => {
     /sa_1\.json': image\.file_name: expected an image '.*other\.jpg', got ENOENT/,
   );
   await expect(all(await folderWith(image('../x.jpg')))).rejects.toThrow(/same folder[\s\S]*at image\.file_name/);
+});
+
+test('file names that leave the folder or steer a terminal, and files that are none', async () => {
+  const named = (name: string) =>
+    folderWith((file) => {
+      (file.image as { file_name: string }).file_name = name;
+      return file;
+    });
+  for (const name of ['.', '..', '../sa_1.jpg', '/etc/passwd', 'a\\b.jpg', 'a\0.jpg'])
+    await expect(all(await named(name))).rejects.toThrow(/the name of a file in the same folder/);
+  const steering = await all(await named('\u001b[2J.jpg')).then(
+    () => expect.unreachable(),
+    (error: Error) => error.message,
+  );
+  expect(steering).toContain('\\x1b[2J.jpg');
+  const folder = await folderWith((file) => file);
+  await rm(path.join(folder, 'sa_1.jpg'));
+  execFileSync('mkfifo', [path.join(folder, 'sa_1.jpg')]);
+  await expect(all(folder)).rejects.toThrow(/sa_1\.jpg', got a FIFO, not a regular file/);
+  execFileSync('mkfifo', [path.join(folder, 'sa_0.json')]);
+  await expect(all(folder)).rejects.toThrow(/sa_0\.json': expected a JSON file, got a FIFO, not a regular file/);
+  await rm(path.join(folder, 'sa_0.json'));
+  await mkdir(path.join(folder, 'sa_0.json'));
+  await expect(all(folder)).rejects.toThrow(/sa_0\.json': expected a JSON file, got a folder, not a file/);
+});
+
+test.each([
+  [{ point_coords: [[48, 3]] }, 'point_coords: expected points in 48 x 48 pixels, got [48, 3]'],
+  [{ bbox: [10, 10, 48, 2] }, 'bbox: expected a box in 48 x 48 pixels, got [10, 10, 48, 2]'],
+  [{ crop_box: [-9, 0, 48, 48] }, 'crop_box: expected a box in 48 x 48 pixels, got [-9, 0, 48, 48]'],
+  [{ area: 2305 }, 'area: expected at most the image’s 2304 pixels, got 2305'],
+])('an annotation that contradicts its image: %j', async (change, message) => {
+  const folder = await folderWith((file) => {
+    Object.assign((file.annotations as object[])[0]!, change);
+    return file;
+  });
+  await expect(all(folder)).rejects.toThrow(message);
 });
 
 test('a signal stops writing and reading', async () => {

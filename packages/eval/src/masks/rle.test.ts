@@ -87,6 +87,8 @@ test('sizes and runs that nothing made are refused before memory is taken', () =
     [{ counts: [3] }, 'got none'],
     [null, 'got none'],
     [{ size: [2, 2], counts: [-1, 5] }, 'runs that are whole and at least 0, got -1'],
+    [{ size: [2, 2], counts: [{ a: 1 }, 2] }, 'whole and at least 0, got {"a":1}'],
+    [{ size: [2, 2], counts: ['\u001b[2J'] }, 'whole and at least 0, got "\\u001b[2J"'],
     [{ size: [2, 2] }, 'expected runs as a string or a list, got none'],
   ];
   for (const [rle, message] of refused) expect(() => decodeRle(rle as CompressedRle)).toThrow(message);

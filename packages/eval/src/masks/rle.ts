@@ -147,7 +147,10 @@ function wholeRuns(counts: ArrayLike<number>): Uint32Array {
   for (let i = 0; i < counts.length; i++) {
     const run = counts[i]!;
     runs[i] = run;
-    if (runs[i] !== run) throw new Error(`decompressRle: expected runs that are whole and at least 0, got ${run}`);
+    if (runs[i] !== run) {
+      const got = typeof run === 'number' ? run : String(JSON.stringify(run)).slice(0, 60);
+      throw new Error(`decompressRle: expected runs that are whole and at least 0, got ${got}`);
+    }
   }
   return runs;
 }

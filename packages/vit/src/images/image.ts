@@ -1,3 +1,4 @@
+import { printable } from '@slimsam/weights';
 import { decodePixels } from '#decode-pixels';
 
 /** An image of 8-bit RGB pixels. */
@@ -64,10 +65,13 @@ export async function decodeImage(source: ImageSource): Promise<RgbImage> {
   try {
     return await decodePixels(source);
   } catch (error) {
-    const reason = error instanceof Error ? error.message.trim() : String(error);
-    throw new Error(`decodeImage: expected an image that can be decoded, got '${reason}' for ${nameOf(source)}`, {
-      cause: error,
-    });
+    const reason = printable(error instanceof Error ? error.message.trim() : String(error), { longest: 300 });
+    throw new Error(
+      `decodeImage: expected an image that can be decoded, got '${reason}' for ${printable(nameOf(source))}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

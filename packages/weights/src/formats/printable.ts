@@ -1,11 +1,8 @@
-/** Letters of a file's own text that an error shows. */
-const longest = 2000;
-
 /**
  * Text from a file made safe to print: control characters, which could move a terminal's cursor or break a line, become \xNN, and what
- * is longer than 2000 letters is cut.
+ * is longer than `longest` letters (2000 unless given) is cut.
  */
-export function printable(text: string): string {
+export function printable(text: string, { longest = 2000 }: { readonly longest?: number } = {}): string {
   const cut = text.length > longest ? `${text.slice(0, longest)}…` : text;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   return cut.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (letter) => {

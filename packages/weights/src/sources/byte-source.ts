@@ -1,5 +1,6 @@
 import { openHttp } from './http-source.ts';
 import { MissingFile } from './missing-file.ts';
+import { openRegularFile } from './regular-file.ts';
 
 /** A file: its path, its http(s) address (in a browser also a relative one), or its bytes that are already in memory. */
 export type FileSource = string | URL | Uint8Array;
@@ -57,9 +58,8 @@ function openMemory(bytes: Uint8Array): ByteSource {
 }
 
 async function openPath(path: string | URL, { onProgress, signal }: OpenOptions): Promise<ByteSource> {
-  const { open } = await import('node:fs/promises');
   const name = String(path);
-  const file = await open(path, 'r').catch((error) => unreadable(name, error));
+  const file = await openRegularFile(path).catch((error) => unreadable(name, error));
   const { size } = await file.stat();
   let loaded = 0;
   return {
@@ -110,7 +110,12 @@ function unreadable(name: string, error: unknown): never {
 
 /** A system error in words. */
 export function systemError(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  const code =
+    error instanceof Error && 'code' in error
+      ? String(error.code)
+      : error instanceof Error
+        ? error.message
+        : String(error);
   const words: Record<string, string> = {
     ENOSPC: 'a full disk (ENOSPC); free some space',
     EDQUOT: 'a full quota (EDQUOT); free some space',
