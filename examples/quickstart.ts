@@ -72,9 +72,9 @@ try {
   close.unshift(() => photographs.close());
   const testFolder = await scenes(`${out}/test-${tests}`, tests, 8_000_000);
 
-  // the model is small and the epochs are few: a higher learning rate than the paper's 1e-4
-  const recipe = slimSam({ ratio, epochs, learningRate: 1e-3, sample: 64 });
-  const common = { photographs, seed, signal };
+  // few photographs and epochs: more, smaller steps than the paper's, and a learning rate that begins higher and falls to 0
+  const recipe = slimSam({ ratio, epochs, learningRate: 1e-3, decay: 'cosine', sample: 64 });
+  const common = { photographs, seed, batch: 2, signal };
   const run = await openRun(`${out}/run`);
   close.unshift(() => run.close());
   const { result, seconds } = await present(session, compress(teacher, { ...common, recipe, run, facts: { adapter } }));

@@ -17,6 +17,7 @@ export function* shuffledBatches(
       throw new Error(`shuffledBatches: expected ${name} to be 1, 2, …, got ${value}`);
   }
   const random = xoroshiro128plus(Math.imul(seed, 0x9e3779b9) ^ Math.imul(epoch + 1, 0x85ebca6b));
+  for (let i = 0; i < 8; i++) random.next(); // a 32-bit seed fills a quarter of the state: the first outputs are poor
   const order = Array.from({ length: count }, (_, i) => i);
   for (let i = count - 1; i > 0; i--) {
     const j = uniformInt(random, 0, i);

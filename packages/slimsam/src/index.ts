@@ -25,7 +25,6 @@ export { isSam, type Model, type Network, type NetworkTaps, networkOf } from './
 export { ratioFor, type Solved, type Target } from './models/ratio-for.ts';
 export type { Augment } from './photographs/augment.ts';
 export { photographsInMemory } from './photographs/in-memory.ts';
-export { holdBack, sample, shuffled } from './photographs/order.ts';
 export type {
   Photograph,
   Photographs,

@@ -5,6 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, test } from 'vitest';
 import {
   type AligningLoss,
+  type AlignStep,
   type CompressEvent,
   type Compressed,
   type CompressOptions,
@@ -16,6 +17,7 @@ import {
   ratioFor,
   scratch,
   slimSam,
+  type TeacherCache,
 } from '../src/index.ts';
 import { scenes, tinySam, tinyVit, valuesOf, withWebgpu } from './tiny.ts';
 
@@ -87,7 +89,7 @@ test('SlimSAM on a SAM: events, widths, origins; what aligns ends better than it
 
 test('a plain ViT goes through the whole recipe; its features keep their width', async () => {
   const vit = tinyVit();
-  const { result, events } = await run(vit, { recipe: slimSam({ ratio: 0.5, ...small }) });
+  const { result, events } = await run(vit, { recipe: slimSam({ ratio: 0.5, ...small, epochs: 4 }), held: 3 });
   const { weights, config } = result.model;
   expect(weights['projection.weight']!.shape).toEqual([16, 8]);
   const images = tf.zeros<tf.Rank.R4>([1, 3, 32, 32]);
@@ -95,8 +97,36 @@ test('a plain ViT goes through the whole recipe; its features keep their width',
     networkOf({ weights: table, config }).forward(table, images, {}),
   );
   expect(slim!.embedding.shape).toEqual(whole!.embedding.shape);
-  const first = events.filter((event) => event.type === 'validation');
-  expect(result.validation!.error).toBeLessThan(first[0]!.error);
+  const last = events.filter((event) => event.type === 'validation').filter(({ index }) => index === 3);
+  expect(result.validation!.error).toBeLessThan(last[0]!.error);
+});
+
+test('photographs vary where a step says so, and a learning rate falls to 0 along a cosine', async () => {
+  const steps = async (augment?: AlignStep['augment']) => {
+    const align: AlignStep = { kind: 'align', name: 'align', loss: 'output', epochs: 2, learningRate: 1e-3 };
+    const prune: Recipe['steps'][0] = { kind: 'prune', name: 'prune', structure: 'bottleneck', ratio: 0.5, sample: 1 };
+    const recipe: Recipe = {
+      name: 'one',
+      steps: [prune, { ...align, decay: 'cosine', warmup: 2, ...(augment && { augment }) }],
+    };
+    const { events } = await run(tinySam(), { recipe });
+    return events.filter((event) => event.type === 'step');
+  };
+  const [plain, flipped] = [await steps(), await steps({ flip: 1 })];
+  expect(flipped.map(({ loss }) => loss)).not.toEqual(plain.map(({ loss }) => loss));
+  expect((await steps({ flip: 0, scale: [1, 1] })).map(({ loss }) => loss)).toEqual(plain.map(({ loss }) => loss));
+  const rates = plain.map(({ learningRate }) => learningRate * 1e3);
+  expect(rates.slice(0, 3)).toEqual([0.5, 1, 1]);
+  expect(rates[6]).toBeCloseTo(0.5, 6); // half of the 8 steps after the warm-up
+  for (let i = 3; i < rates.length; i++) expect(rates[i]).toBeLessThan(rates[i - 1]!);
+  const cache: TeacherCache = { get: async () => undefined, put: async () => {} };
+  const recipe = slimSam({ ratio: 0.5, ...small, augment: { flip: 0.5 } });
+  await expect(run(tinySam(), { recipe, teacherCache: cache })).rejects.toThrow(
+    /no teacherCache where 'align the bottleneck'/,
+  );
+  await expect(run(tinySam(), { recipe: slimSam({ ratio: 0.5, augment: { flip: 2 } }) })).rejects.toThrow(
+    /flips in \[0, 1\]/,
+  );
 });
 
 test('a learning rate that ruins a model gives the one that it began with', async () => {

@@ -29,6 +29,13 @@ export function positiveNumber(text: string): number {
   return value;
 }
 
+/** Parses a probability. */
+export function probability(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= 1)) throw new InvalidArgumentError('expected a number in [0, 1].');
+  return value;
+}
+
 /** Parses a seed; the upper bound keeps the sets of scenes of all programs apart. */
 export function seedNumber(text: string): number {
   const value = naturalNumber(text);

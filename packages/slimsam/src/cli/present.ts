@@ -16,14 +16,17 @@ export async function present<M extends Model>(
   let began = performance.now();
   let running = '';
   let skipped = 0;
+  let steps: number[] = [];
   const end = () => {
     bar?.stop();
     if (running) {
       seconds[running] = Number(((performance.now() - began) / 1000).toFixed(1));
-      session.note(`${running}: ${seconds[running]} s`);
+      const mean = steps.reduce((sum, own) => sum + own, 0) / steps.length;
+      session.note(`${running}: ${seconds[running]} s${steps.length > 0 ? `, ${mean.toPrecision(3)} s a step` : ''}`);
     }
     bar = undefined;
     running = '';
+    steps = [];
   };
   try {
     for (let next = await stages.next(); ; next = await stages.next()) {
@@ -43,8 +46,10 @@ export async function present<M extends Model>(
         bar = session.bar(event.name, event.total);
         bar.update(event.done);
       } else if (event.type === 'scored') bar?.update(event.done);
-      else if (event.type === 'step') bar?.update(event.step, `loss ${event.loss.toPrecision(3)}`);
-      else if (event.type === 'pruned') {
+      else if (event.type === 'step') {
+        steps.push(event.seconds);
+        bar?.update(event.step, `loss ${event.loss.toPrecision(3)}`);
+      } else if (event.type === 'pruned') {
         session.note(
           `${event.name}: ${event.parameters.toLocaleString('en')} encoder parameters, ${(event.macs / 1e9).toPrecision(4)} G MACs`,
         );

@@ -9,12 +9,13 @@ import {
   type LossParts,
   type Position,
   plateau,
-  shuffledBatches,
+  warmupCosine,
 } from '@slimsam/distill';
 import { halfPrecision } from '@slimsam/vit';
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { NetworkTaps } from '../models/network.ts';
+import { shuffled } from '../photographs/order.ts';
 import { alphaAt } from '../recipe/alpha.ts';
 import type { AlignStep } from '../recipe/recipe.ts';
 import type { NamedImages } from '../teacher-cache/teacher-cache.ts';
@@ -74,7 +75,10 @@ export async function* alignStep(
     patience: step.patience ?? Number.MAX_SAFE_INTEGER,
     from: saved?.plateau,
   });
-  const warm = (done: number) => Math.min(1, (done + 1) / Math.max(1, step.warmup ?? 0));
+  const { warmup = 0 } = step;
+  const cosine = step.decay === 'cosine' && warmupCosine({ peak: step.learningRate, warmup, steps });
+  const rateAt = (done: number) =>
+    cosine ? cosine({ step: done }) : rate.learningRate * Math.min(1, (done + 1) / Math.max(1, warmup));
   const loss = lossOf(step, network.taps(weights));
   const forward: Forward = (weights, images, taps, keep) => network.forward(weights, images, { taps, keep, recompute });
   const models = { original: { forward, weights: original }, previous: { forward, weights: previous } };
@@ -104,11 +108,12 @@ export async function* alignStep(
       trainable: network.isEncoder,
       loss: (student, teachers, { epoch }) => loss.of(student, both(teachers), alphaAt(step.alpha, epoch, epochs)),
       optimizer: adam(),
-      learningRate: ({ step: done }: Position) => rate.learningRate * warm(done),
+      learningRate: ({ step: done }: Position) => rateAt(done),
       batches: (epoch, startBatch) => {
-        const [order] = [...shuffledBatches(seen.length, { batchSize: seen.length, seed: seed * 31 + index, epoch })];
-        const photographs = order!.slice(0, used).map((i) => seen[i]!);
-        return batchesOf(context, photographs, startBatch);
+        const own = { seed: seed * 31 + index, epoch };
+        const order = shuffled(seen.length, own).slice(0, used);
+        const augment = step.augment && { ...step.augment, ...own };
+        return batchesOf(context, { order: order.map((i) => seen[i]!), startBatch, augment });
       },
       epochs,
       accumulate,
@@ -116,7 +121,7 @@ export async function* alignStep(
       signal,
     })) {
       last = now;
-      const learningRate = rate.learningRate * warm(position.step - 1);
+      const learningRate = rateAt(position.step - 1);
       const seconds = (performance.now() - since) / 1000;
       const epoch = position.epoch + (epochDone ? 0 : 1);
       yield {

@@ -1,11 +1,12 @@
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Model, networkOf } from '../models/network.ts';
+import { holdBack } from '../photographs/order.ts';
 import type { Photographs } from '../photographs/photographs.ts';
 import { checkRecipe, type Recipe, type RecipeStep } from '../recipe/recipe.ts';
 import type { TeacherCache } from '../teacher-cache/teacher-cache.ts';
 import { alignStep } from './align-step.ts';
-import { type Context, split } from './context.ts';
+import type { Context } from './context.ts';
 import type { CompressEvent, Compressed, StageEvent } from './events.ts';
 import { factsOf } from './facts.ts';
 import { initialise } from './initialise.ts';
@@ -157,7 +158,7 @@ async function* runStep<M extends Model>(
 
 /** @throws when an option is wrong */
 function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Context {
-  const { photographs, seed = 1, batch = 4, accumulate = 1, recompute = false } = options;
+  const { photographs, recipe, seed = 1, batch = 4, accumulate = 1, recompute = false } = options;
   for (const [name, value] of Object.entries({ batch, accumulate })) {
     if (!Number.isInteger(value) || value < 1)
       throw new Error(`compress: expected ${name} to be 1, 2, …, got ${value}`);
@@ -166,11 +167,14 @@ function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Cont
   const count = photographs.names.length;
   if (count === 0) throw new Error('compress: expected photographs, got none');
   const held = options.held ?? Math.min(64, Math.floor(count / 8));
-  if (!Number.isInteger(held) || held < 0 || held >= count)
-    throw new Error(`compress: expected held to be less than the ${count} photographs, got ${held}`);
+  const varying = recipe.steps.find((step) => step.kind === 'align' && step.augment);
+  if (varying && options.teacherCache)
+    throw new Error(
+      `compress: expected no teacherCache where '${varying.name}' augments its photographs, got one; they are others each time`,
+    );
   return {
     ...{ network: networkOf(model, { size: options.size }), photographs, seed, batch, accumulate, recompute },
-    ...split(count, { seed, held }),
+    ...holdBack(count, { seed, held }),
     ...{ teacherCache: options.teacherCache, halfTeacher: options.halfTeacher },
     signal: options.signal,
   };

@@ -1,8 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import type { Network } from '../models/network.ts';
-import type { Photographs } from '../photographs/photographs.ts';
+import type { Augment } from '../photographs/augment.ts';
+import type { Photographs, ReadPhotographs } from '../photographs/photographs.ts';
 import type { NamedImages, TeacherCache } from '../teacher-cache/teacher-cache.ts';
 
 /** What all steps of a run share. */
@@ -22,54 +21,39 @@ export interface Context {
   readonly signal: AbortSignal | undefined;
 }
 
-/** The numbers 0 … count - 1 in a seeded order. */
-export function shuffled(count: number, seed: number): number[] {
-  const random = xoroshiro128plus(Math.imul(seed + 1, 0x9e3779b9) | 0);
-  for (let i = 0; i < 8; i++) random.next(); // a 32-bit seed fills a quarter of the state: the first outputs are poor
-  const order = Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = uniformInt(random, 0, i);
-    [order[i], order[j]] = [order[j]!, order[i]!];
-  }
-  return order;
-}
-
-/** Holds a seeded choice of the photographs back; without any, those that train also validate. */
-export function split(count: number, { seed, held }: { seed: number; held: number }): Pick<Context, 'seen' | 'held'> {
-  const order = shuffled(count, seed);
-  const ascending = (indices: number[]) => indices.sort((a, b) => a - b);
-  const seen = ascending(order.slice(held));
-  return { seen, held: held > 0 ? ascending(order.slice(0, held)) : seen };
-}
-
 /** Photographs one by one as normalised pixels [1, 3, H, W], disposed when the next is asked for. */
 export async function* pixelsOf(
   { network, photographs, signal }: Context,
   indices: readonly number[],
-): AsyncGenerator<{ readonly index: number; readonly pixels: tf.Tensor4D }> {
-  for await (const { index, image } of photographs.read(indices, readOptions(network, signal))) {
+): AsyncGenerator<{ readonly index: number; readonly name: string; readonly pixels: tf.Tensor4D }> {
+  for await (const { index, name, image } of photographs.read(indices, readOptions(network, { signal }))) {
     const pixels = network.pixels(image);
     try {
-      yield { index, pixels };
+      yield { index, name, pixels };
     } finally {
       pixels.dispose();
     }
   }
 }
 
+/** The order of an epoch, and where to begin in it. */
+export interface Epoch {
+  /** Indices of photographs. */
+  readonly order: readonly number[];
+  readonly startBatch: number;
+  /** How they vary in this epoch. */
+  readonly augment?: Augment | undefined;
+}
+
 /**
- * Batches [B, 3, H, W] with their photographs' names, of an epoch's order from `startBatch` on. A photograph that cannot be read is left out of its batch; a batch of
+ * Batches [B, 3, H, W] of an epoch with their photographs' names. A photograph that cannot be read is left out of its batch; a batch of
  * which none can is made of the next photograph in the order that can, so that the number of batches does not depend on it.
  *
  * @throws when no photograph of the order can be read
  */
-export async function* batchesOf(
-  context: Context,
-  order: readonly number[],
-  startBatch: number,
-): AsyncGenerator<NamedImages> {
+export async function* batchesOf(context: Context, { order, startBatch, augment }: Epoch): AsyncGenerator<NamedImages> {
   const { network, photographs, signal, batch: size } = context;
-  const options = readOptions(network, signal);
+  const options = readOptions(network, { signal, augment });
   const reader = photographs.read(order.slice(startBatch * size), options);
   let next = await reader.next();
   try {
@@ -110,6 +94,9 @@ function joined(images: tf.Tensor4D[]): tf.Tensor4D {
   return batch;
 }
 
-function readOptions(network: Network, signal: AbortSignal | undefined) {
-  return { size: network.size, fit: network.fit, ...(signal && { signal }) };
+function readOptions(
+  { size, fit }: Network,
+  { signal, augment }: { signal: AbortSignal | undefined; augment?: Augment | undefined },
+): ReadPhotographs {
+  return { size, fit, ...(augment && { augment }), ...(signal && { signal }) };
 }

@@ -13,8 +13,9 @@ import {
 import { dims, disposeWeights, type Weights } from '@slimsam/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Network } from '../models/network.ts';
+import { sample } from '../photographs/order.ts';
 import type { PruneStep } from '../recipe/recipe.ts';
-import { type Context, pixelsOf, shuffled, unreadable } from './context.ts';
+import { type Context, pixelsOf, unreadable } from './context.ts';
 import type { StageEvent } from './events.ts';
 import type { StepResult } from './run-store.ts';
 
@@ -42,15 +43,14 @@ export async function* pruneStep(
   const axes = network.axes(weights);
   const criterion = step.criterion ?? 'taylor';
   const { needsGradients } = typeof criterion === 'string' ? criteria[criterion] : criterion;
-  const order = shuffled(seen.length, seed * 31 + index).slice(0, step.sample ?? 1000);
-  const sample = order.map((i) => seen[i]!).sort((a, b) => a - b);
-  const total = needsGradients ? sample.length : 0;
+  const scored = sample(seen, { size: Math.min(seen.length, step.sample ?? 1000), seed: seed * 31 + index });
+  const total = needsGradients ? scored.length : 0;
   yield { type: 'phase', kind: 'prune', index, name, done: 0, total };
 
   let gradients: Gradients | undefined;
   if (needsGradients) {
-    const scored = scoreOn(context, { step, index, weights, sample });
-    for (let next = await scored.next(); ; next = await scored.next()) {
+    const scoring = scoreOn(context, { step, index, weights, scored });
+    for (let next = await scoring.next(); ; next = await scoring.next()) {
       if (next.done) {
         gradients = next.value;
         break;
@@ -137,7 +137,7 @@ function groupsOf(
 /** Adds up the gradients over the sample, and tells after each photograph how many are done. */
 async function* scoreOn(
   context: Context,
-  { step, index, weights, sample }: { step: PruneStep; index: number; weights: Weights; sample: readonly number[] },
+  { step, index, weights, scored }: { step: PruneStep; index: number; weights: Weights; scored: readonly number[] },
 ): AsyncGenerator<number, Gradients, undefined> {
   const { network, seed, signal, recompute } = context;
   const encoder = Object.fromEntries(Object.entries(weights).filter(([name]) => network.isEncoder(name)));
@@ -147,7 +147,7 @@ async function* scoreOn(
       disturbedLoss(output, noise(output.shape, { seed, ...(step.sigma !== undefined && { sigma: step.sigma }) })));
   let gradients: Gradients | undefined;
   try {
-    for await (const photograph of pixelsOf(context, sample)) {
+    for await (const photograph of pixelsOf(context, scored)) {
       const from: Gradients | undefined = gradients;
       gradients = undefined; // used up, even when it throws
       gradients = await accumulateGradients({

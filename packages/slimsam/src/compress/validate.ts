@@ -1,5 +1,7 @@
+import type { Forward } from '@slimsam/distill';
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { cachedTeacher } from '../teacher-cache/teacher-cache.ts';
 import { type Context, pixelsOf, unreadable } from './context.ts';
 import type { ValidationResult } from './events.ts';
 
@@ -17,15 +19,20 @@ export async function validate(
   const { network, held } = context;
   const channels = network.kind === 'sam' ? 1 : 2;
   let [error, relative, cosine, count] = [0, 0, 0, 0];
-  for await (const { pixels } of pixelsOf(context, held)) {
+  const forward: Forward = (weights, images, taps) => network.forward(weights, images, { taps });
+  const teacher = context.teacherCache && cachedTeacher({ forward, weights: original }, context.teacherCache);
+  for await (const { name, pixels } of pixelsOf(context, held)) {
+    const known = (await teacher?.features({ images: pixels, names: [name] }, []))?.embedding;
     const sums = tf.tidy(() => {
-      const [x, y] = [student, original].map((weights) => network.forward(weights, pixels, {}).embedding);
+      const x = forward(student, pixels, []).embedding;
+      const y = known ?? forward(original, pixels, []).embedding;
       const squares = (a: tf.Tensor) => tf.sum(tf.square(a), channels);
-      const [xx, yy, xy] = [squares(x!), squares(y!), tf.sum(tf.mul(x!, y!), channels)];
+      const [xx, yy, xy] = [squares(x), squares(y), tf.sum(tf.mul(x, y), channels)];
       const cosines = tf.div(xy, tf.add(tf.sqrt(tf.mul(xx, yy)), 1e-12));
-      const distance = tf.sum(tf.squaredDifference(x!, y!));
-      return tf.stack([tf.div(distance, x!.size), tf.div(distance, tf.sum(yy)), tf.mean(cosines)]);
+      const distance = tf.sum(tf.squaredDifference(x, y));
+      return tf.stack([tf.div(distance, x.size), tf.div(distance, tf.sum(yy)), tf.mean(cosines)]);
     });
+    known?.dispose();
     const [mse, share, mean] = (await sums.data().finally(() => sums.dispose())) as Float32Array;
     error += mse!;
     relative += share!;

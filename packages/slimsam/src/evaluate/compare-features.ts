@@ -1,7 +1,7 @@
-import { split } from '../compress/context.ts';
 import type { ValidationResult } from '../compress/events.ts';
 import { validate } from '../compress/validate.ts';
 import { type Model, networkOf } from '../models/network.ts';
+import { holdBack } from '../photographs/order.ts';
 import type { Photographs } from '../photographs/photographs.ts';
 
 /**
@@ -27,7 +27,7 @@ export async function compareFeatures(
     );
   const context = {
     ...{ network: network!, photographs, seed: 0, batch: 1, accumulate: 1, recompute: false, signal },
-    ...split(photographs.names.length, { seed: 0, held: 0 }),
+    ...holdBack(photographs.names.length, { seed: 0, held: 0 }),
   };
   return validate(context, model.weights, original.weights);
 }

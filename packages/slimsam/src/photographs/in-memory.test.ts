@@ -123,11 +123,11 @@ describe('orders', () => {
   });
 
   it('hold back a share, never all, and sample without repetition', () => {
-    const { seen, held } = holdBack(80, { seed: 5 });
+    const { seen, held } = holdBack(80, { seed: 5, held: 10 });
     expect([seen.length, held.length]).toEqual([70, 10]);
     expect([...seen, ...held].sort((a, b) => a - b)).toEqual(Array.from({ length: 80 }, (_, i) => i));
-    expect(holdBack(2, { seed: 5, share: 0.9 }).seen).toHaveLength(1);
-    expect(() => holdBack(1, { seed: 5 })).toThrow('2 photographs at least');
+    expect(holdBack(3, { seed: 5, held: 0 })).toEqual({ seen: [0, 1, 2], held: [0, 1, 2] });
+    expect(() => holdBack(2, { seed: 5, held: 2 })).toThrow('held to be less than the 2 photographs, got 2');
     const some = sample(seen, { size: 20, seed: 5 });
     expect(new Set(some).size).toBe(20);
     expect(some.every((index) => seen.includes(index))).toBe(true);

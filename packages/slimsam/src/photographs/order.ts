@@ -9,22 +9,20 @@ export function shuffled(count: number, { seed, epoch }: { readonly seed: number
 }
 
 /**
- * Holds back some of `count` photographs for validation, by chance: the same ones for the same seed. Both lists are sorted.
+ * Holds back `held` of `count` photographs for validation, by chance: the same ones for the same seed. Both lists are sorted. Without any,
+ * those that train also validate.
  *
- * @param options.share of all that is held back, rounded, 1 at least and never all; an eighth unless given
- * @throws when count is not 2, 3, … or share is not in (0, 1)
+ * @throws when held is not 0, 1, …, less than count
  */
 export function holdBack(
   count: number,
-  { seed, share = 1 / 8 }: { readonly seed: number; readonly share?: number },
+  { seed, held }: { readonly seed: number; readonly held: number },
 ): { seen: number[]; held: number[] } {
-  if (!Number.isInteger(count) || count < 2) {
-    throw new Error(`holdBack: expected 2 photographs at least, one to learn from and one to hold back, got ${count}`);
-  }
-  if (!(share > 0 && share < 1)) throw new Error(`holdBack: expected a share in (0, 1), got ${share}`);
+  if (!Number.isInteger(held) || held < 0 || held >= count)
+    throw new Error(`compress: expected held to be less than the ${count} photographs, got ${held}`);
   const order = shuffled(count, { seed, epoch: splitEpoch });
-  const held = Math.min(count - 1, Math.max(1, Math.round(count * share)));
-  return { seen: ascending(order.slice(held)), held: ascending(order.slice(0, held)) };
+  const seen = ascending(order.slice(held));
+  return { seen, held: held > 0 ? ascending(order.slice(0, held)) : seen };
 }
 
 /**

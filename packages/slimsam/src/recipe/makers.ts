@@ -1,3 +1,4 @@
+import type { Augment } from '../photographs/augment.ts';
 import type { Alpha } from './alpha.ts';
 import { type AlignStep, checkRatio, type PruneStep, type Recipe, type RecipeStep } from './recipe.ts';
 import type { Scoring } from './scoring.ts';
@@ -12,6 +13,10 @@ export interface RecipeOptions extends Scoring {
   readonly learningRate?: number;
   /** Steps in which the learning rate rises; 0 unless given. */
   readonly warmup?: number;
+  /** 'cosine': the learning rate falls to 0 within each aligning step, rather than where the validation does not improve. */
+  readonly decay?: 'cosine';
+  /** Flips and scales by chance in the aligning steps; none unless given. */
+  readonly augment?: Pick<Augment, 'flip' | 'scale'>;
   /** Epochs of a stage with intermediates in the loss (N of the falling alpha of stage 2); half of them unless given. The paper's code: 11 of 20. */
   readonly intermediateEpochs?: { readonly bottleneck?: number; readonly embedding?: number };
 }
@@ -109,11 +114,13 @@ function alignStep(
   options: RecipeOptions,
   alpha: Alpha | undefined,
 ): AlignStep {
-  const { epochs = 20, stepsPerEpoch, learningRate = 1e-4, warmup } = options;
+  const { epochs = 20, stepsPerEpoch, learningRate = 1e-4, warmup, decay, augment } = options;
   return {
     ...{ kind: 'align', name, loss, epochs, learningRate },
     ...(stepsPerEpoch !== undefined && { stepsPerEpoch }),
     ...(alpha && { alpha }),
     ...(warmup !== undefined && { warmup }),
+    ...(decay && { decay }),
+    ...(augment && { augment }),
   };
 }

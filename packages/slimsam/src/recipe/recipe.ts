@@ -2,6 +2,7 @@ import type { Features, LossParts } from '@slimsam/distill';
 import type { Weights } from '@slimsam/weights';
 import type { StageEvent } from '../compress/events.ts';
 import type { Network, NetworkTaps } from '../models/network.ts';
+import { type Augment, checkAugment } from '../photographs/augment.ts';
 import type { Alpha } from './alpha.ts';
 import type { Scoring } from './scoring.ts';
 
@@ -32,8 +33,12 @@ export interface AlignStep {
   readonly learningRate: number;
   /** Steps in which the learning rate rises from 0; 0 unless given. */
   readonly warmup?: number;
+  /** 'cosine': the learning rate falls to 0 along a cosine over the whole step, which serves few epochs; `patience` is of no meaning then. */
+  readonly decay?: 'cosine';
   /** The learning rate halves when this many epochs in a row, and one more, were not better; never unless given. */
   readonly patience?: number;
+  /** How photographs vary from epoch to epoch; not at all unless given. */
+  readonly augment?: Pick<Augment, 'flip' | 'scale'>;
 }
 
 /** Starts again from random weights in the pruned shapes: the baseline 'scratch'. */
@@ -102,5 +107,6 @@ export function checkRecipe({ name, steps }: Recipe): void {
       throw new Error(`${caller}, '${step.name}': expected stepsPerEpoch to be 1, 2, …, got ${step.stepsPerEpoch}`);
     if (!(step.learningRate > 0))
       throw new Error(`${caller}, '${step.name}': expected a learning rate above 0, got ${step.learningRate}`);
+    if (step.augment) checkAugment({ ...step.augment, seed: 0, epoch: 0 });
   }
 }

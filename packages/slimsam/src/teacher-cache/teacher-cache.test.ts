@@ -103,9 +103,12 @@ test('a teacher runs once a photograph; found or made, an embedding is the one o
   expect(ran).toBe(1);
   expect((await features(['tap'], 'a')).values).toEqual(values.map(Math.fround)); // with taps it runs, as it is
   expect(ran).toBe(2);
+  await features(['tap'], 'ccc');
+  await features([], 'ccc'); // kept when it ran for its taps
+  expect(ran).toBe(3);
   const [place] = await readdir(folder);
   for (const name of await readdir(join(folder, place!))) await writeFile(join(folder, place!, name), 'broken');
   expect(await features([], 'a', 'bb')).toEqual(made);
-  expect(ran).toBe(3);
+  expect(ran).toBe(4);
   tf.dispose(model.weights);
 });

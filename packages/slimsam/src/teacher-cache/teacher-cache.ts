@@ -15,7 +15,8 @@ export type NamedImages = { readonly images: tf.Tensor4D; readonly names: string
 
 /**
  * A teacher that runs once a photograph. Where a step wants no taps of it, its embeddings come from the cache, and are those of half
- * precision whether they are found there or made now, so that a run that is broken off and goes on is the same as one that is not.
+ * precision whether they are found there or made now, so that a run that is broken off and goes on is the same as one that is not. Where
+ * it wants taps, the teacher runs, and its embeddings are kept for the epochs that want none.
  */
 export function cachedTeacher({ forward, weights }: Model, cache: TeacherCache): FeatureSource<NamedImages> {
   const run = (images: tf.Tensor4D, taps: readonly string[]): Features =>
@@ -25,12 +26,21 @@ export function cachedTeacher({ forward, weights }: Model, cache: TeacherCache):
     });
   return {
     async features({ images, names }, taps) {
-      if (taps.length > 0) return run(images, taps);
+      const keep = async (embedding: tf.Tensor): Promise<Uint8Array[]> => {
+        const bytes = await encoded(embedding);
+        await Promise.all(names.map((name, i) => cache.put(name, bytes[i]!)));
+        return bytes;
+      };
+      if (taps.length > 0) {
+        const features = run(images, taps);
+        const known = await Promise.all(names.map((name) => cache.get(name)));
+        if (known.includes(undefined)) await keep(features.embedding);
+        return features;
+      }
       const found = await Promise.all(names.map(async (name) => decoded(await cache.get(name))));
       if (found.some((one) => one === undefined)) {
         const { embedding } = run(images, []);
-        const bytes = await encoded(embedding);
-        await Promise.all(names.map((name, i) => cache.put(name, bytes[i]!)));
+        const bytes = await keep(embedding).finally(() => embedding.dispose());
         for (const [i, one] of bytes.entries()) found[i] = decoded(one);
       }
       const embedding = tf.tidy(() => tf.concat(found.map((one) => tf.tensor(one!.data, one!.shape))));
@@ -41,10 +51,10 @@ export function cachedTeacher({ forward, weights }: Model, cache: TeacherCache):
 
 const embeddingName = 'embedding';
 
-/** An embedding [B, …] as one file for each image, in half precision; the tensor is disposed. */
+/** An embedding [B, …] as one file for each image, in half precision. */
 async function encoded(embedding: tf.Tensor): Promise<Uint8Array[]> {
   const [B, ...rest] = embedding.shape as [number, ...number[]];
-  const values = (await embedding.data().finally(() => embedding.dispose())) as Float32Array;
+  const values = (await embedding.data()) as Float32Array;
   const size = values.length / B;
   return Array.from({ length: B }, (_, i) => {
     const data = values.subarray(i * size, (i + 1) * size);

@@ -20,12 +20,15 @@ import {
   common,
   largeCount,
   naturalNumber,
+  numbers,
   positiveInteger,
   positiveNumber,
+  probability,
   pruningRatio,
   seedNumber,
   userPath,
 } from '../options.ts';
+import { bytes } from '../output.ts';
 import { present } from '../present.ts';
 import { type Session, withBackend } from '../with-backend.ts';
 
@@ -38,6 +41,9 @@ interface Options extends CommonOptions {
   readonly epochs: number;
   readonly steps?: number;
   readonly rate?: number;
+  readonly cosine: boolean;
+  readonly flip?: number;
+  readonly jitter?: number[];
   readonly batch: number;
   readonly accumulate: number;
   readonly recompute: boolean;
@@ -81,14 +87,20 @@ export function compressCommand(signal: AbortSignal): Command {
     .option('--epochs <n>', 'of each stage', positiveInteger, 20)
     .option('--steps <n>', 'optimizer steps of an epoch (default: all photographs)', positiveInteger)
     .option('--rate <number>', 'the learning rate (default: 1e-4)', positiveNumber)
+    .option('--cosine', 'the learning rate falls to 0 within each stage, which serves few epochs', false)
+    .option('--flip <probability>', 'photographs are mirrored so often in training', probability)
+    .option('--jitter <least,largest>', 'photographs are scaled by chance in training, like 0.8,1.25', numbers(2))
     .option('--batch <n>', 'photographs in a batch', positiveInteger, 4)
     .option('--accumulate <n>', 'batches in an optimizer step', positiveInteger, 1)
     .option('--recompute', 'less memory, more time: blocks run again in the backward pass', false)
     .option('--memory <bytes>', 'of the adapter, like 16GiB: picks batch and recomputation for it', byteCount)
-    .option(
-      '--cache <folder>',
-      "keeps the original's embeddings there, in half precision: later epochs need no teacher",
-      userPath,
+    .addOption(
+      new Option(
+        '--cache <folder>',
+        "keeps the original's embeddings there, in half precision: later epochs need no teacher",
+      )
+        .argParser(userPath)
+        .conflicts(['flip', 'jitter']),
     )
     .option('--size <pixels>', 'of the square that a plain ViT reads (default: its own)', positiveInteger)
     .addOption(
@@ -131,7 +143,7 @@ async function run(session: Session, source: string, options: Options): Promise<
   if (validate !== undefined && !isSam(model))
     throw new Error('--validate: expected a SAM, got a plain ViT, which has no masks; leave it out');
   const recipe = recipeOf(model, options);
-  const how = await howOf(session, model, recipe, options);
+  const { estimate, ...how } = await howOf(session, model, recipe, options);
   const photographs = await openPhotographs(options.images, { strict, seed, signal, ...(subset && { subset }) });
   try {
     const folder = await openRun(options.run);
@@ -157,12 +169,14 @@ async function run(session: Session, source: string, options: Options): Promise<
         adapter: session.adapter,
         photographs: photographs.names.length,
         waited: photographs.waited,
+        memory: { ...(estimate !== undefined && { estimate }), peak: process.resourceUsage().maxRSS * 1024 },
       };
       const finished = await finishRun(options.run, { original: model, result, facts, photographs, validate, signal });
       const lines = [
         ...(finished.evaluations ? [evaluationTable(finished.evaluations)] : []),
         ...(result.validation ? [errorLine(result.validation)] : []),
         ...(result.skipped.length > 0 ? [`${result.skipped.length} photographs skipped`] : []),
+        memoryLine(facts.memory),
         `slim model: ${finished.model}`,
         `report: ${finished.report}`,
       ];
@@ -175,13 +189,17 @@ async function run(session: Session, source: string, options: Options): Promise<
   }
 }
 
+function memoryLine({ estimate, peak }: { estimate?: number; peak: number }): string {
+  return `memory of the process: ${bytes(peak)} at most${estimate === undefined ? '' : `, ${bytes(estimate)} estimated`}`;
+}
+
 function errorLine({ relative, cosine }: { relative: number; cosine: number }): string {
   return `features of held-back photographs: relative error ${relative.toFixed(4)}, cosine ${cosine.toFixed(4)}`;
 }
 
 /** @throws when the rounding is neither a number nor 'paper', or no ratio comes to the target */
 function recipeOf(model: Model, options: Options): Recipe {
-  const { params, macs, epochs, steps, rate, criterion, sample, size } = options;
+  const { params, macs, epochs, steps, rate, flip, jitter, criterion, sample, size } = options;
   const multiple = Number(options.rounding);
   const paper = options.rounding === 'paper';
   if (!paper && !(Number.isInteger(multiple) && multiple >= 1))
@@ -197,6 +215,10 @@ function recipeOf(model: Model, options: Options): Recipe {
       : multiple !== 8 && { multiples: { embedding: multiple, head: multiple, mlp: multiple } }),
     ...(steps !== undefined && { stepsPerEpoch: steps }),
     ...(rate !== undefined && { learningRate: rate }),
+    ...(options.cosine && { decay: 'cosine' as const }),
+    ...((flip !== undefined || jitter) && {
+      augment: { ...(flip !== undefined && { flip }), ...(jitter && { scale: [jitter[0]!, jitter[1]!] as const }) },
+    }),
     ...(criterion && criterion !== 'taylor' && { criterion }),
     ...(sample !== undefined && { sample }),
   };
@@ -214,7 +236,7 @@ async function howOf(
   model: Model,
   recipe: Recipe,
   options: Options,
-): Promise<{ batch: number; accumulate: number; recompute: boolean }> {
+): Promise<{ batch: number; accumulate: number; recompute: boolean; estimate?: number }> {
   const { memory, batch, accumulate, recompute, size } = options;
   if (memory === undefined) return { batch, accumulate, recompute };
   const plan = await planMemory(model, {
@@ -222,7 +244,7 @@ async function howOf(
     ...(size !== undefined && { size }),
   });
   session.note(plan.text);
-  return { batch: plan.batch, accumulate: plan.accumulate, recompute: plan.recompute };
+  return { batch: plan.batch, accumulate: plan.accumulate, recompute: plan.recompute, estimate: plan.estimate.process };
 }
 
 async function miouOf(student: Model, folder: string, signal: AbortSignal): Promise<number> {
