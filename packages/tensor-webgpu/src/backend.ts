@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { AdapterFacts } from './device/open-device.ts';
+import type { AdapterFacts, OpenDevice } from './device/open-device.ts';
 import { fromHalf } from './program/half.wgsl.ts';
 import type { Program } from './program/program.ts';
 import { DeviceFailure } from './runtime/device-failure.ts';
@@ -23,19 +23,21 @@ export class WebgpuBackend extends tf.KernelBackend {
   readonly facts: AdapterFacts;
   readonly device: GPUDevice;
   readonly #keepAlive: unknown;
+  readonly #shared: boolean;
   readonly #launcher: Launcher;
   readonly #failure: DeviceFailure;
   readonly #records = new Map<tf.DataId, TensorRecord>();
   readonly #origins = new Origins();
   #disposed = false;
 
-  constructor(opened: { device: GPUDevice; facts: AdapterFacts; keepAlive: unknown }) {
+  constructor(opened: OpenDevice) {
     super();
     this.device = opened.device;
     this.facts = opened.facts;
     this.#keepAlive = opened.keepAlive;
+    this.#shared = opened.shared ?? false;
     this.#launcher = new Launcher(this.device, (message) => this.#failure.refused(message));
-    this.#failure = new DeviceFailure(this.device, () => this.#launcher.memory);
+    this.#failure = new DeviceFailure(this.device, { memory: () => this.#launcher.memory, shared: this.#shared });
   }
 
   /**
@@ -317,14 +319,16 @@ export class WebgpuBackend extends tf.KernelBackend {
 
   /**
    * Frees everything, removes the backend from TensorFlow.js and lets go of the adapter; the process can then end by itself.
-   * Tensors that are left can be disposed, not used. A second call does nothing.
+   * A device that was given stays open, for its other users. Tensors that are left can be disposed, not used. A second call does nothing.
    */
   override dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
     const name = Object.entries(tf.engine().registry).find(([, backend]) => backend === this)?.[0];
     if (name !== undefined) tf.removeBackend(name);
-    this.device.destroy(); // with all its buffers
+    this.#failure.dispose();
+    if (this.#shared) this.#launcher.dispose();
+    else this.device.destroy(); // with all its buffers
     this.#records.clear();
   }
 

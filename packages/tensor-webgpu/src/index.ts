@@ -1,8 +1,8 @@
-import './ops/gradients.ts';
 import * as tf from '@tensorflow/tfjs-core';
 import { WebgpuBackend } from './backend.ts';
 import { openDevice } from './device/open-device.ts';
 import { kernels } from './kernels/index.ts';
+import { registerGradients } from './ops/gradients.ts';
 import { opKernels } from './ops/kernels.ts';
 
 export { WebgpuBackend } from './backend.ts';
@@ -31,6 +31,11 @@ export interface WebgpuOptions {
   readonly powerPreference?: GPUPowerPreference;
   /** Another WebGPU entry point than `navigator.gpu` or Dawn. */
   readonly gpu?: GPU;
+  /**
+   * A device that others use too, such as onnxruntime-web's: `dispose` leaves it open. Its features and limits are those it was made
+   * with; training needs a `maxStorageBuffersPerShaderStage` of 12, subgroups and shader-f16 are used where it has them.
+   */
+  readonly device?: GPUDevice;
 }
 
 /** Opens a backend without registering it. @throws when there is no adapter, with the cure */
@@ -50,8 +55,11 @@ export async function useWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBack
   const backend = await createWebgpuBackend(options);
   if (tf.findBackendFactory(name)) tf.removeBackend(name);
   tf.registerBackend(name, () => backend);
-  for (const kernel of [...kernels, ...opKernels])
-    if (!tf.getKernel(kernel.kernelName, name)) tf.registerKernel({ ...kernel, backendName: name });
+  for (const kernel of [...kernels, ...opKernels]) {
+    if (tf.getKernel(kernel.kernelName, name)) continue;
+    const first = kernel === kernels[0]; // TensorFlow.js sets kernels up whenever their backend becomes the current one
+    tf.registerKernel({ ...kernel, backendName: name, ...(first && { setupFunc: registerGradients }) });
+  }
   await tf.setBackend(name);
   return backend;
 }

@@ -17,11 +17,15 @@ export function backendWithOps(): () => WebgpuBackend {
   return () => backend!;
 }
 
-/** Runs `work` as on an adapter that is neither a CPU nor has subgroups. */
-export async function asGpu<T>(backend: WebgpuBackend, work: () => Promise<T>): Promise<T> {
+/** Runs `work` as on an adapter with these facts; unless given, one that is neither a CPU nor has subgroups. */
+export async function asGpu<T>(
+  backend: WebgpuBackend,
+  work: () => Promise<T>,
+  { isCpu = false, subgroupSize = 0 }: { isCpu?: boolean; subgroupSize?: number } = {},
+): Promise<T> {
   const facts = backend.facts;
   const pretend = (value: typeof facts) => Object.defineProperty(backend, 'facts', { value, configurable: true });
-  pretend({ ...facts, isCpu: false, subgroupSize: 0 });
+  pretend({ ...facts, isCpu, subgroupSize });
   try {
     return await work();
   } finally {

@@ -24,6 +24,15 @@ export interface OpenDevice {
   readonly device: GPUDevice;
   readonly facts: AdapterFacts;
   readonly keepAlive: unknown;
+  /** Others use it too: it stays open when the backend is disposed. */
+  readonly shared?: boolean;
+}
+
+/** What to open: a device of someone else's, or one of the adapter of an entry point, else of `navigator.gpu` or Dawn. */
+export interface DeviceOptions {
+  readonly device?: GPUDevice;
+  readonly gpu?: GPU;
+  readonly powerPreference?: GPUPowerPreference;
 }
 
 const wantedFeatures = ['subgroups', 'shader-f16', 'timestamp-query'] as const;
@@ -41,7 +50,12 @@ const wantedLimits = [
  *
  * @throws when there is no adapter, with the cure
  */
-export async function openDevice(options: { gpu?: GPU; powerPreference?: GPUPowerPreference }): Promise<OpenDevice> {
+export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
+  const given = options.device;
+  if (given) {
+    const features = wantedFeatures.filter((feature) => given.features.has(feature));
+    return { device: given, facts: adapterFacts(given.adapterInfo, given, features), keepAlive: given, shared: true };
+  }
   const entry: GpuEntry = options.gpu ? { gpu: options.gpu, keepAlive: options.gpu } : await openGpu();
   const adapter = await entry.gpu.requestAdapter({ powerPreference: options.powerPreference ?? 'high-performance' });
   if (!adapter) {
@@ -53,10 +67,10 @@ export async function openDevice(options: { gpu?: GPU; powerPreference?: GPUPowe
   const features = wantedFeatures.filter((feature) => adapter.features.has(feature));
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
   const device = await adapter.requestDevice({ requiredFeatures: [...features], requiredLimits });
-  return { device, facts: adapterFacts(adapter, device, features), keepAlive: [entry.keepAlive, adapter] };
+  return { device, facts: adapterFacts(adapter.info, device, features), keepAlive: [entry.keepAlive, adapter] };
 }
 
-function adapterFacts(adapter: GPUAdapter, device: GPUDevice, features: readonly string[]): AdapterFacts {
+function adapterFacts(info: GPUAdapterInfo, device: GPUDevice, features: readonly string[]): AdapterFacts {
   const {
     vendor,
     architecture,
@@ -65,7 +79,7 @@ function adapterFacts(adapter: GPUAdapter, device: GPUDevice, features: readonly
     subgroupMinSize,
     subgroupMaxSize,
     isFallbackAdapter,
-  } = adapter.info;
+  } = info;
   const name = description || model || [vendor, architecture].filter(Boolean).join(' ') || 'unnamed adapter';
   const fixed = features.includes('subgroups') && subgroupMinSize === subgroupMaxSize;
   return {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { beforeAll, expect, it } from 'vitest';
-import './index.ts';
+import { useWebgpu } from '../index.ts';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -27,4 +27,17 @@ it.each([
       .grad((x) => tf.mean(x) as tf.Scalar)(x())
       .arraySync(),
   ).toEqual(tf.fill([2, 3, 4], 1 / 24).arraySync());
+});
+
+it('takes its place again when WebGPU becomes the backend', async () => {
+  const backend = await useWebgpu();
+  const ours = tf.getGradient(tf.Softmax);
+  const theirs: tf.GradConfig = { kernelName: tf.Softmax, gradFunc: () => ({}) }; // as an import of tfjs-node does
+  tf.registerGradient(theirs);
+  await tf.setBackend('cpu');
+  expect(tf.getGradient(tf.Softmax)).toBe(theirs);
+  await tf.setBackend('slimsam-webgpu');
+  expect(tf.getGradient(tf.Softmax)).toBe(ours);
+  backend.dispose();
+  await tf.setBackend('cpu');
 });

@@ -4,7 +4,7 @@ import '#tfjs-gradients';
 import { hasKernel, runFused } from './fused.ts';
 
 /** Softmax's, dx = (dy - sum(dy y)) y over the last axis, in one kernel where the backend has it. */
-tf.registerGradient({
+const softmax: tf.GradConfig = {
   kernelName: tf.Softmax,
   outputsToSave: [true],
   gradFunc: (gradient, saved) => {
@@ -13,11 +13,11 @@ tf.registerGradient({
     if (hasKernel('SoftmaxGrad')) return { logits: () => runFused('SoftmaxGrad', { y, dy })[0]! };
     return { logits: () => tf.mul(tf.sub(dy, tf.sum(tf.mul(dy, y), -1, true)), y) };
   },
-});
+};
 
 /** Sum's and Mean's, dy spread over the axes. tfjs-core multiplies it by ones that are made on the host and uploaded, as large as x. */
-for (const kernelName of [tf.Sum, tf.Mean]) {
-  tf.registerGradient({
+const sums = [tf.Sum, tf.Mean].map(
+  (kernelName): tf.GradConfig => ({
     kernelName,
     inputsToSave: ['x'],
     gradFunc: (gradient, saved, attributes) => {
@@ -31,5 +31,12 @@ for (const kernelName of [tf.Sum, tf.Mean]) {
       };
       return { x: spread };
     },
-  });
+  }),
+);
+
+/** Puts our gradients of TensorFlow.js's kernels in the place of its own, which whoever imports `@tensorflow/tfjs` or tfjs-node puts back. */
+export function registerGradients(): void {
+  for (const gradient of [softmax, ...sums]) tf.registerGradient(gradient);
 }
+
+registerGradients();

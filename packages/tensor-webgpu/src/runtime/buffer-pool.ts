@@ -25,6 +25,7 @@ export class BufferPool {
   readonly #spareBytes: (mostLiveBytes: number) => number;
   readonly #flush: () => void;
   readonly #doomed: GpuBuffer[] = [];
+  readonly #made = new Set<GPUBuffer>();
   #clock = 0;
   #submits = 0;
   #idleBytes = 0;
@@ -111,8 +112,17 @@ export class BufferPool {
   /** The work encoded so far is submitted: what is too much can go. */
   submitted(): void {
     this.#submits++;
-    for (const { gpu } of this.#doomed) gpu.destroy();
+    for (const { gpu } of this.#doomed) {
+      gpu.destroy();
+      this.#made.delete(gpu);
+    }
     this.#doomed.length = 0;
+  }
+
+  /** Frees all buffers, those that tensors hold too. */
+  dispose(): void {
+    for (const gpu of this.#made) gpu.destroy();
+    this.#made.clear();
   }
 
   #taken(buffer: PooledBuffer, shelf: Shelf): PooledBuffer {
@@ -125,6 +135,7 @@ export class BufferPool {
 
   #make(descriptor: GPUBufferDescriptor, values?: Float32Array | Int32Array): PooledBuffer {
     const gpu = this.#device.createBuffer(descriptor);
+    this.#made.add(gpu);
     if (values) {
       new Uint8Array(gpu.getMappedRange()).set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       gpu.unmap();

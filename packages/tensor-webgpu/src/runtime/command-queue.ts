@@ -64,6 +64,14 @@ export class CommandQueue {
     if (!this.#held) this.#submit();
   }
 
+  /** Forgets what was gathered and is not submitted. */
+  drop(): void {
+    this.#endPass();
+    this.#encoder = undefined;
+    this.#pending = 0;
+    if (this.#held) this.#held.length = 0;
+  }
+
   /** Keeps what comes from now on for `drain`. Each call needs its `release`. */
   hold(): void {
     this.#submit();

@@ -1,11 +1,17 @@
 /** What went wrong on a device: the first cause is told by everything that follows. */
 export class DeviceFailure {
+  readonly #device: GPUDevice;
+  readonly #onError: (event: Event) => void;
   #cause: Error | undefined;
 
-  /** `memory`: bytes in tensors and bytes kept for reuse, for what is said when there is no more. */
-  constructor(device: GPUDevice, memory: () => { live: number; idle: number }) {
-    device.addEventListener('uncapturederror', (event) => {
-      event.preventDefault();
+  /** `memory`: bytes in tensors and bytes kept for reuse, for what is said when there is no more. `shared`: others see the device's errors too. */
+  constructor(
+    device: GPUDevice,
+    { memory, shared }: { memory: () => { live: number; idle: number }; shared: boolean },
+  ) {
+    this.#device = device;
+    this.#onError = (event) => {
+      if (!shared) event.preventDefault();
       const { error } = event as GPUUncapturedErrorEvent;
       const { live, idle } = memory();
       const kind =
@@ -13,7 +19,8 @@ export class DeviceFailure {
           ? `out of memory with ${live} bytes in tensors and ${idle} kept for reuse, use smaller batches or images: `
           : '';
       this.#cause ??= failure(`webgpu: ${kind}${error.message}`);
-    });
+    };
+    device.addEventListener('uncapturederror', this.#onError);
     void device.lost.then(({ reason, message }) => {
       this.#cause ??= failure(`webgpu: the device was lost (${reason}: ${message})`);
     });
@@ -21,6 +28,11 @@ export class DeviceFailure {
 
   get cause(): Error | undefined {
     return this.#cause;
+  }
+
+  /** Looks at the device no longer. */
+  dispose(): void {
+    this.#device.removeEventListener('uncapturederror', this.#onError);
   }
 
   /** A pipeline did not compile: the cause of what else went wrong. */

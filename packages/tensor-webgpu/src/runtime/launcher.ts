@@ -30,11 +30,13 @@ export class Launcher {
   readonly #constants: Constants;
   readonly #uniforms: UniformCache;
   readonly #groups: BindGroups;
+  readonly #timer: DispatchTimer | undefined;
 
   /** `onRefused` is called with what the compiler says of a pipeline. */
   constructor(device: GPUDevice, onRefused: (message: string) => void) {
     const flush = () => this.queue.flush();
     const timer = device.features.has('timestamp-query') ? new DispatchTimer(device, batchSize) : undefined;
+    this.#timer = timer;
     this.queue = new CommandQueue(device, {
       ...(timer && { timer }),
       afterSubmit: () => {
@@ -96,6 +98,14 @@ export class Launcher {
   upload(record: TensorRecord, label: string): void {
     const words = asWords(record.values!, record.dtype);
     record.buffer = (record.elements === 1 ? this.#constants : this.#pool).acquireWith(words, label);
+  }
+
+  /** Frees all buffers of a device that stays open. */
+  dispose(): void {
+    this.queue.drop();
+    this.#pool.dispose();
+    this.#uniforms.dispose();
+    this.#timer?.dispose();
   }
 
   /** Takes a tensor's buffer back. */

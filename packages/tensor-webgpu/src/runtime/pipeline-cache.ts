@@ -1,4 +1,5 @@
 import type { Shader } from '../program/shader.ts';
+import { uniformSize } from './uniform-cache.ts';
 
 /** A pipeline and the layout of its one bind group. */
 export interface Pipeline {
@@ -17,7 +18,7 @@ interface Layout {
   readonly pipeline: GPUPipelineLayout;
 }
 
-/** Pipelines by their WGSL text; layouts by their counts of inputs, outputs and uniforms. */
+/** Pipelines by their WGSL text; layouts by their counts of inputs and outputs and the bytes of their uniform. */
 export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #onError: (message: string) => void;
@@ -116,16 +117,18 @@ export class PipelineCache {
   }
 
   #layout({ inputs, outputs, uniforms }: Shader): Layout {
-    const key = `${inputs.length} ${outputs.length} ${uniforms.length > 0}`;
+    const uniformBytes = uniformSize(uniforms.length);
+    const key = `${inputs.length} ${outputs.length} ${uniformBytes}`;
     const known = this.#layouts.get(key);
     if (known) return known;
-    const types: GPUBufferBindingType[] = [
-      ...Array<GPUBufferBindingType>(inputs.length).fill('read-only-storage'),
-      ...Array<GPUBufferBindingType>(outputs.length).fill('storage'),
-      ...(uniforms.length > 0 ? (['uniform'] as const) : []),
+    const buffers: GPUBufferBindingLayout[] = [
+      ...inputs.map(() => ({ type: 'read-only-storage' as const })),
+      ...outputs.map(() => ({ type: 'storage' as const })),
+      // the size is told: where it is not, wgpu (Deno) compares a shader's with that of a uniform bound before
+      ...(uniforms.length > 0 ? [{ type: 'uniform' as const, minBindingSize: uniformBytes }] : []),
     ];
     const group = this.#device.createBindGroupLayout({
-      entries: types.map((type, binding) => ({ binding, visibility: computeStage, buffer: { type } })),
+      entries: buffers.map((buffer, binding) => ({ binding, visibility: computeStage, buffer })),
     });
     const made = { key, group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) };
     this.#layouts.set(key, made);

@@ -58,7 +58,7 @@ export class UniformCache {
 
   #make(count: number): Entry {
     const words = ints.slice(0, count);
-    const size = Math.ceil(words.byteLength / 16) * 16;
+    const size = uniformSize(count);
     const gpu = this.#device.createBuffer({ size, usage: uniformUsage, mappedAtCreation: true, label: 'uniforms' });
     new Uint32Array(gpu.getMappedRange()).set(words);
     gpu.unmap();
@@ -80,6 +80,12 @@ export class UniformCache {
     for (const { gpu } of this.#doomed) gpu.destroy();
     this.#doomed.length = 0;
   }
+
+  /** Frees all. */
+  dispose(): void {
+    for (const { gpu } of [...this.#young.values(), ...this.#old.values()].flat()) gpu.destroy();
+    this.submitted();
+  }
 }
 
 function find(list: readonly Entry[] | undefined, count: number): Entry | undefined {
@@ -89,6 +95,9 @@ function find(list: readonly Entry[] | undefined, count: number): Entry | undefi
     return true;
   });
 }
+
+/** Bytes of the buffer of so many numbers. */
+export const uniformSize = (count: number): number => Math.ceil(count / 4) * 16;
 
 let ints = new Uint32Array(64);
 let floats = new Float32Array(ints.buffer);

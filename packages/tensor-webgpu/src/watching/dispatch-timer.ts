@@ -25,6 +25,11 @@ export class DispatchTimer {
     this.#resolved = device.createBuffer({ size: 16 * most, usage: queryResolve | copySrc, label: 'timestamps' });
   }
 
+  dispose(): void {
+    this.#queries.destroy();
+    this.#resolved.destroy();
+  }
+
   /** What the pass of this dispatch has to write. */
   writes(cost: Cost): GPUComputePassTimestampWrites {
     const at = 2 * (this.#costs.push(cost) - 1);

@@ -51,6 +51,9 @@ describe('softmax and its gradient against float64', () => {
   test.each([1, 7, 64, 65, 1021])('by workgroup memory, as on GPUs: 3 rows of %i', (C) =>
     asGpu(backend(), () => check({ shape: [3, C] })),
   );
+  test.each([1, 63, 64])('alone, as on CPUs without subgroups: 3 rows of %i', (C) =>
+    asGpu(backend(), () => check({ shape: [3, C] }), { isCpu: true }),
+  );
   test('more rows than workgroups, of rank 4', () => check({ shape: [2, 11, 103, 5] }));
   test('one vector', () => check({ shape: [65] }));
 

@@ -35,7 +35,7 @@ const unrolled = (text: (k: number) => string, joint = ' '): string =>
 /** WGSL of `most(x)` and `total(x)`: the largest and the sum of one value of each of the team's. */
 function teamFunctions({ size, by }: Team): string {
   const halves = Array.from({ length: Math.log2(size) }, (_, i) => 2 ** i);
-  if (by === 'subgroup') {
+  if (by === 'subgroup' || size === 1) {
     return `fn most(own: f32) -> f32 { var x = own; ${halves.map((n) => `x = max(x, subgroupShuffleXor(x, ${n}u));`).join(' ')} return x; }
 fn total(own: f32) -> f32 { var x = own; ${halves.map((n) => `x += subgroupShuffleXor(x, ${n}u);`).join(' ')} return x; }`;
   }

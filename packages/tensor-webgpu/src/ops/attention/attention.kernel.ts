@@ -15,7 +15,7 @@ interface AttentionAttrs {
   readonly scale: number;
 }
 
-const bindingsNeeded = { tile: 10, panel: 12 }; // storage buffers of the largest gradient kernel
+const bindingsNeeded = { forward: 7, tileGradient: 10, panelGradient: 12 }; // storage buffers
 
 interface Plan {
   readonly spec: AttentionSpec;
@@ -23,11 +23,15 @@ interface Plan {
   readonly panels: boolean;
 }
 
-function planOf(backend: WebgpuBackend, { query, key, height, width }: AttentionTensors, scale: number): Plan {
+function planOf(
+  backend: WebgpuBackend,
+  { query, key, height, width }: AttentionTensors,
+  { scale, gradient }: AttentionAttrs & { readonly gradient: boolean },
+): Plan {
   const [G, Nq, D] = query.shape as [number, number, number];
   const Nk = key.shape[1]!;
   const panels = takesPanels(backend.facts);
-  const needed = bindingsNeeded[panels ? 'panel' : 'tile'];
+  const needed = bindingsNeeded[!gradient ? 'forward' : panels ? 'panelGradient' : 'tileGradient'];
   const bindings = backend.facts.storageBuffers;
   if (bindings < needed) {
     throw new Error(
@@ -43,7 +47,7 @@ const float = (shape: readonly number[]) => ({ shape, dtype: 'float32' as const 
 
 function forward(backend: WebgpuBackend, inputs: AttentionTensors, { scale }: AttentionAttrs): tf.TensorInfo[] {
   const { query, key, value, height, width } = inputs;
-  const { spec: exact, panels } = planOf(backend, inputs, scale);
+  const { spec: exact, panels } = planOf(backend, inputs, { scale, gradient: false });
   const half = [query, key, value].every((x) => backend.isHalf(x));
   const spec = { ...exact, half };
   const tensors = height ? [query, key, value, height, width!] : [query, key, value];
@@ -57,7 +61,7 @@ function forward(backend: WebgpuBackend, inputs: AttentionTensors, { scale }: At
 
 function backward(backend: WebgpuBackend, inputs: GradientTensors, { scale }: AttentionAttrs): tf.TensorInfo[] {
   const { query, key, value, height, width, output, logSumExp, gradient } = inputs;
-  const { spec, panels } = planOf(backend, inputs, scale);
+  const { spec, panels } = planOf(backend, inputs, { scale, gradient: true });
   const statistics = backend.run(
     attentionStatistics(spec),
     [output, gradient, logSumExp],

@@ -1,0 +1,111 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { expect, test } from 'vitest';
+import { create } from 'webgpu';
+import { WebgpuBackend } from '../src/backend.ts';
+import type { AdapterFacts } from '../src/device/open-device.ts';
+import { sparseKernels } from '../src/kernels/cpu/sparse.ts';
+import { stringKernels } from '../src/kernels/cpu/string-tensors.ts';
+import { valueKernels } from '../src/kernels/cpu/value-kernels.ts';
+import { kernels } from '../src/kernels/index.ts';
+import { opKernels } from '../src/ops/kernels.ts';
+import { callEveryKernel } from './every-kernel.ts';
+
+const gpu = create(['backend=null']); // its compiler checks every text, nothing computes
+const name = 'every-kernel';
+const onCpu = new Set([...sparseKernels, ...stringKernels, ...valueKernels].map(({ kernelName }) => kernelName));
+const onGpu = [...kernels, ...opKernels].filter(({ kernelName }) => !onCpu.has(kernelName));
+
+interface Case {
+  readonly isCpu: boolean;
+  /** Lanes of a subgroup; 0: varying. */
+  readonly subgroups: 'none' | 0 | 4 | 8 | 16 | 32 | 64;
+  readonly half: boolean;
+}
+
+/** A device of the null adapter that makes each shader and pipeline once, and what it finds in them. */
+async function watchedDevice(features: GPUFeatureName[]): Promise<{ device: GPUDevice; checks: Promise<string[]>[] }> {
+  const adapter = await gpu.requestAdapter();
+  const device = await adapter!.requestDevice({ requiredFeatures: features });
+  const checks: Promise<string[]>[] = [];
+  const modules = new Map<string, GPUShaderModule>();
+  const pipelines = new Map<GPUShaderModule, GPUComputePipeline>();
+  const createModule = device.createShaderModule.bind(device);
+  device.createShaderModule = (descriptor) => {
+    const { code, label } = descriptor;
+    let module = modules.get(code);
+    if (!module) {
+      module = createModule(descriptor);
+      modules.set(code, module);
+      const errors = ({ messages }: GPUCompilationInfo) =>
+        messages.filter(({ type }) => type === 'error').map(({ message }) => `${label}: ${message}`);
+      checks.push(module.getCompilationInfo().then(errors));
+    }
+    return module;
+  };
+  const createPipeline = device.createComputePipeline.bind(device);
+  device.createComputePipeline = (descriptor) => {
+    const { label, compute } = descriptor;
+    let pipeline = pipelines.get(compute.module);
+    if (!pipeline) {
+      device.pushErrorScope('validation');
+      pipeline = createPipeline(descriptor);
+      pipelines.set(compute.module, pipeline);
+      const refused = device.popErrorScope();
+      const code = [...modules].find(([, module]) => module === compute.module)![0];
+      if (code.split('var<storage').length - 1 <= device.limits.maxStorageBuffersPerShaderStage)
+        checks.push(refused.then((error) => (error ? [`${label}: ${error.message}`] : [])));
+    }
+    return pipeline;
+  };
+  device.destroy = () => {}; // the next backend goes on with it
+  return { device, checks };
+}
+
+const devices = new Map<string, ReturnType<typeof watchedDevice>>();
+
+/** What the compiler finds in the texts of every kernel as written for such an adapter, and the kernels that were not called. */
+async function compileAll({ isCpu, subgroups, half }: Case): Promise<{ found: string[]; missed: string[] }> {
+  const features: GPUFeatureName[] = [];
+  if (subgroups !== 'none') features.push('subgroups');
+  if (half) features.push('shader-f16');
+  const opened = devices.get(features.join()) ?? watchedDevice(features);
+  devices.set(features.join(), opened);
+  const { device, checks } = await opened;
+  const facts: AdapterFacts = {
+    ...{ name, vendor: '', architecture: '', isCpu, features, storageBuffers: 16, maxBindingBytes: 2 ** 27 },
+    subgroupSize: subgroups === 'none' ? 0 : subgroups,
+  };
+  const backend = new WebgpuBackend({ device, facts, keepAlive: gpu });
+  const called = new Set<string>();
+  for (const kernel of [...kernels, ...opKernels]) {
+    const { kernelFunc, kernelName } = kernel;
+    const counted: tf.KernelFunc = (call) => {
+      called.add(kernelName);
+      return kernelFunc(call);
+    };
+    tf.registerKernel({ ...kernel, kernelFunc: counted, backendName: name });
+  }
+  tf.registerBackend(name, () => backend);
+  try {
+    await tf.setBackend(name);
+    device.pushErrorScope('validation'); // the null adapter binds 8 buffers, attention's gradients take 12
+    callEveryKernel({ half });
+    await device.popErrorScope();
+    const found = (await Promise.all(checks.splice(0))).flat();
+    const needed = onGpu.filter(({ kernelName }) => half || kernelName !== 'Half');
+    return { found, missed: needed.map(({ kernelName }) => kernelName).filter((kernel) => !called.has(kernel)) };
+  } finally {
+    for (const { kernelName } of [...kernels, ...opKernels]) tf.unregisterKernel(kernelName, name);
+    tf.removeBackend(name);
+  }
+}
+
+const cases = [true, false].flatMap((isCpu) =>
+  (['none', 0, 4, 8, 16, 32, 64] as const).flatMap((subgroups) =>
+    [true, false].map((half): Case => ({ isCpu, subgroups, half })),
+  ),
+);
+
+test.each(cases)('every kernel compiles: CPU $isCpu, subgroups $subgroups, float16 $half', async (one) => {
+  expect(await compileAll(one)).toEqual({ found: [], missed: [] });
+});
