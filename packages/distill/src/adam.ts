@@ -31,7 +31,8 @@ export interface AdamOptions {
 
 /**
  * Adam, as torch.optim.Adam and AdamW compute it. It frees weights, moments and gradients as it goes; each tensor's step is one kernel
- * where the backend has it (`AdamStep` of `@slimsam/tensor-webgpu`), else composed of TensorFlow.js ops.
+ * where the backend has it (`AdamStep` of `@slimsam/tensor-webgpu`, in place where no other tensor shares the values), else composed of
+ * TensorFlow.js ops.
  */
 export function adam(options: AdamOptions = {}): Optimizer {
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
@@ -75,7 +76,7 @@ type Step = (
 ) => Stepped;
 
 const fusedStep: Step = (tensors, numbers) => {
-  const [weight, m, v] = tf.engine().runKernel<tf.Tensor[]>(kernelName, { ...tensors }, { ...numbers });
+  const [weight, m, v] = tf.engine().runKernel<tf.Tensor[]>(kernelName, { ...tensors }, { ...numbers, consume: true });
   return { weight: weight!, m: m!, v: v! };
 };
 

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { AdapterFacts, OpenDevice } from './device/open-device.ts';
 import { fromHalf } from './program/half.wgsl.ts';
 import type { Program } from './program/program.ts';
+import type { Shader } from './program/shader.ts';
 import { DeviceFailure } from './runtime/device-failure.ts';
 import { checkTensors } from './runtime/fitting.ts';
 import { Launcher } from './runtime/launcher.ts';
@@ -16,6 +17,8 @@ import type { DispatchTime } from './watching/recorder.ts';
 interface Output {
   readonly shape: readonly number[];
   readonly dtype: tf.DataType;
+  /** A tensor that nothing else uses: the program reads its values from the output's buffer, and writes the results over them. */
+  readonly over?: tf.TensorInfo | undefined;
 }
 
 /** A TensorFlow.js backend that computes in WGSL. Make one with `createWebgpuBackend` or `useWebgpu`. */
@@ -53,34 +56,57 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.#check(label);
     checkTensors(shader, 'inputs', inputs);
     checkTensors(shader, 'outputs', outputs);
-    const made = outputs.map(({ shape, dtype }, i) => {
-      const { half } = shader.outputs[i]!;
-      const record = tensorRecord(dtype, sizeOf(shape), { half, origin: this.#origins.of(label, shape) });
-      checkBinding(bytesOf(record), label, shape, this.facts);
-      return record;
-    });
-    const taken = inputs.map((input, i) => this.#taken(input, program, i));
-    const copies: tf.DataId[] = [];
-    taken.forEach((record, i) => {
-      if (!record.half || shader.inputs[i]!.half) return;
-      const { dataId } = this.run(fromHalf(record.elements), [inputs[i]!], [inputs[i]!])[0]!;
-      copies.push(dataId);
-      taken[i] = this.#get(dataId);
-    });
+    const made: TensorRecord[] = [];
+    for (let i = 0; i < outputs.length; i++) {
+      const { shape, dtype, over } = outputs[i]!;
+      if (over) made.push(this.#get(over.dataId));
+      else {
+        const { half } = shader.outputs[i]!;
+        const record = tensorRecord(dtype, sizeOf(shape), { half, origin: this.#origins.of(label, shape) });
+        checkBinding(bytesOf(record), label, shape, this.facts);
+        made.push(record);
+      }
+    }
+    const taken: TensorRecord[] = [];
+    let copies: tf.DataId[] | undefined;
+    for (let i = 0; i < inputs.length; i++) {
+      const record = this.#taken(inputs[i]!, shader, i);
+      if (record.half && !shader.inputs[i]!.half) {
+        const { dataId } = this.run(fromHalf(record.elements), [inputs[i]!], [inputs[i]!])[0]!;
+        copies ??= [];
+        copies.push(dataId);
+        taken.push(this.#get(dataId));
+      } else taken.push(record);
+    }
     try {
       this.#launcher.launch(program, { inputs: taken, outputs: made, facts: this.facts });
     } finally {
-      for (const dataId of copies) this.disposeData(dataId);
+      if (copies) for (const dataId of copies) this.disposeData(dataId);
     }
-    return made.map((record, i) => {
-      const dataId = {};
-      this.#records.set(dataId, record);
-      return { dataId, shape: outputs[i]!.shape.slice(), dtype: record.dtype };
-    });
+    const results: tf.TensorInfo[] = [];
+    for (let i = 0; i < outputs.length; i++) {
+      const { shape, over } = outputs[i]!;
+      const record = made[i]!;
+      if (over) {
+        record.values = undefined;
+        results.push(this.makeView(over, shape));
+      } else {
+        const dataId = {};
+        this.#records.set(dataId, record);
+        results.push({ dataId, shape: shape.slice(), dtype: record.dtype });
+      }
+    }
+    return results;
+  }
+
+  /** Whether the tensor's buffer is its own, and no other tensor has the same data. */
+  isAlone({ dataId }: tf.TensorInfo): boolean {
+    const record = this.#get(dataId);
+    return record.refCount === 1 && record.buffer !== undefined && record.elements > 1; // scalars share buffers
   }
 
   /** An input's record, with a buffer. */
-  #taken(input: tf.TensorInfo, { shader: { label, inputs } }: Program, i: number): TensorRecord {
+  #taken(input: tf.TensorInfo, { label, inputs }: Shader, i: number): TensorRecord {
     const record = this.#get(input.dataId);
     const { half, name } = inputs[i]!;
     if (half && !record.half)

@@ -52,7 +52,10 @@ export function hostStep(): () => void {
       const { grads } = tf.valueAndGrads(loss)(rows.map(({ weight }) => weight));
       rows.forEach((row, i) => {
         const { weight, m, v } = row;
-        Object.assign(row, adamStep({ weight, m, v, gradient: grads[i]! }, { step, learningRate: 1e-4 }));
+        Object.assign(
+          row,
+          adamStep({ weight, m, v, gradient: grads[i]! }, { step, learningRate: 1e-4, consume: true }),
+        );
         tf.dispose([weight, m, v]);
         for (const kept of [row.weight, row.m, row.v]) tf.keep(kept);
       });

@@ -7,7 +7,7 @@ export const hasKernel = (name: string): boolean => tf.getKernel(name, tf.getBac
 export function runFused(
   name: string,
   inputs: Readonly<Record<string, tf.Tensor>>,
-  attributes: Readonly<Record<string, number | string | number[]>> = {},
+  attributes: Readonly<Record<string, number | string | boolean | number[]>> = {},
 ): tf.Tensor[] {
   const outputs = tf.engine().runKernel(name, inputs, { ...attributes });
   return Array.isArray(outputs) ? (outputs as tf.Tensor[]) : [outputs as tf.Tensor];

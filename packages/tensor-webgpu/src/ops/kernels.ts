@@ -47,12 +47,17 @@ export const opKernels: readonly Kernel[] = [
         activation: attrs?.activation,
       }),
   ),
-  kernel<Tensors<'weight' | 'gradient' | 'm' | 'v'>, AdamSpec>('AdamStep', (backend, inputs, spec) => {
-    const { weight, gradient, m, v } = inputs;
-    return backend.run(
-      adam(sizeOf(weight), spec),
-      [weight, gradient, m, v],
-      [like(weight), like(weight), like(weight)],
-    );
-  }),
+  kernel<Tensors<'weight' | 'gradient' | 'm' | 'v'>, AdamSpec & { consume?: boolean }>(
+    'AdamStep',
+    (backend, { weight, gradient, m, v }, spec) => {
+      const old = [weight, m, v];
+      const over = spec.consume === true && old.every((tensor) => backend.isAlone(tensor) && !backend.isHalf(tensor));
+      const program = adam(sizeOf(weight), spec, { over });
+      return backend.run(
+        program,
+        over ? [gradient] : [gradient, ...old],
+        old.map((tensor) => ({ ...like(weight), over: over ? tensor : undefined })),
+      );
+    },
+  ),
 ];

@@ -96,8 +96,11 @@ test.each(
 test('half precision: linear with its activation and the gradients', () =>
   checkLinear({ shape: [37, 97], O: 101, activation: 'gelu', halves: ['weight'] }));
 
+const consuming: typeof adamStep = (tensors, options) => adamStep(tensors, { ...options, consume: true });
+
 test.each([
   ...[1, 91, 255, 256, 257, 1021].map((size) => ['adamStep', size, adamStep] as const), // a workgroup takes 256
+  ...[1, 257].map((size) => ['adamStep in place', size, consuming] as const),
   ['adamStep, the reference', 91, adamStepReference] as const,
 ])('%s of %i over five steps', async (_, size, op) => {
   const options = { learningRate: 0.01, weightDecay: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8 };
@@ -127,6 +130,25 @@ test.each([
     expectNear(name, await state[name as 'weight'].data(), expected, 2e-6);
   }
   tf.dispose(Object.values(state));
+});
+
+test('adamStep in place leaves what another tensor shares, and values that were read', async () => {
+  const step = (weight: tf.Tensor) => {
+    const [gradient, m, v] = [tf.ones([8]), tf.zeros([8]), tf.zeros([8])];
+    const made = consuming({ weight, gradient, m, v }, { step: 1, learningRate: 0.5 });
+    tf.dispose([gradient, m, v, weight, made.m, made.v]);
+    return made.weight;
+  };
+  const first = tf.add(tf.ones([8]), 1);
+  const live = tf.memory().numBytes;
+  const second = step(first); // 2 - 0.5, where first was
+  expect(tf.memory().numBytes).toBe(live);
+  expect(Array.from(await second.data())).toEqual(Array(8).fill(1.5));
+  const kept = tf.clone(second);
+  const third = step(second);
+  expect(Array.from(await third.data())).toEqual(Array(8).fill(1));
+  expect(Array.from(await kept.data())).toEqual(Array(8).fill(1.5));
+  tf.dispose([kept, third]);
 });
 
 test('errors name the shapes and the cure', () => {

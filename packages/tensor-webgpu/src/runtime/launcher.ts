@@ -59,7 +59,7 @@ export class Launcher {
   }
 
   /**
-   * Encodes one dispatch from inputs, which have buffers, to outputs, which get them.
+   * Encodes one dispatch from inputs, which have buffers, to outputs, which get them unless they have one to be written over.
    *
    * @throws when the program's numbers do not fit its shader, or the adapter; nothing is allocated then
    */
@@ -83,7 +83,7 @@ export class Launcher {
     const buffers: GpuBuffer[] = [];
     for (const { buffer } of inputs) buffers.push(buffer!);
     for (const output of outputs) {
-      output.buffer = this.#pool.acquire(bytesOf(output), label);
+      output.buffer ??= this.#pool.acquire(bytesOf(output), label);
       buffers.push(output.buffer);
     }
     if (workgroups[0] === 0 || workgroups[1] === 0 || workgroups[2] === 0) return;

@@ -27,11 +27,22 @@ export interface TileShape {
 export function tileMatmul(spec: MatmulSpec, shape: TileShape): Program {
   const { M, N, K, transposeA, transposeB, bias, activation, residual, halfA, halfB, halfC } = spec;
   const tile = tileShader({
-    ...shape,
+    rows: shape.rows,
+    columns: shape.columns,
+    threadRows: shape.threadRows,
+    threadVectors: shape.threadVectors,
+    depth: shape.depth,
     wideA: (transposeA ? M : K) % 4 === 0,
     wideB: (transposeB ? K : N) % 4 === 0,
     wideC: N % 4 === 0,
-    ...{ transposeA, transposeB, bias, activation, residual, halfA, halfB, halfC },
+    transposeA,
+    transposeB,
+    bias,
+    activation,
+    residual,
+    halfA,
+    halfB,
+    halfC,
     spread: spec.spread !== undefined,
   });
   return dispatching(

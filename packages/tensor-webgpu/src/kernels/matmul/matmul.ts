@@ -67,11 +67,16 @@ export function matmul(
     );
   // one weight matrix for a whole batch of rows is one larger matmul
   const fold = batchB === 1 && batchA === batch && !transposeA;
-  const sizes = { N, K, ...(fold ? { M: batch * M, batch: 1 } : { M, batch }) };
-  const parts = bias ? 1 : partsOfK(sizes);
+  const rows = fold ? batch * M : M;
+  const matrices = fold ? 1 : batch;
+  const parts = bias ? 1 : partsOfK({ M: rows, N, K, batch: matrices });
   const halfAtOnce = half && !panels && parts === 1; // else sums pass through the result
+  // no spreads: at every dispatch they would cost more than the rest of it
   const spec: MatmulSpec = {
-    ...sizes,
+    M: rows,
+    N,
+    K,
+    batch: matrices,
     transposeA,
     transposeB,
     broadcastA: batchA === 1,
@@ -79,11 +84,16 @@ export function matmul(
     bias: bias !== undefined,
     activation,
     residual: residual !== undefined,
+    spread: undefined,
     parts,
-    ...{ halfA: backend.isHalf(a), halfB: backend.isHalf(b), halfC: halfAtOnce },
+    halfA: backend.isHalf(a),
+    halfB: backend.isHalf(b),
+    halfC: halfAtOnce,
   };
   const program = programFor(backend, spec);
-  const inputs = [a, b, ...(bias ? [bias] : []), ...(residual ? [residual] : [])];
+  const inputs = [a, b];
+  if (bias) inputs.push(bias);
+  if (residual) inputs.push(residual);
   const sums = backend.run(program, inputs, [{ shape: parts === 1 ? shape : [parts, ...shape], dtype: 'float32' }])[0]!;
   const total = parts === 1 ? sums : replacing(backend, sums, addParts);
   return half && !halfAtOnce ? replacing(backend, total, rounded) : total;

@@ -156,15 +156,15 @@ export function launch(spec: MatmulSpec, { gridX, gridY, rows, kBlock }: Grid): 
   const groups = gridX * gridY * batch * parts;
   const { workgroups, row } = linearDispatch(groups, 1);
   const partK = Math.ceil(K / partUnit / parts) * partUnit;
-  const { batchA, batchB, batchC, ...spread } = spec.spread ?? {
-    ...{ batchA: spec.broadcastA ? 0 : M * K, batchB: spec.broadcastB ? 0 : K * N, batchC: M * N },
-  };
-  const strides = { strideA: batchA, strideB: batchB, strideC: batchC, ...spread };
-  return {
-    workgroups,
-    uniforms: { M, N, K, rows, ...strides, kBlock, gridX, gridY, batch, partK, groups, row },
-    flops: 2 * batch * M * N * K,
-  };
+  const { spread } = spec;
+  const strideA = spread?.batchA ?? (spec.broadcastA ? 0 : M * K);
+  const strideB = spread?.batchB ?? (spec.broadcastB ? 0 : K * N);
+  const strideC = spread?.batchC ?? M * N;
+  const sizes = { M, N, K, rows, strideA, strideB, strideC, kBlock, gridX, gridY, batch, partK, groups, row };
+  const flops = 2 * batch * M * N * K;
+  if (!spread) return { workgroups, uniforms: sizes, flops };
+  const { inner, outerA, stepA, outerC, stepC, offsetB, stepB } = spread;
+  return { workgroups, uniforms: { ...sizes, inner, outerA, stepA, outerC, stepC, offsetB, stepB }, flops };
 }
 
 /**

@@ -18,6 +18,11 @@ export interface AdamOptions {
   readonly epsilon?: number;
   /** Decoupled: the weight shrinks by learningRate * weightDecay. */
   readonly weightDecay?: number;
+  /**
+   * Nothing reads the values of weight, m and v after this step, so that they may be written over where no other tensor shares them; they
+   * are still the caller's to dispose.
+   */
+  readonly consume?: boolean;
 }
 
 export interface AdamResult {
@@ -39,7 +44,7 @@ export function adamStepReference(tensors: AdamTensors, options: AdamOptions): A
 }
 
 /**
- * One step of Adam (torch.optim.AdamW; without weight decay, torch.optim.Adam) into new tensors.
+ * One step of Adam (torch.optim.AdamW; without weight decay, torch.optim.Adam) into new tensors, or in place (`consume`).
  *
  * m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
  * weight = weight (1 - learningRate weightDecay) - learningRate (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + epsilon)
@@ -48,7 +53,8 @@ export function adamStepReference(tensors: AdamTensors, options: AdamOptions): A
  */
 export function adamStep(tensors: AdamTensors, options: AdamOptions): AdamResult {
   if (!hasKernel('AdamStep')) return adamStepReference(tensors, options);
-  const [weight, m, v] = runFused('AdamStep', { ...tensors }, checkAdam(tensors, options));
+  const spec = { ...checkAdam(tensors, options), consume: options.consume ?? false };
+  const [weight, m, v] = runFused('AdamStep', { ...tensors }, spec);
   return { weight: weight!, m: m!, v: v! };
 }
 

@@ -24,16 +24,35 @@ function multiply(
   };
   const [from, to] = toQuery ? [spread(s), spread(D)] : [spread(D), spread(s)];
   const where: Spread = {
-    ...{ inner: s, outerA: from.outer, stepA: from.step, batchA: from.batch },
-    ...{ outerC: to.outer, stepC: to.step, batchC: to.batch },
-    ...{ offsetB: (s - 1) * D, stepB: -D, batchB: D },
+    inner: s,
+    outerA: from.outer,
+    stepA: from.step,
+    batchA: from.batch,
+    outerC: to.outer,
+    stepC: to.step,
+    batchC: to.batch,
+    offsetB: (s - 1) * D,
+    stepB: -D,
+    batchB: D,
   };
   const width = toQuery ? D : s;
   const program = programFor(backend, {
-    ...{ M: G * s, N: width, K: toQuery ? s : D, batch: s },
-    ...{ transposeA: false, transposeB: !toQuery, broadcastA: false, broadcastB: false },
-    ...{ bias: false, residual: false, activation: undefined, parts: 1, spread: where },
-    ...{ halfA: backend.isHalf(a), halfB: backend.isHalf(table), halfC: false },
+    M: G * s,
+    N: width,
+    K: toQuery ? s : D,
+    batch: s,
+    transposeA: false,
+    transposeB: !toQuery,
+    broadcastA: false,
+    broadcastB: false,
+    bias: false,
+    activation: undefined,
+    residual: false,
+    spread: where,
+    parts: 1,
+    halfA: backend.isHalf(a),
+    halfB: backend.isHalf(table),
+    halfC: false,
   });
   return backend.run(program, [a, table], [{ shape: [G, N, width], dtype: 'float32' }])[0]!;
 }
