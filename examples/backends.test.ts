@@ -21,7 +21,7 @@ async function masksOn(name: string, seeds: number[]): Promise<Uint8Array[]> {
     const { image, annotations } = generateScene(seed, { width: config.imageSize, height: config.imageSize });
     const points = annotations.map(({ point }) => [point]);
     const embedded = predictor.embed(image);
-    const { masks, lowRes } = await predictor.predict(embedded, { points, multimask: false });
+    const { masks, lowRes } = await predictor.predict(embedded, { points }, { multimask: false });
     all.push(...masks.map(([mask]) => mask!));
     tf.dispose([embedded.embedding, lowRes]);
   }

@@ -37,7 +37,7 @@ export async function validate(
     });
     const embedded = predictor.embed(image);
     const points = annotations.map(({ point }) => [point]);
-    const { masks, lowRes } = await predictor.predict(embedded, { points, multimask: false });
+    const { masks, lowRes } = await predictor.predict(embedded, { points }, { multimask: false });
     const ious = annotations.map(({ mask }, k) => maskIou(mask, masks[k]![0]!));
     total += ious.reduce((sum, iou) => sum + iou, 0) / ious.length;
     tf.dispose([embedded.embedding, lowRes]);

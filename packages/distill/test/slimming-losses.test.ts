@@ -54,7 +54,7 @@ test('stage 1: four terms, total and gradients are the reference’s (its global
 
 test('stage 2: the image embedding and the block embeddings are the reference’s', async () => {
   const { teacher, student, image, raw } = fixture;
-  const taps = embeddingTaps(teacher);
+  const taps = embeddingTaps(teacher, config);
   const original = forward(teacher, image, taps);
   const features = forward(student, image, taps);
   const { total, parts } = embeddingAligning({

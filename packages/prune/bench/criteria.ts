@@ -91,7 +91,7 @@ async function evaluate(student: Weights): Promise<{ error: number; miou: number
       norm += value ** 2;
     });
     const points = annotations.map(({ point }) => [point]);
-    const { masks, lowRes } = await predictor.predict(embedded, { points, multimask: false });
+    const { masks, lowRes } = await predictor.predict(embedded, { points }, { multimask: false });
     miou += annotations.reduce((sum, { mask }, k) => sum + maskIou(mask, masks[k]![0]!), 0) / annotations.length;
     tf.dispose([embedded.embedding, lowRes]);
   }

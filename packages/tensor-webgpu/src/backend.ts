@@ -227,9 +227,25 @@ export class WebgpuBackend extends tf.KernelBackend {
     }
   }
 
-  override readSync(): never {
+  /**
+   * The values where they are on the CPU: of tensors that no kernel has computed or taken, and of small ones that are constants or
+   * have been read before.
+   *
+   * @throws when they are only on the GPU, which nothing can wait for
+   */
+  override readSync(dataId: tf.DataId): tf.backend_util.BackendValues {
+    const record = this.#get(dataId);
+    if (record.texts) return record.texts.slice();
+    if (record.parts) {
+      const [real, imag] = [record.parts.real, record.parts.imag].map((part) => this.readSync(part.dataId));
+      return tf.backend_util.mergeRealAndImagArrays(real as Float32Array, imag as Float32Array);
+    }
+    if (record.values) return record.values.slice();
+    if (record.elements === 0) return typedArray(new ArrayBuffer(0), record.dtype);
     this.#check('read');
-    throw new Error('webgpu: expected an asynchronous read, got dataSync() or arraySync(); use `await tensor.data()`');
+    throw new Error(
+      'webgpu: expected an asynchronous read of values that are on the GPU, got dataSync() or arraySync(); use `await tensor.data()`',
+    );
   }
 
   /** Waits until all work so far is done. */

@@ -7,12 +7,15 @@ export type { EverythingOptions, EverythingProgress } from './everything/options
 export { type EncodeMask, type EverythingMask, segmentEverything } from './everything/segment-everything.ts';
 export { halfPrecision } from './half-precision.ts';
 export {
+  type DecodeImageOptions,
   decodeImage,
   type ImageSource,
   type ReadImageFolderOptions,
   type RgbImage,
   readImageFolder,
 } from './images/image.ts';
+export type { ImagePixels } from './images/image-pixels.ts';
+export { maskPng, type OverlayOptions, overlayPng } from './images/mask-png.ts';
 export { type Preprocessed, preprocess } from './images/preprocess.ts';
 export { vitAxes, vitCosts, vitTapAxes } from './plain/axes.ts';
 export { parseVitConfig, type VitConfig } from './plain/config.ts';

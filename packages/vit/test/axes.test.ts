@@ -101,7 +101,7 @@ it('names the taps of both stages', () => {
   expect(taps.globalQkv).toEqual([2, 5, 8, 11].map((i) => `blocks.${i}.attn.qkv`));
   expect(taps.windowQkv).toHaveLength(8);
   expect(taps.mlpHidden).toHaveLength(12);
-  expect(embeddingTaps(shapes)).toHaveLength(25);
+  expect(embeddingTaps(shapes, config)).toHaveLength(25);
 });
 
 it('names wrong and unknown fields of a config', () => {

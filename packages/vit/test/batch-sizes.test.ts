@@ -46,7 +46,7 @@ describe('decoding stays within the limit, and uses half of it', () => {
     const prompts = makePrompts();
     const memoryLimit = 2e6;
     const peak = await peakBytes(async () => {
-      const { lowRes } = await predictor.predict(image, { ...prompts, logits: true, memoryLimit });
+      const { lowRes } = await predictor.predict(image, prompts, { logits: true, memoryLimit });
       lowRes.dispose();
     });
     const results = 16 * 3 * 32 * 32 * 4;

@@ -7,6 +7,7 @@ import { crc32 } from 'node:zlib';
 import sharp, { type Sharp } from 'sharp';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { decodeImage, type RgbImage } from '../src/index.ts';
+import { tiff } from './image-files.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -118,36 +119,7 @@ describe('decodeImage gives 8-bit RGB', () => {
 });
 
 describe('CMYK', () => {
-  /** A baseline TIFF of one uncompressed strip of CMYK. */
-  function cmykTiff(data: Uint8Array): Uint8Array {
-    const entries: [number, number, number, number][] = [
-      [256, 4, 1, size.width],
-      [257, 4, 1, size.height],
-      [258, 3, 4, 8], // bits of four samples stand at 8
-      [259, 3, 1, 1],
-      [262, 3, 1, 5], // separated
-      [273, 4, 1, 16 + 2 + 12 * 9 + 4],
-      [277, 3, 1, 4],
-      [278, 4, 1, size.height],
-      [279, 4, 1, data.length],
-    ];
-    const view = new DataView(new ArrayBuffer(16 + 2 + 12 * entries.length + 4 + data.length));
-    [0x49, 0x49, 42, 0, 16, 0, 0, 0].forEach((byte, i) => {
-      view.setUint8(i, byte);
-    });
-    for (let i = 0; i < 4; i++) view.setUint16(8 + 2 * i, 8, true);
-    view.setUint16(16, entries.length, true);
-    entries.forEach(([tag, type, count, value], i) => {
-      const at = 18 + 12 * i;
-      view.setUint16(at, tag, true);
-      view.setUint16(at + 2, type, true);
-      view.setUint32(at + 4, count, true);
-      view.setUint32(at + 8, value, true);
-    });
-    const bytes = new Uint8Array(view.buffer);
-    bytes.set(data, bytes.length - data.length);
-    return bytes;
-  }
+  const cmykTiff = (data: Uint8Array) => tiff({ ...size, samples: 4, bits: 8, photometric: 5 }, data);
 
   /** Pillow's convert('RGB'). */
   const toRgb = (cmyk: Uint8Array) =>

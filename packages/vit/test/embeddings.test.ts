@@ -49,10 +49,11 @@ describe('an embedding', () => {
     const embedded = predictor.embed(image);
     const [whole, half] = [await serializeEmbedding(embedded), await serializeEmbedding(embedded, { dtype: 'F16' })];
     expect(whole.length - half.length).toBe(2 * embedded.embedding.size);
-    const prompts = { boxes: [10, 20, 80, 70], multimask: false };
+    const prompts = { boxes: [10, 20, 80, 70] };
+    const one = { multimask: false };
     const [exact, rounded] = [
-      await predictor.predict(embedded, prompts),
-      await predictor.predict(await loadEmbedding(half), prompts),
+      await predictor.predict(embedded, prompts, one),
+      await predictor.predict(await loadEmbedding(half), prompts, one),
     ];
     expect(rounded.scores[0]![0]).toBeCloseTo(exact.scores[0]![0]!, 2); // F16 has three digits
   });

@@ -85,7 +85,7 @@ describe('segmentEverything', () => {
 
   it('refuses an image whose data does not fit its size', async () => {
     await expect(segmentEverything(tiny.weights, tinyConfig, { ...image, height: 91 })).rejects.toThrow(
-      'segmentEverything: expected an image with data [height, width, 3], got 117 x 91 pixels and 31590 bytes; decodeImage() makes one',
+      'segmentEverything: expected an image with data [height, width, 3 or 4], got 117 x 91 pixels and 31590 bytes; decodeImage() makes one',
     );
   });
 });

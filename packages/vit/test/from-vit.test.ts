@@ -164,7 +164,7 @@ it('prunes: without channels it is the one with zeros there, and what is left lo
   );
   expect(bottleneckTaps(weights, sam.config).windowQkv).toEqual([]);
   expect(bottleneckTaps(weights, sam.config).globalQkv).toEqual(['blocks.0.attn.qkv', 'blocks.1.attn.qkv']);
-  expect(embeddingTaps(weights)).toContain('blocks.1');
+  expect(embeddingTaps(weights, sam.config)).toContain('blocks.1');
 });
 
 it('exports to ONNX, pruned too', async () => {

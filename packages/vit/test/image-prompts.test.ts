@@ -150,7 +150,7 @@ describe('wrong prompts are refused before any kernel runs', () => {
     }
     const swapped = 'expected inputSize [98, 128] for an image of [90, 117], got [128, 98]; sizes are [height, width]';
     await expect(predict({ inputSize: [128, 98] })).rejects.toThrow(swapped);
-    await expect(predictor.predict(image, { points: [[1, 2]], memoryLimit: 0 })).rejects.toThrow(
+    await expect(predictor.predict(image, { points: [[1, 2]] }, { memoryLimit: 0 })).rejects.toThrow(
       'memoryLimit above 0 bytes, got 0',
     );
     expect(kernels).not.toHaveBeenCalled();

@@ -33,7 +33,7 @@ describe('createPredictor', () => {
     const labels = Array.from(tiny.io.labels!.data);
     const box = Array.from(tiny.io.box!.data);
     const several = await predictor.predict(embedded, { points, labels });
-    const single = await predictor.predict(embedded, { boxes: [box, box], multimask: false });
+    const single = await predictor.predict(embedded, { boxes: [box, box] }, { multimask: false });
     expect(tf.memory().numTensors).toBe(before + 3);
 
     const agreement = (bits: Uint8Array, logits: ArrayLike<number>) =>
@@ -84,7 +84,7 @@ describe('logits in the size of the image', () => {
         ['multi', true],
         ['single', false],
       ] as const) {
-        const found = await predictor.predict(embedded, { ...mixes()[mix], multimask, logits: true });
+        const found = await predictor.predict(embedded, mixes()[mix]!, { multimask, logits: true });
         const { masks, stabilityScores, lowRes } = found;
         expect(await relativeError(lowRes, tiny, `${mix}.${name}.low_res_masks`)).toBeLessThan(1e-3);
         const key = `${mix}.${name}.masks_logits`;
@@ -159,11 +159,11 @@ describe('many prompts at once', () => {
     const maskInput = withMasks ? tf.mul(tf.randomNormal([8, 1, 32, 32], 0, 1, 'float32', 5), 8) : undefined;
     const options = { memoryLimit, multimask: false };
     const before = tf.memory().numTensors;
-    const all = await predictor.predict(embedded, { ...prompts, ...options, ...(maskInput && { maskInput }) });
+    const all = await predictor.predict(embedded, { ...prompts, ...(maskInput && { maskInput }) }, options);
     expect(tf.memory().numTensors).toBe(before + 1);
     expect(all.lowRes.shape).toEqual([8, 1, 32, 32]);
     for (let n = 0; n < 8; n++) {
-      const alone = await predictor.predict(embedded, { ...nth(prompts, n, maskInput), multimask: false });
+      const alone = await predictor.predict(embedded, nth(prompts, n, maskInput), { multimask: false });
       await expectClose(all, alone, { from: n, to: n + 1 });
       alone.lowRes.dispose();
     }
@@ -212,14 +212,15 @@ describe('many prompts at once', () => {
     const predictor = createPredictor(tiny.weights, tinyConfig);
     const embedded = predictor.embed(image);
     const before = tf.memory().numTensors;
-    const prompts = { ...ragged(), memoryLimit: 1 };
+    const prompts = ragged();
+    const memoryLimit = 1;
     const aborted = AbortSignal.abort(new Error('too late'));
-    await expect(predictor.predict(embedded, { ...prompts, signal: aborted })).rejects.toThrow('too late');
+    await expect(predictor.predict(embedded, prompts, { memoryLimit, signal: aborted })).rejects.toThrow('too late');
 
     // every chunk of prompts and of masks asks the signal once
     let asked = 0;
     const count = { throwIfAborted: () => asked++ } as unknown as AbortSignal;
-    (await predictor.predict(embedded, { ...prompts, signal: count })).lowRes.dispose();
+    (await predictor.predict(embedded, prompts, { memoryLimit, signal: count })).lowRes.dispose();
     expect(asked).toBe(8 + 24);
     for (const stop of [3, 8, 9, 20]) {
       let left = stop;
@@ -228,7 +229,7 @@ describe('many prompts at once', () => {
           if (left-- === 0) throw new Error('enough');
         },
       } as unknown as AbortSignal;
-      await expect(predictor.predict(embedded, { ...prompts, signal })).rejects.toThrow('enough');
+      await expect(predictor.predict(embedded, prompts, { memoryLimit, signal })).rejects.toThrow('enough');
     }
     for (const name of ['prompt_encoder.point_embeddings.0.weight', 'mask_decoder.iou_token.weight']) {
       const { [name]: __, ...rest } = tiny.weights;

@@ -47,10 +47,10 @@ it('an image of 34 million pixels is answered a band at a time', async () => {
   const { embedding } = predictor.embed(imageOf(tiny));
   // llvmpipe, like WebGPU's defaults, binds 128 MiB at most: 33.5 million floats
   const image = { embedding, originalSize: [5800, 5800], inputSize: [128, 128] } as const;
-  const prompt = { points: [[3000, 2000]], multimask: false };
-  const { masks, stabilityScores, lowRes } = await predictor.predict(image, prompt);
+  const prompt = { points: [[3000, 2000]] };
+  const { masks, stabilityScores, lowRes } = await predictor.predict(image, prompt, { multimask: false });
   const small = { embedding, originalSize: [58, 58], inputSize: [128, 128] } as const;
-  const reduced = await predictor.predict(small, { points: [[30, 20]], multimask: false, logits: true });
+  const reduced = await predictor.predict(small, { points: [[30, 20]] }, { multimask: false, logits: true });
   let [different, sure] = [0, 0];
   reduced.logits![0]![0]!.forEach((logit, i) => {
     if (Math.abs(logit) < 0.05) return; // a pixel here is 100 x 100 there

@@ -20,8 +20,8 @@ const calls: [string, () => unknown, string][] = [
   ['loadSam("")', () => loadSam(''), "got ''"],
   ['loadVit({})', () => loadVit(wrong({})), 'openTensors: expected a path, an address, bytes'],
   ['openTensors(7)', () => openTensors(wrong(7)), 'got 7'],
-  ['embed(null)', () => createPredictor(sam.weights, sam.config).embed(wrong(null)), 'preprocess: expected an image'],
-  ['embed({})', () => createPredictor(sam.weights, sam.config).embed(wrong({})), 'preprocess: expected an image'],
+  ['embed(null)', () => createPredictor(sam.weights, sam.config).embed(wrong(null)), 'embed: expected an image'],
+  ['embed({})', () => createPredictor(sam.weights, sam.config).embed(wrong({})), 'embed: expected an image'],
   ['preprocessVit(3)', () => preprocessVit(wrong(3), wrong({})), 'preprocessVit: expected an image'],
   [
     'predict(image)',
@@ -74,7 +74,7 @@ it('embeddings and predictions are freed in one call each', async () => {
   const before = tf.memory().numTensors;
   for (let i = 0; i < 100; i++) {
     const embedded = predictor.embed(image);
-    const prediction = await predictor.predict(embedded, { points: [[1, 1]], multimask: false });
+    const prediction = await predictor.predict(embedded, { points: [[1, 1]] }, { multimask: false });
     prediction.dispose();
     embedded.dispose();
   }

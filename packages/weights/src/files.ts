@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { encodeTensor, layOut, parseSafetensors, type RawTensor, type Safetensors } from './formats/safetensors.ts';
 import { parseHeader } from './formats/safetensors-header.ts';
+import { requireBackend } from './require-backend.ts';
 import { openBytes, systemError } from './sources/byte-source.ts';
 import { removeStale, temporaryName } from './temporary-files.ts';
 import type { Weights } from './weights.ts';
@@ -33,6 +34,7 @@ export async function loadWeights(path: string, options: ExpectedShapes = {}): P
 
 /** `loadWeights` for bytes that are already in memory (in browsers: what `fetch` gave). */
 export function parseWeights(bytes: Uint8Array, source: string, options: ExpectedShapes = {}): LoadedWeights {
+  requireBackend('loadWeights');
   const { tensors, metadata } = parseSafetensors(bytes, source);
   checkShapes(tensors, options.expected ?? {}, source);
   const made: [string, tf.Tensor][] = [];

@@ -19,6 +19,7 @@ export {
 } from './formats/safetensors.ts';
 export { type ValueAndGradients, valueAndGradients } from './gradients.ts';
 export { recomputed } from './recomputed.ts';
+export { requireBackend } from './require-backend.ts';
 export type { FileSource, OpenOptions, Progress } from './sources/byte-source.ts';
 export type { HubSource } from './sources/hub-source.ts';
 export { openRegularFile, readTextFile } from './sources/regular-file.ts';

@@ -1,3 +1,4 @@
+import { isHtml } from './formats/html.ts';
 import { addressOf, type FileSource, type OpenOptions, readIfThere } from './sources/byte-source.ts';
 import { openHub } from './sources/hub.ts';
 import { type HubSource, isHubId } from './sources/hub-source.ts';
@@ -48,7 +49,7 @@ function plainFolder(name: (file: string) => string): Folder {
 export async function readJson(folder: Folder, file: string, { signal }: OpenOptions): Promise<unknown> {
   const place = await findIfThere(folder, file);
   const bytes = place === undefined ? undefined : await readIfThere(place, signal && { signal });
-  if (!bytes) return undefined;
+  if (!bytes || (addressOf(place!) && isHtml(bytes))) return undefined; // a server's page for what it does not have
   try {
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {

@@ -56,7 +56,7 @@ export async function* readSa1bTar(
       waiting.delete(otherName);
       pairs++;
       const [json, jpeg] = /json$/i.test(base) ? [bytes, other] : [other, bytes];
-      const content = parseSa1b(`${file}: ${stem}.json`, Buffer.from(json).toString('utf8'), onBad);
+      const content = parseSa1b(`${file}: ${stem}.json`, new TextDecoder().decode(json), onBad);
       if (content) yield sa1bImage(`${file}: ${stem}.json`, content, { bytes: async () => jpeg, onBad });
     }
   } catch (error) {

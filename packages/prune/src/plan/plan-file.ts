@@ -91,5 +91,5 @@ export async function savePlan(path: string, plan: Plan): Promise<void> {
 /** Reads a plan that `savePlan` wrote. In Node. @throws as `parsePlan`, or when there is no such file */
 export async function loadPlan(path: string): Promise<Plan> {
   const { readFile } = await import('node:fs/promises');
-  return parsePlan(await readFile(path, 'utf8'), path);
+  return parsePlan(new TextDecoder().decode(await readFile(path)), path);
 }

@@ -82,10 +82,8 @@ async function masksAt(
   const predictor = createPredictor(weights, config);
   const embedded = predictor.embed(await decodeImage(prompt.imagePath));
   try {
-    const { masks, lowRes } = await predictor.predict(embedded, {
-      points: prompt.points.map((point) => [[...point]]),
-      multimask: false,
-    });
+    const points = prompt.points.map((point) => [[...point]]);
+    const { masks, lowRes } = await predictor.predict(embedded, { points }, { multimask: false });
     lowRes.dispose();
     return masks.map(([mask]) => mask!);
   } finally {

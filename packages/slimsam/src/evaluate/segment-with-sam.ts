@@ -70,8 +70,10 @@ async function predictGroup(
   };
   try {
     const { multimask, logits: asksLogits = false } = first;
-    const found = await predictor.predict(image, { ...asked, multimask, logits: asksLogits });
-    const { masks, scores, lowRes } = found;
+    const { masks, scores, lowRes, ...found } = await predictor.predict(image, asked, {
+      multimask,
+      logits: asksLogits,
+    });
     const logits = await lowRes.data().finally(() => lowRes.dispose());
     const size = logits.length / prompts.length; // of the first mask, where there are several
     return prompts.map((_, i) => ({

@@ -89,7 +89,7 @@ function samNetwork(config: SamConfig): Network {
     isEncoder: (name) => name.startsWith('image_encoder.'),
     forward: (weights, images, options) => encodeImage(weights, config, images, options),
     axes: (weights) => encoderAxes(weights, config),
-    taps: (weights) => ({ bottleneck: bottleneckTaps(weights, config), embedding: embeddingTaps(weights) }),
+    taps: (weights) => ({ bottleneck: bottleneckTaps(weights, config), embedding: embeddingTaps(weights, config) }),
     costs: (weights) => encoderCosts(weights, config),
     pixels: (image) => preprocess(image, config).pixels,
     prepare: cloned,

@@ -148,7 +148,7 @@ async function maskAt(
 ): Promise<Uint8Array> {
   const predictor = createPredictor(weights, config);
   const embedded = predictor.embed(image);
-  const { masks, lowRes } = await predictor.predict(embedded, { points: [[...point]], multimask: false });
+  const { masks, lowRes } = await predictor.predict(embedded, { points: [[...point]] }, { multimask: false });
   tf.dispose([embedded.embedding, lowRes]);
   return masks[0]![0]!;
 }

@@ -36,7 +36,7 @@ export async function measurePrompts(
     const boxes = annotations.map(({ bbox: [x, y, w, h] }) => [x, y, x + w, y + h] as [number, number, number, number]);
     const wanted = annotations.map(({ segmentation }) => decodeRle(segmentation));
     const ask = async (prompts: object, multimask: boolean) => {
-      const { masks: found, lowRes } = await predictor.predict(embedded, { ...prompts, multimask });
+      const { masks: found, lowRes } = await predictor.predict(embedded, prompts, { multimask });
       lowRes.dispose();
       const ious = found.map((list, k) => Math.max(...list.map((mask) => maskIou(mask, wanted[k]!))));
       return ious.reduce((sum, iou) => sum + iou, 0) / ious.length;

@@ -4,6 +4,7 @@ import {
   openTensors,
   printable,
   type RawTensor,
+  requireBackend,
   type Source,
   type TensorFile,
   type Weights,
@@ -74,6 +75,7 @@ interface Found {
  *   misshapen (named with both shapes), unless `strict: false`; when a value is not finite, if `check: true`
  */
 export async function loadSam(source: Source, options: LoadSamOptions = {}): Promise<LoadedSam> {
+  requireBackend('loadSam');
   const file = await openTensors(source, { ...options, allowed });
   const weights: Record<string, tf.Tensor> = {};
   try {

@@ -20,6 +20,17 @@ export interface EncodedCrop {
   readonly inputSize: readonly [number, number];
 }
 
+/** What became of the masks of some points. */
+export interface DecodedPoints {
+  readonly candidates: Candidate[];
+  /** Masks that the decoder made. */
+  readonly decoded: number;
+  /** Of them those above `predIouThresh`. */
+  readonly wellPredicted: number;
+  /** The highest predicted IoU of all. */
+  readonly bestIou: number;
+}
+
 /**
  * The masks of some points of a crop that the model predicts well and that are stable, three for each point at most.
  *
@@ -37,7 +48,7 @@ export async function decodePoints(
     settings: EverythingSettings;
     masksAtOnce: number;
   },
-): Promise<Candidate[]> {
+): Promise<DecodedPoints> {
   const [height, width] = crop.inputSize;
   const { masks, scores } = tf.tidy(() => {
     const places = tf.tensor3d(
@@ -51,7 +62,7 @@ export async function decodePoints(
   });
   try {
     const perPoint = scores.shape[1];
-    const ious = await scores.data();
+    const ious = await scores.data<'float32'>();
     const { predIouThresh } = settings;
     const good = Array.from(ious.keys()).filter((i) => predIouThresh <= 0 || ious[i]! > predIouThresh);
     const candidates: Candidate[] = [];
@@ -64,7 +75,8 @@ export async function decodePoints(
         candidates.push({ ...mask, predictedIou: ious[i]!, point, crop: crop.box });
       }
     }
-    return candidates;
+    const bestIou = ious.reduce((best, iou) => Math.max(best, iou), Number.NEGATIVE_INFINITY);
+    return { candidates, decoded: ious.length, wellPredicted: good.length, bestIou };
   } finally {
     tf.dispose([masks, scores]);
   }

@@ -10,6 +10,12 @@ export interface EverythingProgress {
   readonly crops: number;
   /** Masks found so far that may yet turn out to be duplicates. */
   readonly masks: number;
+  /** Masks decoded so far; those that are not among `masks` are below a threshold or cut off by a crop. */
+  readonly decoded: number;
+  /** Of the decoded masks those above `predIouThresh`. */
+  readonly wellPredicted: number;
+  /** The highest predicted IoU of the decoded masks. */
+  readonly bestIou: number;
 }
 
 /** What `segmentEverything` asks and keeps. Names and defaults are those of segment-anything's SamAutomaticMaskGenerator. */
@@ -44,7 +50,7 @@ export interface EverythingOptions {
   readonly memoryLimit?: number;
   /** Ends the work between two batches. */
   readonly signal?: AbortSignal;
-  /** Hears of every batch. */
+  /** Called after every batch. */
   readonly onProgress?: (progress: EverythingProgress) => void;
 }
 

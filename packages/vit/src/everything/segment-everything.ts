@@ -1,7 +1,8 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import { checkImage, type RgbImage } from '../images/image.ts';
+import { decodeImage, type ImageSource, isSource, type RgbImage } from '../images/image.ts';
+import { type ImagePixels, toRgb } from '../images/image-pixels.ts';
 import { preprocess } from '../images/preprocess.ts';
 import { batchSizes } from '../masks/batch-sizes.ts';
 import type { SamConfig } from '../sam/config.ts';
@@ -9,7 +10,7 @@ import { encodeImage } from '../sam/encoder.ts';
 import { boxToXywh, isCutOff } from './boxes.ts';
 import { type Candidate, distinct, withoutSmallRegions } from './candidates.ts';
 import { type Crop, cutImage, layCrops } from './crops.ts';
-import { decodePoints } from './decode-points.ts';
+import { type DecodedPoints, decodePoints } from './decode-points.ts';
 import { type EverythingOptions, type EverythingSettings, settingsOf } from './options.ts';
 import { unpackMask } from './packed-mask.ts';
 
@@ -40,6 +41,7 @@ export type EncodeMask<Segmentation> = (mask: Uint8Array, size: { width: number;
  * Masks come best predicted first, those of smaller crops before those of larger ones. Until the end they are held as run lengths.
  * Unlike there, a mask that is empty at both thresholds has a stability score of 0 rather than NaN.
  *
+ * @param image pixels, or what `decodeImage` takes
  * @param options `encode` gives the masks another form one by one, so that the binary ones are never held all at once
  * @throws when an option is unknown or out of its range, the image's data does not fit its size, a crop has no pixels, a weight is missing,
  * or the signal aborts
@@ -47,35 +49,39 @@ export type EncodeMask<Segmentation> = (mask: Uint8Array, size: { width: number;
 export function segmentEverything(
   weights: Weights,
   config: SamConfig,
-  image: RgbImage,
+  image: ImagePixels | ImageSource,
   options?: EverythingOptions,
 ): Promise<EverythingMask[]>;
 export function segmentEverything<Segmentation>(
   weights: Weights,
   config: SamConfig,
-  image: RgbImage,
+  image: ImagePixels | ImageSource,
   options: EverythingOptions & { readonly encode: EncodeMask<Segmentation> },
 ): Promise<EverythingMask<Segmentation>[]>;
 export async function segmentEverything(
   weights: Weights,
   config: SamConfig,
-  image: RgbImage,
+  source: ImagePixels | ImageSource,
   { encode = (mask) => mask, ...options }: EverythingOptions & { readonly encode?: EncodeMask<unknown> } = {},
 ): Promise<EverythingMask<unknown>[]> {
   const settings = settingsOf({ ...options, encode });
-  checkImage(image, 'segmentEverything');
+  const image = isSource(source) ? await decodeImage(source) : toRgb(source, 'segmentEverything');
   const crops = layCrops(image, { grids: settings.grids, overlapRatio: settings.cropOverlapRatio });
   const total = crops.reduce((sum, { grid }) => sum + grid.length, 0);
-  let done = 0;
+  const tally = { done: 0, decoded: 0, wellPredicted: 0, bestIou: Number.NEGATIVE_INFINITY };
   let candidates: Candidate[] = [];
   for (const [index, crop] of crops.entries()) {
     const before = candidates.length;
-    const hear = (points: number, masks: number) => {
-      done += points;
-      settings.onProgress({ done, total, crop: index + 1, crops: crops.length, masks: before + masks });
+    const onBatch = (points: number, { decoded, wellPredicted, bestIou, masks }: Batch) => {
+      tally.done += points;
+      tally.decoded += decoded;
+      tally.wellPredicted += wellPredicted;
+      tally.bestIou = Math.max(tally.bestIou, bestIou);
+      settings.onProgress({ ...tally, total, crop: index + 1, crops: crops.length, masks: before + masks });
     };
-    candidates = candidates.concat(await segmentCrop({ weights, config }, { image, crop }, { settings, hear }));
+    candidates = candidates.concat(await segmentCrop({ weights, config }, { image, crop }, { settings, onBatch }));
   }
+  if (candidates.length === 0) console.warn(nothingFound(tally, settings));
   if (crops.length > 1) {
     const scores = candidates.map(({ crop }) => 1 / ((crop[2] - crop[0]) * (crop[3] - crop[1])));
     candidates = distinct(candidates, { scores, threshold: settings.cropNmsThresh });
@@ -95,11 +101,27 @@ export async function segmentEverything(
   }));
 }
 
+/** What a batch of points gave, and all the masks of the crop so far. */
+interface Batch extends Omit<DecodedPoints, 'candidates'> {
+  readonly masks: number;
+}
+
+/** Why there are no masks: a model whose scores are low passes no usual threshold. */
+function nothingFound(
+  { decoded, wellPredicted, bestIou }: Omit<DecodedPoints, 'candidates'>,
+  { predIouThresh, stabilityScoreThresh }: EverythingSettings,
+): string {
+  const start = `segmentEverything: none of ${decoded} masks was kept`;
+  if (wellPredicted === 0)
+    return `${start}: the best has a predicted IoU of ${bestIou.toFixed(2)}, predIouThresh is ${predIouThresh}; lower it for a model whose scores are low`;
+  return `${start}: of ${wellPredicted} above predIouThresh none reaches stabilityScoreThresh ${stabilityScoreThresh}, or crops cut them off; lower it`;
+}
+
 /** The distinct masks of a crop that end within it, best predicted first. */
 async function segmentCrop(
   sam: Sam,
   { image, crop: { box, grid } }: { image: RgbImage; crop: Crop },
-  { settings, hear }: { settings: EverythingSettings; hear: (points: number, masks: number) => void },
+  { settings, onBatch }: { settings: EverythingSettings; onBatch: (points: number, batch: Batch) => void },
 ): Promise<Candidate[]> {
   settings.signal?.throwIfAborted();
   const { embedding, inputSize } = tf.tidy(() => {
@@ -118,9 +140,9 @@ async function segmentCrop(
     for (let at = 0; at < grid.length; at += pointsAtOnce) {
       settings.signal?.throwIfAborted();
       const points = grid.slice(at, at + pointsAtOnce);
-      const found = await decodePoints(sam, crop, { points, settings, masksAtOnce });
+      const { candidates: found, ...batch } = await decodePoints(sam, crop, { points, settings, masksAtOnce });
       candidates.push(...found.filter((candidate) => !isCutOff(candidate.box, box, image)));
-      hear(points.length, candidates.length);
+      onBatch(points.length, { ...batch, masks: candidates.length });
     }
     const scores = candidates.map(({ predictedIou }) => predictedIou);
     return distinct(candidates, { scores, threshold: settings.boxNmsThresh });

@@ -1,10 +1,14 @@
-import type { ImageSource, RgbImage } from './image.ts';
+import type { DecodeHow, ImageSource, RgbImage } from './image.ts';
+import { withoutAlpha } from './image-pixels.ts';
 import { checkRasterFormat } from './raster-format.ts';
 
 /** Decodes with the browser's own decoders: see `decodeImage`. A string is an address. */
-export async function decodePixels(source: ImageSource): Promise<RgbImage> {
+export async function decodePixels(source: ImageSource, { scaleByMaximum }: DecodeHow): Promise<RgbImage> {
   const blob = await toBlob(source);
-  checkRasterFormat(new Uint8Array(await blob.slice(0, 16).arrayBuffer()));
+  const start = new Uint8Array(await blob.slice(0, 200).arrayBuffer());
+  checkRasterFormat(start);
+  if (scaleByMaximum && start[0] === 0x89 && start[24] === 16)
+    throw new Error('16 bits a value, which only Node scales');
   const bitmap = await createImageBitmap(blob, {
     imageOrientation: 'from-image',
     colorSpaceConversion: 'none',
@@ -29,15 +33,4 @@ async function toBlob(source: ImageSource): Promise<Blob> {
   const response = await fetch(source);
   if (!response.ok) throw new Error(`status ${response.status}`);
   return response.blob();
-}
-
-/** [height, width, 4] -> [height, width, 3] */
-function withoutAlpha(rgba: Uint8ClampedArray): Uint8Array {
-  const data = new Uint8Array((rgba.length / 4) * 3);
-  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
-    data[to] = rgba[from]!;
-    data[to + 1] = rgba[from + 1]!;
-    data[to + 2] = rgba[from + 2]!;
-  }
-  return data;
 }

@@ -1,23 +1,27 @@
 import type { Sharp } from 'sharp';
-import type { ImageSource, RgbImage } from './image.ts';
-import { checkRasterFormat } from './raster-format.ts';
+import { decodeBmp } from './bmp.ts';
+import type { DecodeHow, ImageSource, RgbImage } from './image.ts';
+import { checkRasterFormat, rasterFormatOf } from './raster-format.ts';
+import { readDeep } from './read-deep.ts';
 
 /** 268 million, which is sharp's own limit too: a decoded image takes 800 MB then. */
 const mostPixels = 16_383 ** 2;
 
 /** Decodes with sharp: see `decodeImage`. A string is a file's path. */
-export async function decodePixels(source: ImageSource): Promise<RgbImage> {
-  const { default: sharp } = await import('sharp');
+export async function decodePixels(source: ImageSource, how: DecodeHow): Promise<RgbImage> {
   const bytes = await bytesOf(source);
   checkRasterFormat(bytes);
+  if (rasterFormatOf(bytes) === 'BMP') return decodeBmp(bytes, mostPixels);
+  const { default: sharp } = await import('sharp');
   const image = sharp(bytes, { failOn: 'truncated', ignoreIcc: true, limitInputPixels: false }).autoOrient();
-  const { width, height, space } = await image.metadata();
+  const { width, height, space, depth } = await image.metadata();
   if (width * height > mostPixels) {
     throw new Error(`${width} x ${height} pixels, more than ${mostPixels} in all; shrink or cut it`);
   }
   if (space === 'cmyk') {
     return fromCmyk(await read(image.pipelineColourspace('cmyk').toColourspace('cmyk')));
   }
+  if (depth !== 'uchar') return readDeep(image, { ...how, depth, space });
   return read(image.removeAlpha().toColourspace('srgb'));
 }
 

@@ -1,5 +1,6 @@
 import { printable } from '@slimsam/weights';
 import { decodePixels } from '#decode-pixels';
+import { type ImagePixels, isPixels, toRgb } from './image-pixels.ts';
 
 /** An image of 8-bit RGB pixels. */
 export interface RgbImage {
@@ -9,21 +10,8 @@ export interface RgbImage {
   readonly data: Uint8Array;
 }
 
-/** @throws when an image has no pixels, or its data does not fit its size */
-export function checkImage(image: RgbImage, name: string): void {
-  if (typeof image !== 'object' || image === null)
-    throw new Error(
-      `${name}: expected an image { width, height, data }, got ${String(image)}; decodeImage() makes one`,
-    );
-  const { width, height, data } = image;
-  if (Math.min(width, height) >= 1 && data instanceof Uint8Array && data.length === width * height * 3) return;
-  throw new Error(
-    `${name}: expected an image with data [height, width, 3], got ${width} x ${height} pixels and ${data instanceof Uint8Array ? data.length : 'no'} bytes; decodeImage() makes one`,
-  );
-}
-
 /** How `readImageFolder` treats its files. */
-export interface ReadImageFolderOptions {
+export interface ReadImageFolderOptions extends DecodeImageOptions {
   /** Throws at a file that cannot be decoded, rather than skipping it. */
   readonly strict?: boolean;
   /** Hears of a skipped file; by default it is a warning on the console. */
@@ -31,7 +19,7 @@ export interface ReadImageFolderOptions {
   readonly signal?: AbortSignal;
 }
 
-const extensions = ['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.gif', '.avif'];
+const extensions = ['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.gif', '.avif', '.bmp'];
 
 /** A file, or an image within one, as a tar holds it. */
 export interface FilePart {
@@ -47,32 +35,70 @@ export interface FilePart {
 /** A file's path in Node (an address in browsers), the URL of either, the file's bytes, or, in Node, a part of a file. */
 export type ImageSource = string | URL | Uint8Array | Blob | FilePart;
 
+/** Whether something names or holds an encoded image. */
+export function isSource(source: unknown): source is ImageSource {
+  if (typeof source === 'string' || source instanceof URL || source instanceof Uint8Array || source instanceof Blob)
+    return true;
+  return typeof source === 'object' && source !== null && 'path' in source;
+}
+
+/** How `decodeImage` brings values to 8 bits. */
+export interface DecodeImageOptions {
+  /**
+   * true: images of more than 8 bits a value (microscopes, X-rays, depths) are scaled so that the largest value of the image becomes 255.
+   * By default of 16 bits the upper 8 are kept, and of 32 bits and floats what is beyond 255 is cut off; a result of which nothing is
+   * half as bright as white is warned of, once. In Node alone: a browser refuses it for such images.
+   */
+  readonly scaleByMaximum?: boolean;
+}
+
+/** What a decoder is told. */
+export interface DecodeHow extends Required<DecodeImageOptions> {
+  /** Called with what is said of an image that comes out dark, or cut off. */
+  readonly onDim: (what: string) => void;
+}
+
 /**
- * Decodes an image to 8-bit RGB, turned upright by its EXIF orientation; of an animation, the first frame. Values are what Pillow's
- * `convert('RGB')` gives: grey is spread to three channels, of 16 bits the upper 8 are kept, alpha is dropped, colour profiles are not
- * applied, and CMYK is turned by (255 - C)(255 - K) / 255.
+ * Decodes an image to 8-bit RGB, turned upright by its EXIF orientation; of an animation, the first frame. What holds pixels already (a
+ * canvas and its ImageData, an ImageBitmap, an image or video of the page) only loses its alpha. Values are what Pillow's
+ * `convert('RGB')` gives: grey is spread to three channels, alpha is dropped, colour profiles are not applied, and CMYK is turned by
+ * (255 - C)(255 - K) / 255. They differ for grey of 16 bits: Pillow cuts it off at 255, here the upper 8 bits are kept, as Pillow does with
+ * colours of 16 bits; see `scaleByMaximum`.
  *
  * Node decodes with sharp, at most 268 million pixels (16383 x 16383) in any shape. Browsers decode with createImageBitmap and read the
  * pixels from an OffscreenCanvas, whose largest size is the browser's; there, colours are rounded where alpha is less than 1, and
  * black where it is 0.
  *
- * The file's content decides on its format, whatever its name: JPEG, PNG, WebP, GIF, TIFF or AVIF, and in browsers only those of them that
- * they read. SVG is refused. In Node only regular files are read: a FIFO is an error, not an endless wait.
+ * The file's content decides on its format, whatever its name: JPEG, PNG, WebP, GIF, TIFF, AVIF or BMP (without run lengths), and in
+ * browsers only those of them that they read. SVG is refused. In Node only regular files are read: a FIFO is an error, not an endless wait.
  *
  * @throws when the image is missing, truncated, too large or no image, naming it
  */
-export async function decodeImage(source: ImageSource): Promise<RgbImage> {
+export async function decodeImage(
+  source: ImageSource | ImagePixels,
+  { scaleByMaximum = false }: DecodeImageOptions = {},
+): Promise<RgbImage> {
+  if (isPixels(source)) return toRgb(source, 'decodeImage');
   try {
-    return await decodePixels(source);
+    return await decodePixels(source, {
+      scaleByMaximum,
+      onDim: (what) => warnOnce(`decodeImage: ${nameOf(source)} ${what}`),
+    });
   } catch (error) {
-    const reason = printable(error instanceof Error ? error.message.trim() : String(error), { longest: 300 });
+    const words = (error instanceof Error ? error.message : String(error)).trim().replaceAll(/\s*\n\s*/g, '; ');
+    const reason = printable(words, { longest: 300 });
     throw new Error(
       `decodeImage: expected an image that can be decoded, got '${reason}' for ${printable(nameOf(source))}`,
-      {
-        cause: error,
-      },
+      { cause: error },
     );
   }
+}
+
+let warned = false;
+
+function warnOnce(text: string): void {
+  if (!warned) console.warn(text);
+  warned = true;
 }
 
 function nameOf(source: ImageSource): string {
@@ -92,14 +118,14 @@ export async function* readImageFolder(
   folder: string,
   options: ReadImageFolderOptions = {},
 ): AsyncGenerator<{ path: string; image: RgbImage }> {
-  const { strict = false, onSkip = warn, signal } = options;
+  const { strict = false, onSkip = warn, signal, scaleByMaximum = false } = options;
   const paths = await imagePaths(folder);
   let decoded = 0;
   for (const path of paths) {
     signal?.throwIfAborted();
     let image: RgbImage;
     try {
-      image = await decodeImage(path);
+      image = await decodeImage(path, { scaleByMaximum });
     } catch (error) {
       if (strict || !(error instanceof Error)) throw error;
       onSkip(path, error);

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { SamConfig } from '../sam/config.ts';
-import { checkImage, type RgbImage } from './image.ts';
+import { type ImagePixels, toRgb } from './image-pixels.ts';
 import { resizeLongestSide } from './resize.ts';
 
 /** An image as the encoder reads it. */
@@ -17,10 +17,9 @@ export interface Preprocessed {
  *
  * @throws when the image has no pixels, or its data does not fit its size
  */
-export function preprocess(image: RgbImage, config: SamConfig): Preprocessed {
-  checkImage(image, 'preprocess');
+export function preprocess(image: ImagePixels, config: SamConfig): Preprocessed {
   const { imageSize: S, pixelMean, pixelStd } = config;
-  const { width, height, data } = resizeLongestSide(image, S);
+  const { width, height, data } = resizeLongestSide(toRgb(image, 'preprocess'), S);
   const pixels = new Float32Array(3 * S * S);
   for (let channel = 0; channel < 3; channel++) {
     const [mean, deviation] = [pixelMean[channel]!, pixelStd[channel]!];

@@ -1,5 +1,5 @@
 /** Formats that `decodeImage` reads. */
-type RasterFormat = 'JPEG' | 'PNG' | 'WebP' | 'GIF' | 'TIFF' | 'AVIF';
+type RasterFormat = 'JPEG' | 'PNG' | 'WebP' | 'GIF' | 'TIFF' | 'AVIF' | 'BMP';
 
 /** How a file of each format begins; `?` is any byte. */
 const beginnings: readonly (readonly [RasterFormat, string])[] = [
@@ -16,10 +16,11 @@ const beginnings: readonly (readonly [RasterFormat, string])[] = [
   ['AVIF', '????ftypavis'],
   ['AVIF', '????ftypmif1'],
   ['AVIF', '????ftypmiaf'],
+  ['BMP', 'BM????\0\0\0\0'],
 ];
 
 /** The format that a file's first bytes tell, whatever its name; undefined for anything else, vector graphics among them. */
-function rasterFormatOf(bytes: Uint8Array): RasterFormat | undefined {
+export function rasterFormatOf(bytes: Uint8Array): RasterFormat | undefined {
   const fits = (beginning: string) =>
     bytes.length > beginning.length &&
     Array.from(beginning).every((character, i) => character === '?' || bytes[i] === character.charCodeAt(0));
@@ -29,6 +30,8 @@ function rasterFormatOf(bytes: Uint8Array): RasterFormat | undefined {
 /** @throws when the bytes are of none of these formats: SVG, PDF and others can hold programs, and names of other files */
 export function checkRasterFormat(bytes: Uint8Array): void {
   if (rasterFormatOf(bytes)) return;
+  if (/^\s*<(!doctype\s+html|html)/i.test(new TextDecoder().decode(bytes.subarray(0, 200))))
+    throw new Error('an HTML page, as servers send for addresses that they do not know');
   const names = [...new Set(beginnings.map(([name]) => name))].join(', ');
   throw new Error(`no ${names} by its content, which begins with ${beginningOf(bytes)}`);
 }

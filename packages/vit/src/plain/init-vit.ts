@@ -1,4 +1,4 @@
-import type { Weights } from '@slimsam/weights';
+import { requireBackend, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { VitConfig } from './config.ts';
 
@@ -19,6 +19,7 @@ export interface VitSizes {
  * function of the seed.
  */
 export function initVit(config: VitConfig, sizes: VitSizes, options: { readonly seed: number }): Weights {
+  requireBackend('initVit');
   const { depth, mlpWidth, patchSize: p, registers, layerScale } = sizes;
   const weights: Record<string, tf.Tensor> = {};
   let seed = options.seed * 100_003 + 1;

@@ -5,6 +5,7 @@ import {
   type OpenOptions,
   openTensors,
   printable,
+  requireBackend,
   type Source,
   type TensorFile,
   type Weights,
@@ -55,6 +56,7 @@ export interface LoadedVit extends Vit {
  *   or the config does not fit the shapes
  */
 export async function loadVit(source: Source, options: LoadVitOptions = {}): Promise<LoadedVit> {
+  requireBackend('loadVit');
   const file = await openTensors(source, options);
   const weights: Record<string, tf.Tensor> = {};
   try {

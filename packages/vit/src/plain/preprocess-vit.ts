@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { checkImage, type RgbImage } from '../images/image.ts';
+import type { RgbImage } from '../images/image.ts';
+import { type ImagePixels, toRgb } from '../images/image-pixels.ts';
 import { resizeImage } from '../images/resize.ts';
 import type { VitConfig, VitProcessing } from './config.ts';
 
@@ -11,11 +12,11 @@ import type { VitConfig, VitProcessing } from './config.ts';
  *
  * @throws when the image's data does not fit its size, or the crop is larger than what it is cut from
  */
-export function preprocessVit(image: RgbImage, config: VitConfig): tf.Tensor4D {
-  checkImage(image, 'preprocessVit');
+export function preprocessVit(image: ImagePixels, config: VitConfig): tf.Tensor4D {
+  const rgb = toRgb(image, 'preprocessVit');
   const [imageHeight, imageWidth] = config.imageSize;
   const processing = config.processing ?? { size: { height: imageHeight, width: imageWidth }, resample: 'bilinear' };
-  const { height, width, data } = cropped(resized(image, processing), processing);
+  const { height, width, data } = cropped(resized(rgb, processing), processing);
   return tf.tidy(() => {
     const centred = tf.sub(tf.tensor4d(data, [1, height, width, 3], 'float32'), tf.tensor1d([...config.pixelMean]));
     return tf.transpose(tf.div(centred, tf.tensor1d([...config.pixelStd])), [0, 3, 1, 2]) as tf.Tensor4D;

@@ -1,7 +1,8 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import type { RgbImage } from '../images/image.ts';
+import { decodeImage, type ImageSource, isSource } from '../images/image.ts';
+import { type ImagePixels, toRgb } from '../images/image-pixels.ts';
 import { preprocess } from '../images/preprocess.ts';
 import type { SamConfig } from '../sam/config.ts';
 import { encodeImage } from '../sam/encoder.ts';
@@ -47,10 +48,17 @@ export interface Prediction {
 
 /** Encodes an image once and answers prompts about it. */
 export interface Predictor {
-  /** @throws when the image's data does not fit its size, or a weight is missing */
-  embed(image: RgbImage): EmbeddedImage;
+  /**
+   * Encodes an image: at once where its pixels are at hand (RGB or RGBA arrays, ImageData, a canvas, an ImageBitmap), after decoding a
+   * path, address, Blob or encoded bytes, as `decodeImage` does.
+   *
+   * @throws when the image's data does not fit its size or cannot be decoded, or a weight is missing
+   */
+  embed(image: ImagePixels): EmbeddedImage;
+  embed(image: ImageSource): Promise<EmbeddedImage>;
+  embed(image: ImagePixels | ImageSource): EmbeddedImage | Promise<EmbeddedImage>;
   /** @throws when a prompt is wrong (see `ImagePrompts`), the embedding is another model's, or the signal aborts */
-  predict(image: ImageEmbedding, prompts: ImagePrompts & PredictOptions): Promise<Prediction>;
+  predict(image: ImageEmbedding, prompts: ImagePrompts, options?: PredictOptions): Promise<Prediction>;
   /** `predict` for several images, whose prompts are decoded together. @throws as it does, naming the request */
   predictBatch(requests: readonly PredictRequest[], options?: PredictOptions): Promise<Prediction[]>;
 }
@@ -62,24 +70,28 @@ export interface Predictor {
 export function createPredictor(weights: Weights, config: SamConfig): Predictor {
   const sam = { weights, config };
 
+  function embed(image: ImagePixels): EmbeddedImage;
+  function embed(image: ImageSource): Promise<EmbeddedImage>;
+  function embed(image: ImagePixels | ImageSource): EmbeddedImage | Promise<EmbeddedImage>;
+  function embed(image: ImagePixels | ImageSource): EmbeddedImage | Promise<EmbeddedImage> {
+    if (isSource(image)) return decodeImage(image).then(embed);
+    const rgb = toRgb(image, 'embed');
+    const { pixels, inputSize } = preprocess(rgb, config);
+    try {
+      const { embedding } = encodeImage(weights, config, pixels);
+      const originalSize: [number, number] = [rgb.height, rgb.width];
+      return { embedding, inputSize, originalSize, dispose: () => embedding.dispose() };
+    } finally {
+      pixels.dispose();
+    }
+  }
+
   const predictor: Predictor = {
-    embed(image) {
-      const { pixels, inputSize } = preprocess(image, config);
-      try {
-        const { embedding } = encodeImage(weights, config, pixels);
-        const originalSize: [number, number] = [image.height, image.width];
-        return { embedding, inputSize, originalSize, dispose: () => embedding.dispose() };
-      } finally {
-        pixels.dispose();
-      }
-    },
-    async predict(image, asked) {
-      if (typeof asked !== 'object' || asked === null)
-        throw new Error(`predict: expected prompts like { points: [[x, y]] }, got ${String(asked)}`);
-      const { multimask, logits, memoryLimit, signal, ...prompts } = asked;
-      const [prediction] = await predictor.predictBatch([{ image, ...prompts }], {
-        ...{ multimask, logits, memoryLimit, signal },
-      });
+    embed,
+    async predict(image, prompts, options) {
+      if (typeof prompts !== 'object' || prompts === null)
+        throw new Error(`predict: expected prompts like { points: [[x, y]] }, got ${String(prompts)}`);
+      const [prediction] = await predictor.predictBatch([{ image, ...prompts }], options);
       return prediction!;
     },
     async predictBatch(requests, { multimask = true, logits = false, memoryLimit = 2 ** 30, signal } = {}) {

@@ -2,6 +2,7 @@ import {
   type OpenOptions,
   openTensors,
   printable,
+  requireBackend,
   type Source,
   scope,
   serializeSafetensors,
@@ -86,6 +87,7 @@ export async function saveEmbedding(
  * @throws when it is not there, truncated, or no embedding; `predict` throws when it is of another model
  */
 export async function loadEmbedding(source: Source, options: OpenOptions = {}): Promise<EmbeddedImage> {
+  requireBackend('loadEmbedding');
   const file = await openTensors(source, options);
   try {
     const shape = file.tensors.embedding?.shape;

@@ -31,6 +31,9 @@ export interface Prompt {
   readonly mask: tf.Tensor | undefined;
 }
 
+/** Options of `predict`, which stand beside the prompts. */
+const optionNames: readonly string[] = ['multimask', 'logits', 'memoryLimit', 'signal'];
+
 /** How far outside of the image a point or a box may be, pixels: detections and annotations are rounded. */
 const slack = 1;
 
@@ -46,7 +49,10 @@ export function listPrompts(
   config: SamConfig,
 ): Prompt[] {
   const [name] = Object.keys(unknown);
-  if (name) throw error('points, labels, boxes or maskInput', `'${name}'`, 'leave it out');
+  if (name) {
+    const cure = optionNames.includes(name) ? 'give it among the options, the last argument' : 'leave it out';
+    throw error('points, labels, boxes or maskInput', `'${name}'`, cure);
+  }
   const allPoints = points && listOf(points, isPoints, 'points [P, 2] or [N, P, 2]');
   const allLabels = labels && listOf(labels, isNumbers, 'labels [P] or [N, P]');
   const allBoxes = boxes && listOf(boxes, isBox, 'boxes [4] or [N, 4]');

@@ -102,7 +102,7 @@ export function bottleneckTaps(
 }
 
 /** The taps of stage 2, embedding aligning: the residual stream after the patch embedding, each attention and each MLP. */
-export function embeddingTaps(weights: Named): string[] {
+export function embeddingTaps(weights: Named, _config: SamConfig): string[] {
   return [
     'patch_embed',
     ...Array.from({ length: encoderDepth(weights) }, (_, i) => [`blocks.${i}.attn`, `blocks.${i}`]).flat(),

@@ -1,4 +1,4 @@
-import type { Weights } from '@slimsam/weights';
+import { requireBackend, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type SamWidths, samShapes } from '../checkpoint/sam-shapes.ts';
 import { gridSize, type SamConfig } from './config.ts';
@@ -29,6 +29,7 @@ export function initSam(config: SamConfig, sizes: SamSizes, options: { readonly 
 
 /** Random weights of these shapes, as `initSam` draws them. */
 export function initWeights(shapes: Readonly<Record<string, readonly number[]>>, from: number): Weights {
+  requireBackend('initSam');
   const weights: Record<string, tf.Tensor> = {};
   let seed = from * 100_003 + 1;
   for (const [name, shape] of Object.entries(shapes)) {

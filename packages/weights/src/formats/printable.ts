@@ -1,11 +1,12 @@
 /**
- * Text from a file made safe to print: control characters, which could move a terminal's cursor or break a line, become \xNN, and what
- * is longer than `longest` letters (2000 unless given) is cut.
+ * Text from a file made safe to print: control characters, which could move a terminal's cursor or break a line, and letters that
+ * nobody can see (a byte order mark, spaces of no width) become \xNN or \uNNNN, and what is longer than `longest` letters (2000 unless
+ * given) is cut.
  */
 export function printable(text: string, { longest = 2000 }: { readonly longest?: number } = {}): string {
   const cut = text.length > longest ? `${text.slice(0, longest)}…` : text;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return cut.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (letter) => {
+  return cut.replace(/[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g, (letter) => {
     const code = letter.codePointAt(0)!;
     return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
   });

@@ -1,3 +1,4 @@
+import { isHtml } from './html.ts';
 import { printable } from './printable.ts';
 import type { RawTensor } from './safetensors.ts';
 import { scanHeader } from './scan-header.ts';
@@ -54,6 +55,9 @@ function fail(source: string, expected: string, got: string): never {
 }
 
 function headerLength(bytes: Uint8Array, source: string): number {
+  if (isHtml(bytes)) fail(source, 'safetensors', 'an HTML page, as servers send for addresses that they do not know');
+  if (startsWith(bytes, 'version https://git-lfs'))
+    fail(source, 'safetensors', 'a pointer of Git LFS; get the file itself by `git lfs pull`');
   if (bytes.length < 8) fail(source, 'at least the 8 bytes of the header length', `${bytes.length}; truncated?`);
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(bytes.length - 8)) {
@@ -62,6 +66,9 @@ function headerLength(bytes: Uint8Array, source: string): number {
   if (length > longestHeader) fail(source, `a header of at most ${longestHeader} bytes`, `${length}`);
   return Number(length);
 }
+
+const startsWith = (bytes: Uint8Array, text: string): boolean =>
+  new TextDecoder().decode(bytes.subarray(0, text.length)) === text;
 
 function headerJson(bytes: Uint8Array, source: string): Record<string, unknown> {
   const header = bytes.subarray(8, 8 + headerLength(bytes, source));

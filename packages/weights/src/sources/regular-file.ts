@@ -15,11 +15,11 @@ export async function openRegularFile(path: string | URL): Promise<FileHandle> {
   throw new Error(`${facts.isFIFO() ? 'a FIFO' : facts.isSocket() ? 'a socket' : 'a device'}, not a regular file`);
 }
 
-/** The text of a regular file. @throws as `openRegularFile` */
+/** The UTF-8 text of a regular file, without a byte order mark. @throws as `openRegularFile` */
 export async function readTextFile(path: string | URL): Promise<string> {
   const file = await openRegularFile(path);
   try {
-    return await file.readFile('utf8');
+    return new TextDecoder().decode(await file.readFile());
   } finally {
     await file.close();
   }

@@ -50,12 +50,9 @@ export function segmentCommand(signal: AbortSignal): Command {
         const embedded = predictor.embed(image);
         const points = [...point, ...background];
         const labels = [...point.map(() => 1), ...background.map(() => 0)];
-        const { masks, scores } = await predictor.predict(embedded, {
-          ...(points.length > 0 && { points, labels }),
-          ...(box && { boxes: box }),
-          multimask: points.length === 1 && !box, // one point may mean a part or the whole: the best of three
-          signal,
-        });
+        const prompts = { ...(points.length > 0 && { points, labels }), ...(box && { boxes: box }) };
+        const multimask = points.length === 1 && !box; // one point may mean a part or the whole: the best of three
+        const { masks, scores } = await predictor.predict(embedded, prompts, { multimask, signal });
         const best = scores[0]!.indexOf(Math.max(...scores[0]!));
         const mask = masks[0]![best]!;
         await writePng(out, { width, height, pixels: mask.map((inside) => 255 * inside), channels: 1 });

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../../backend.ts';
 import type { WgslTypes } from '../../program/types.wgsl.ts';
+import { wholeArithmetic } from '../cpu/whole-numbers.ts';
 import { broadcastStrides, rowMajor, stridedMap } from '../maps/strided-map.ts';
 import { erfFunction, logarithmFunction, powerFunction, unknownFunction } from './elementwise.wgsl.ts';
 import type { Binary, Unary } from './elementwise-functions.ts';
@@ -27,12 +28,14 @@ export function unary(how: {
   value: Unary;
   dtype?: tf.DataType;
   constants?: number;
+  whole?: (value: number) => number;
 }): (backend: WebgpuBackend, x: tf.TensorInfo, constants?: readonly number[]) => tf.TensorInfo {
   const { label, value, dtype, constants: count = 0 } = how;
   const map = stridedMap({
     label,
     value: ([x], types) => value(x!, types),
     functions: functionsOf[label],
+    whole: how.whole,
     constants: count,
   });
   return (backend, x, constants = []) =>
@@ -52,7 +55,12 @@ export function binary(how: {
 }): (backend: WebgpuBackend, a: tf.TensorInfo, b: tf.TensorInfo) => tf.TensorInfo {
   const { label, value } = how;
   const functions = functionsOf[label];
-  const ofTwo = stridedMap({ label, value: ([a, b], types) => value(a!, b!, types), functions });
+  const ofTwo = stridedMap({
+    label,
+    value: ([a, b], types) => value(a!, b!, types),
+    functions,
+    whole: wholeArithmetic[label],
+  });
   const withScalar = (text: (x: string, scalar: string) => [string, string]) =>
     stridedMap({
       label,
@@ -83,7 +91,12 @@ export function binary(how: {
 
 const casts = {
   bool: unary({ label: 'Cast to bool', value: (v, { int, own }) => `${int}(${v} != ${own}())`, dtype: 'bool' }),
-  int32: unary({ label: 'Cast to int32', value: (v, { int }) => `${int}(${v})`, dtype: 'int32' }),
+  int32: unary({
+    label: 'Cast to int32',
+    value: (v, { int }) => `${int}(${v})`,
+    dtype: 'int32',
+    whole: Math.trunc,
+  }),
   float32: unary({ label: 'Cast to float32', value: (v, { float }) => `${float}(${v})`, dtype: 'float32' }),
 };
 

@@ -12,6 +12,7 @@ import {
   type UniformType,
   type WgslTypes,
 } from '../../program/types.wgsl.ts';
+import { fewKnown } from '../cpu/whole-numbers.ts';
 
 /** An input that is read at `offset + sum(coordinate * stride)`; a stride of 0 repeats, a negative one reverses. */
 interface StridedInput {
@@ -36,6 +37,8 @@ export interface StridedText {
   readonly functions?: ((types: WgslTypes) => string) | undefined;
   /** It only moves values: of a tensor in half precision the result is so too. */
   readonly moves?: boolean;
+  /** The same of whole numbers, for results that stay on the CPU; of what moves values, the value itself. */
+  readonly whole?: ((...values: number[]) => number) | undefined;
   /** How many numbers `value` reads as `p.c0`, `p.c1`, …: they do not change the text. */
   readonly constants?: number;
 }
@@ -62,8 +65,17 @@ const fewestRuns = 512;
  */
 export function stridedMap(text: StridedText): StridedMap {
   const shaderOf = memoised((variant: MapVariant) => mapShader(text, variant));
+  const whole = text.whole ?? (text.moves ? (value: number) => value : undefined);
   return (backend, { inputs, shape, dtype, constants = [] }) => {
     const size = tf.util.sizeFromShape([...shape]);
+    if (whole && dtype === 'int32') {
+      const known = fewKnown(
+        backend,
+        inputs.map(({ tensor }) => tensor),
+        { size, dtype },
+      );
+      if (known) return backend.makeTensor(wholeValues(known, { inputs, shape, size, whole }), shape, dtype);
+    }
     const merged = mergeDimensions(
       shape,
       inputs.map((input) => input.strides),
@@ -122,6 +134,30 @@ export function stridedMap(text: StridedText): StridedMap {
       [{ shape, dtype }],
     )[0]!;
   };
+}
+
+/** The map on the CPU. */
+function wholeValues(
+  known: readonly tf.backend_util.TypedArray[],
+  {
+    inputs,
+    shape,
+    size,
+    whole,
+  }: Pick<StridedCall, 'inputs' | 'shape'> & { size: number; whole: (...values: number[]) => number },
+): Int32Array {
+  return Int32Array.from({ length: size }, (_, i) => {
+    const at = inputs.map(({ offset = 0 }) => offset);
+    let rest = i;
+    for (let d = shape.length - 1; d >= 0; d--) {
+      const coordinate = rest % shape[d]!;
+      rest = (rest - coordinate) / shape[d]!;
+      inputs.forEach(({ strides }, k) => {
+        at[k]! += coordinate * strides[d]!;
+      });
+    }
+    return whole(...known.map((values, k) => values[at[k]!]!));
+  });
 }
 
 const mostInputs = 8;

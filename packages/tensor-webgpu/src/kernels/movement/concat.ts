@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../../backend.ts';
 import { memoised } from '../../program/memoised.ts';
 import { concatTexts } from '../cpu/string-tensors.ts';
+import { fewKnown } from '../cpu/whole-numbers.ts';
 import { resultMap } from '../maps/result-map.ts';
 
 const mostParts = 7; // with the output, the eight storage buffers that every adapter binds
@@ -21,6 +22,8 @@ export function concat(backend: WebgpuBackend, parts: readonly tf.TensorInfo[], 
   const dtype = parts[0]!.dtype;
   if (some.length === 0) return backend.makeTensor(new Float32Array(0), shape, dtype);
   if (some.length === 1) return backend.makeView(some[0]!, shape);
+  const known = fewKnown(backend, some, { size: tf.util.sizeFromShape(shape), dtype });
+  if (known) return backend.makeTensor(joined(some, known, axis), shape, dtype);
   if (some.length > mostParts) {
     const head = concat(backend, some.slice(0, mostParts), axis);
     const all = concat(backend, [head, ...some.slice(mostParts)], axis);
@@ -37,6 +40,20 @@ export function concat(backend: WebgpuBackend, parts: readonly tf.TensorInfo[], 
     dtype,
     uniforms: { width: ends.at(-1)!, ...Object.fromEntries(ends.map((end, k) => [`end${k}`, end])) },
   });
+}
+
+/** The same on the CPU, row by row. */
+function joined(
+  parts: readonly tf.TensorInfo[],
+  values: readonly tf.backend_util.TypedArray[],
+  axis: number,
+): Int32Array {
+  const rows = tf.util.sizeFromShape(parts[0]!.shape.slice(0, axis));
+  return Int32Array.from(
+    Array.from({ length: rows }, (_, row) =>
+      values.map((list) => Array.from(list.subarray((row * list.length) / rows, ((row + 1) * list.length) / rows))),
+    ).flat(2),
+  );
 }
 
 const concatMap = memoised(({ parts, wide }: { parts: number; wide: boolean }) => {

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../../backend.ts';
 import { memoised } from '../../program/memoised.ts';
+import { fewKnown } from '../cpu/whole-numbers.ts';
 import { type Kernel, kernel, type Tensors } from '../kernel.ts';
 import { resultMap } from '../maps/result-map.ts';
 
@@ -38,6 +39,19 @@ function gather(
   const last = x.shape[along]! - 1;
   const wrong = backend.cpuValues(indices)?.find((index) => index < 0 || index > last);
   if (wrong !== undefined) throw new Error(`GatherV2: the index value ${wrong} is not in [0, ${last}]`); // TensorFlow.js's words
+  const size = tf.util.sizeFromShape(info.outputShape);
+  const known = fewKnown(backend, [x, indices], { size, dtype: x.dtype });
+  if (known) {
+    const [values, places] = known as [tf.backend_util.TypedArray, tf.backend_util.TypedArray];
+    const picks = places.length / Math.max(1, info.batchSize);
+    const picked = Int32Array.from({ length: size }, (_, i) => {
+      const row = Math.floor(i / (info.sliceSize * picks));
+      const batch = Math.floor(row / info.outerSize);
+      const at = places[batch * picks + (Math.floor(i / info.sliceSize) % picks)]!;
+      return values[(row * x.shape[along]! + at) * info.sliceSize + (i % info.sliceSize)]!;
+    });
+    return backend.makeTensor(picked, info.outputShape, x.dtype);
+  }
   return gathering({ wide })(backend, {
     inputs: [x, indices],
     shape: info.outputShape,

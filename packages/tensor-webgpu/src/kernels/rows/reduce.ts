@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../../backend.ts';
 import type { Program } from '../../program/program.ts';
+import { fewKnown, wholeArithmetic } from '../cpu/whole-numbers.ts';
 import { casting, unary } from '../elementwise/elementwise.ts';
 import { isNan } from '../elementwise/elementwise.wgsl.ts';
 import { type Kernel, kernel, type Tensors } from '../kernel.ts';
@@ -10,8 +11,15 @@ import { type Fold, type FoldSpec, foldPrograms } from './reduce.wgsl.ts';
 /** A way to fold, with its programs. */
 interface Folding {
   readonly program: (spec: FoldSpec) => Program;
+  /** The same of whole numbers, and where it begins. */
+  readonly whole: (total: number, next: number) => number;
+  readonly start: number;
 }
-const folding = (how: Fold): Folding => ({ program: foldPrograms(how) });
+const folding = (how: Fold, kernelName: string): Folding => ({
+  program: foldPrograms(how),
+  whole: wholeArithmetic[kernelName]!,
+  start: how.int,
+});
 
 // written so that NaN stays NaN
 const extreme = (name: string, sign: '<' | '>', float: number, int: number): Fold => ({
@@ -24,12 +32,12 @@ const extreme = (name: string, sign: '<' | '>', float: number, int: number): Fol
 const largestOf = extreme('Max', '>', Number.NEGATIVE_INFINITY, -(2 ** 31));
 const smallestOf = extreme('Min', '<', Number.POSITIVE_INFINITY, 2 ** 31 - 1);
 
-const adding = folding({ name: 'Sum', float: 0, int: 0, step: (total, next) => `${total} + ${next}` });
-const product = folding({ name: 'Prod', float: 1, int: 1, step: (total, next) => `${total} * ${next}` });
-const largest = folding(largestOf);
-const smallest = folding(smallestOf);
-const every = folding({ ...smallestOf, int: 1 });
-const some = folding({ ...largestOf, int: 0 });
+const adding = folding({ name: 'Sum', float: 0, int: 0, step: (total, next) => `${total} + ${next}` }, tf.Add);
+const product = folding({ name: 'Prod', float: 1, int: 1, step: (total, next) => `${total} * ${next}` }, tf.Multiply);
+const largest = folding(largestOf, tf.Maximum);
+const smallest = folding(smallestOf, tf.Minimum);
+const every = folding({ ...smallestOf, int: 1 }, tf.Minimum);
+const some = folding({ ...largestOf, int: 0 }, tf.Maximum);
 
 const enoughOutputs = 512; // with fewer, the fold is cut into parts so that every core has work
 const partLength = 1024; // and so that one float sum does not run too long
@@ -47,6 +55,16 @@ interface Sizes {
 function fold(backend: WebgpuBackend, x: tf.TensorInfo, sizes: Sizes, how: Folding): tf.TensorInfo {
   const { outer, length, inner } = sizes;
   const results = outer * inner;
+  const [known] = fewKnown(backend, [x], { size: results, dtype: x.dtype }) ?? [];
+  if (known) {
+    const folded = Int32Array.from({ length: results }, (_, i) => {
+      let total = how.start;
+      const first = Math.floor(i / inner) * length * inner + (i % inner);
+      for (let k = 0; k < length; k++) total = how.whole(total, known[first + k * inner]!) | 0;
+      return total;
+    });
+    return backend.makeTensor(folded, [outer, inner], x.dtype);
+  }
   let parts = 1;
   if (length > partLength || (results < enoughOutputs && length > 128)) {
     parts = Math.min(
