@@ -3,7 +3,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { readSa1b } from '@slimsam/eval';
 import { generateScenes } from '@slimsam/scenes';
-import { loadSam, saveSam } from '@slimsam/vit';
+import { loadSam } from '@slimsam/vit';
 import { disposeWeights, writeFileAtomic } from '@slimsam/weights';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
@@ -17,6 +17,7 @@ import {
   output,
   parse,
   present,
+  savePruned,
   writeRunReport,
 } from 'slimsam/node';
 
@@ -93,7 +94,7 @@ try {
     bar.stop();
   }
   console.log(evaluationTable(results));
-  await saveSam(`${out}/slim.safetensors`, models.slim);
+  await savePruned(`${out}/slim.safetensors`, result);
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
   await writeFileAtomic(`${out}/config.json`, json(teacher.config));
   const skipped = result.skipped.length;

@@ -1,4 +1,4 @@
-import { disturbedLoss, noise, prune } from '@slimsam/prune';
+import { applyPlan, disturbedLoss, formatPlan, noise, parsePlan, prune } from '@slimsam/prune';
 import { encodeImage, preprocess } from '@slimsam/vit';
 import { disposeWeights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
@@ -61,13 +61,13 @@ test('SlimSAM on a SAM: events, widths, origins; what aligns ends better than it
 
   const { weights } = result.model;
   expect(weights['image_encoder.blocks.0.attn.qkv.weight']!.shape).toEqual([
-    3 * 2 * result.kept['blocks.0.head']!.length,
+    3 * 2 * result.plan.keep['blocks.0.head']!.length,
     8,
   ]);
-  expect(result.kept.embed).toHaveLength(8);
-  const mlps = [0, 1].map((i) => result.kept[`blocks.${i}.mlp`]!.length);
+  expect(result.plan.keep.embed).toHaveLength(8);
+  const mlps = [0, 1].map((i) => result.plan.keep[`blocks.${i}.mlp`]!.length);
   expect(mlps[0]! + mlps[1]!).toBe(64);
-  const same = prune(sam.weights, networkOf(sam).axes(sam.weights), result.kept);
+  const same = prune(sam.weights, networkOf(sam).axes(sam.weights), result.plan.keep);
   for (const [name, weight] of Object.entries(same)) expect(weights[name]!.shape).toEqual(weight.shape);
   const last = events
     .filter((event) => event.type === 'validation')
@@ -201,25 +201,41 @@ test("a user's criterion, loss and step; one-shot and scratch", async () => {
     ],
   };
   const { result, events } = await run(sam, { recipe });
-  expect(result.kept['blocks.0.mlp']).toEqual(Array.from({ length: 32 }, (_, i) => i));
+  expect(result.plan.keep['blocks.0.mlp']).toEqual(Array.from({ length: 32 }, (_, i) => i));
   expect(events.find((event) => event.type === 'step')!.parts).toHaveProperty('mine');
   expect(seen).toHaveLength(1);
 
   const once = await run(sam, { recipe: oneShot({ ratio: 0.5, ...small, epochs: 1 }) });
-  expect(once.result.kept.embed).toHaveLength(8);
+  expect(once.result.plan.keep.embed).toHaveLength(8);
   const anew = await run(sam, { recipe: scratch({ ratio: 0.5, ...small, epochs: 1 }) });
   expect(anew.events.filter((event) => event.type === 'validation')[0]!.error).toBeGreaterThan(
     once.events.filter((event) => event.type === 'validation')[0]!.error,
   );
 });
 
-test('a ratio for a target, and the nearest where there is none', () => {
+test('a ratio for a target, and the least where there is none', async () => {
   const sam = tinySam();
-  const { ratio, parameters } = ratioFor(sam, { parameters: 18_000 });
+  const { ratio, parameters } = await ratioFor(sam, { parameters: 18_000 });
   expect(parameters).toBeLessThanOrEqual(18_000);
-  expect(ratioFor(sam, { parameters }).ratio).toBe(ratio);
-  expect(ratioFor(sam, { macs: 3e5 }).macs).toBeLessThanOrEqual(3e5);
-  expect(() => ratioFor(sam, { parameters: 100 })).toThrow(/parameters that a ratio reaches, got 100; the nearest are/);
+  expect((await ratioFor(sam, { parameters })).ratio).toBe(ratio);
+  expect((await ratioFor(sam, { macs: 3e5 })).macs).toBeLessThanOrEqual(3e5);
+  await expect(ratioFor(sam, { parameters: 100 })).rejects.toThrow(/got 100 parameters; the least is 14848/);
+});
+
+test('the last pruning comes to a target within one rounding step', async () => {
+  const sam = tinySam();
+  const target = { parameters: 18_000 };
+  const { ratio } = await ratioFor(sam, target);
+  const how = { ...small, ratio, target, criterion: 'magnitude' as const };
+  const steps = slimSam(how).steps.filter(({ kind }) => kind === 'prune');
+  const { result, events } = await run(sam, { recipe: { name: 'to a target', steps } });
+  const sizes = Object.values(result.model.weights).reduce((sum, { size }) => sum + size, 0);
+  expect(events.find((event) => event.type === 'pruned' && event.target)).toMatchObject({ target: { got: sizes } });
+  const step = Math.max(8 * (2 * 2 * 8 + 1), 3 * 2 * 8 * 8 + 64); // 8 hidden channels of an MLP, or 4 of both heads
+  expect(sizes).toBeLessThanOrEqual(18_000);
+  expect(sizes).toBeGreaterThan(18_000 - step);
+  const same = applyPlan(parsePlan(formatPlan(result.plan)), sam.weights);
+  expect(await valuesOf(same)).toEqual(await valuesOf(result.model.weights));
 });
 
 describe('wrong input is one clear error before anything is done', () => {

@@ -51,7 +51,7 @@ test('broken off at any moment the same run goes on, bit for bit', async () => {
   }
   const [expected, got] = await Promise.all([whole, result].map(({ model }) => valuesOf(model.weights)));
   expect(got).toEqual(expected);
-  expect(result.kept).toEqual(whole.kept);
+  expect(result.plan).toEqual(whole.plan);
   expect(result.validation).toEqual(whole.validation);
   expect([...steps]).toEqual(
     expect.arrayContaining(['training-2.safetensors', 'step-1.safetensors', 'best.safetensors']),
@@ -77,7 +77,7 @@ test('broken off at any moment the same run goes on, bit for bit', async () => {
 
 test('a finished run gives its result again, and another one is refused with the difference', async () => {
   const again = await runIn(at('whole'), Number.POSITIVE_INFINITY);
-  expect(again!.kept.embed).toHaveLength(8);
+  expect(again!.plan.keep.embed).toHaveLength(8);
   await expect(runIn(at('whole'), 1, { seed: 2 })).rejects.toThrow(
     /expected the run of .*run[.]json', got another: seed: 1 there, 2 now; repeat its options, or take another folder/,
   );

@@ -1,6 +1,12 @@
-import type { CompressEvent, Compressed } from '../compress/events.ts';
+import type { CompressEvent, Compressed, PrunedEvent } from '../compress/events.ts';
 import type { Model } from '../models/network.ts';
 import type { Bar, Output } from './output.ts';
+
+function targetText({ target }: PrunedEvent): string {
+  if (!target) return '';
+  const { name, got, atMost } = target;
+  return `, ${got.toLocaleString('en')} of at most ${atMost.toLocaleString('en')} ${name}`;
+}
 
 /**
  * Shows the events of a run, as bars on a terminal and as lines elsewhere, or each as a line of JSON; all on stderr.
@@ -51,7 +57,7 @@ export async function present<M extends Model>(
         bar?.update(event.step, `loss ${event.loss.toPrecision(3)}`);
       } else if (event.type === 'pruned') {
         session.note(
-          `${event.name}: ${event.parameters.toLocaleString('en')} encoder parameters, ${(event.macs / 1e9).toPrecision(4)} G MACs`,
+          `${event.name}: ${event.parameters.toLocaleString('en')} encoder parameters, ${(event.macs / 1e9).toPrecision(4)} G MACs${targetText(event)}`,
         );
       } else if (event.type === 'validation') {
         const measured = event.measure === undefined ? '' : `, measured ${event.measure.toFixed(4)}`;

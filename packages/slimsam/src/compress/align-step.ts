@@ -11,6 +11,7 @@ import {
   plateau,
   warmupCosine,
 } from '@slimsam/distill';
+import type { Plan } from '@slimsam/prune';
 import { halfPrecision } from '@slimsam/vit';
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
@@ -25,14 +26,12 @@ import type { RunStore, StepResult } from './run-store.ts';
 import { type TeacherFeatures, teachersOf } from './teachers.ts';
 import { validate } from './validate.ts';
 
-type Kept = Readonly<Record<string, readonly number[]>>;
-
 /** What an aligning step needs besides the context. */
 export interface AlignInputs {
   readonly step: AlignStep;
   readonly index: number;
   readonly weights: Weights;
-  readonly kept: Kept;
+  readonly plan: Plan;
   readonly original: Weights;
   /** The model before the last pruning. */
   readonly previous: Weights;
@@ -144,8 +143,8 @@ export async function* alignStep(
       }
       since = performance.now();
     }
-    const kept = Object.entries(keeper.best!.weights).map(([name, weight]) => [name, tf.clone(weight)] as const);
-    return { weights: Object.fromEntries(kept), kept: inputs.kept, validation: best };
+    const copies = Object.entries(keeper.best!.weights).map(([name, weight]) => [name, tf.clone(weight)] as const);
+    return { weights: Object.fromEntries(copies), plan: inputs.plan, validation: best };
   } finally {
     keeper.dispose();
     disposeWeights(last);

@@ -10,7 +10,7 @@ import type { Context } from './context.ts';
 import type { CompressEvent, Compressed, StageEvent } from './events.ts';
 import { factsOf } from './facts.ts';
 import { initialise } from './initialise.ts';
-import { allKept, pruneStep } from './prune-step.ts';
+import { pruneStep, wholePlan } from './prune-step.ts';
 import type { RunStore, StepResult } from './run-store.ts';
 
 /** How to compress. */
@@ -69,8 +69,7 @@ export async function* compress<M extends Model>(
   const original = model.weights;
   const narrows = recipe.steps.some((step) => step.kind === 'prune' && step.structure !== 'bottleneck');
   const whole = network.prepare(original, { narrows });
-  const widths = allKept(network, whole);
-  let current: StepResult = { weights: whole, kept: widths };
+  let current: StepResult = { weights: whole, plan: await wholePlan(network, whole) };
   let previous: StepResult | undefined;
   let told = 0;
   const skips = function* (): Generator<CompressEvent<M>> {
@@ -86,7 +85,7 @@ export async function* compress<M extends Model>(
     for (const [index, step] of recipe.steps.entries()) {
       if (index < finished) continue;
       signal?.throwIfAborted();
-      const stage = runStep(context, { step, index, current, previous, original, widths, options, modelOf });
+      const stage = runStep(context, { step, index, current, previous, original, options, modelOf });
       let next = await stage.next();
       while (!next.done) {
         await run?.note(next.value);
@@ -105,11 +104,11 @@ export async function* compress<M extends Model>(
       await run?.saveStep(index, current, needed === undefined ? [index] : [index, needed]);
     }
     yield* skips();
-    const { kept, validation } = current;
+    const { plan, validation } = current;
     const weights = Object.fromEntries(
       Object.entries(current.weights).map(([name, weight]) => [name, tf.clone(weight)]),
     );
-    const result: Compressed<M> = { model: modelOf(weights), kept, validation, skipped: [...photographs.skipped] };
+    const result: Compressed<M> = { model: modelOf(weights), plan, validation, skipped: [...photographs.skipped] };
     yield { type: 'done', result };
     return result;
   } finally {
@@ -130,30 +129,29 @@ interface StepInputs<M extends Model> {
   readonly current: StepResult;
   readonly previous: StepResult | undefined;
   readonly original: Weights;
-  readonly widths: StepResult['kept'];
   readonly options: CompressOptions<M>;
   readonly modelOf: (weights: Weights) => M;
 }
 
 async function* runStep<M extends Model>(
   context: Context,
-  { step, index, current, previous, original, widths, options, modelOf }: StepInputs<M>,
+  { step, index, current, previous, original, options, modelOf }: StepInputs<M>,
 ): AsyncGenerator<StageEvent, StepResult, undefined> {
-  const { weights, kept } = current;
-  if (step.kind === 'prune') return yield* pruneStep(context, { step, index, weights, kept, widths });
+  const { weights, plan } = current;
+  if (step.kind === 'prune') return yield* pruneStep(context, { step, index, weights, plan });
   if (step.kind === 'align') {
     const { run, saveMinutes = 10, measure } = options;
     return yield* alignStep(context, {
-      ...{ step, index, weights, kept, original, run, saveMinutes },
+      ...{ step, index, weights, plan, original, run, saveMinutes },
       previous: previous?.weights ?? original,
-      saveBest: async (best) => run?.saveBest(modelOf(best)),
+      saveBest: async (best) => run?.saveBest(modelOf(best), plan),
       measure: measure && ((student) => measure(modelOf(student))),
     });
   }
   const { network, seed, signal } = context;
   yield { type: 'phase', kind: step.kind, index, name: step.name, done: 0, total: 0 };
-  if (step.kind === 'initialise') return { weights: initialise(network, weights, seed), kept };
-  return { weights: yield* step.run({ network, weights, original, seed, signal }), kept };
+  if (step.kind === 'initialise') return { weights: initialise(network, weights, seed), plan };
+  return { weights: yield* step.run({ network, weights, original, seed, signal }), plan };
 }
 
 /** @throws when an option is wrong */

@@ -1,3 +1,4 @@
+import type { Plan } from '@slimsam/prune';
 import type { Model } from '../models/network.ts';
 
 /** How far a student's features are from the original's on photographs that are not trained on. */
@@ -43,6 +44,8 @@ export interface PrunedEvent extends OfStep {
   readonly macs: number;
   /** The share of channels that is gone, after rounding; of the original. */
   readonly ratio: number;
+  /** Where the step has a target: what came of it. */
+  readonly target?: Plan['target'];
 }
 
 /** One optimizer step. */
@@ -101,8 +104,11 @@ export type CompressEvent<M extends Model = Model> = StageEvent | DoneEvent<M>;
 /** A slim model, the caller's to dispose, and where it comes from. */
 export interface Compressed<M extends Model = Model> {
   readonly model: M;
-  /** The original's channels that were kept, by dimension, in order. */
-  readonly kept: Readonly<Record<string, readonly number[]>>;
+  /**
+   * What was pruned of the original; of a plain ViT whose stream is pruned, of the same with a `projection.weight`. `plan.keep` has the
+   * original's channels that were kept, by dimension; what is not in it is whole.
+   */
+  readonly plan: Plan;
   /** The last validation of the weights that were kept; undefined where nothing was aligned. */
   readonly validation: ValidationResult | undefined;
   /** Photographs that could not be read, and why. */

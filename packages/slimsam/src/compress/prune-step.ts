@@ -1,42 +1,43 @@
 import {
   accumulateGradients,
-  countMacs,
+  applyPlan,
+  classOf,
+  composePlans,
   countParameters,
   criteria,
   disturbedLoss,
   type Gradients,
   importance,
+  type Normalise,
   noise,
-  prune,
-  select,
+  type Plan,
+  plan,
+  plannedShapes,
 } from '@slimsam/prune';
-import { dims, disposeWeights, type Weights } from '@slimsam/weights';
+import { type Dimension, dims, disposeWeights, type Weights } from '@slimsam/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Network } from '../models/network.ts';
+import { planTarget } from '../models/ratio-for.ts';
+import { roundingOf } from '../models/rounding.ts';
 import { sample } from '../photographs/order.ts';
 import type { PruneStep } from '../recipe/recipe.ts';
 import { type Context, pixelsOf, unreadable } from './context.ts';
 import type { StageEvent } from './events.ts';
 import type { StepResult } from './run-store.ts';
 
-type Kept = Readonly<Record<string, readonly number[]>>;
+type Shapes = Parameters<typeof plan>[0]['weights'];
 
-/** Dimensions that are ranked together, and what their widths are multiples of. */
-interface Group {
+/** Dimensions that are scored and ranked in one way. */
+interface Part {
   readonly dimensions: readonly string[];
-  readonly multiple: number;
+  readonly ranking: 'local' | 'global';
+  readonly normalise: Normalise;
 }
 
 /** Scores channels on a sample of the photographs and removes the lowest. The tensors are new. */
 export async function* pruneStep(
   context: Context,
-  {
-    step,
-    index,
-    weights,
-    kept,
-    widths,
-  }: { step: PruneStep; index: number; weights: Weights; kept: Kept; widths: Kept },
+  { step, index, weights, plan: before }: { step: PruneStep; index: number; weights: Weights; plan: Plan },
 ): AsyncGenerator<StageEvent, StepResult, undefined> {
   const { network, seen, seed } = context;
   const { name } = step;
@@ -58,80 +59,80 @@ export async function* pruneStep(
       yield { type: 'scored', index, name, done: next.value, total };
     }
   }
-  const keep: Record<string, number[]> = {};
+  const original = dims(before.axes, shapesOf(before));
+  const roundTo = roundingOf(original, step.multiples);
+  const parts = partsOf([...original.keys()], step);
+  let own: Plan | undefined;
   try {
-    const sizes = dims(axes, weights);
-    for (const { dimensions, multiple } of groupsOf(network, weights, { step, widths })) {
+    for (const [i, { dimensions, ranking, normalise }] of parts.entries()) {
       const scores = await importance({
         ...{ criterion, weights, axes, dimensions, seed: seed * 31 + index },
         ...(gradients && { gradients }),
       });
-      const now = dimensions.reduce((sum, dimension) => sum + sizes.get(dimension)!.size, 0);
-      const before = dimensions.reduce((sum, dimension) => sum + widths[dimension]!.length, 0);
-      const ratio = Math.max(0, 1 - ((1 - step.ratio) * before) / now);
-      const isEmbedding = dimensions[0] === 'embed';
-      Object.assign(
-        keep,
-        select({
-          importance: scores,
-          ratio,
-          ranking: step.ranking ?? (isEmbedding ? 'local' : 'global'),
-          normalise: step.normalise ?? (isEmbedding ? 'mean' : 'standard'),
-          roundTo: multiple,
-        }).keep,
-      );
+      const shapes: Shapes = own ? plannedShapes(own) : weights;
+      const now = dims(axes, shapes);
+      const target = i === parts.length - 1 ? step.target : undefined;
+      const made = await plan({
+        ...{ weights: shapes, axes, importance: scores, ranking, normalise, roundTo, costs: network.costs(weights) },
+        ratio: ratiosOf(dimensions, { step, original, now }),
+        ...(target && { target: planTarget(target) }),
+      });
+      own = own ? composePlans(own, made) : made;
     }
   } finally {
     if (gradients) disposeWeights(gradients.sums);
   }
-  const pruned = prune(weights, axes, keep);
-  const composed = Object.fromEntries(
-    Object.entries(kept).map(([dimension, origin]) => [
-      dimension,
-      keep[dimension] ? keep[dimension].map((channel) => origin[channel]!) : origin,
-    ]),
-  );
+  const pruned = applyPlan(own!, weights);
+  const whole = composePlans(before, own!);
   const encoder = Object.fromEntries(Object.entries(pruned).filter(([weight]) => network.isEncoder(weight)));
-  const of = (table: Kept) => Object.keys(keep).reduce((sum, dimension) => sum + table[dimension]!.length, 0);
+  const touched = Object.keys(own!.keep);
+  const kept = touched.reduce((sum, dimension) => sum + own!.keep[dimension]!.length, 0);
   yield {
     ...{ type: 'pruned', index, name },
-    widths: Object.fromEntries(Object.entries(keep).map(([dimension, channels]) => [dimension, channels.length])),
+    widths: Object.fromEntries(touched.map((dimension) => [dimension, own!.keep[dimension]!.length])),
     parameters: countParameters(encoder),
-    macs: countMacs(pruned, network.costs(pruned)).macs,
-    ratio: 1 - of(composed) / of(widths),
+    macs: own!.after.macs!,
+    ratio: 1 - kept / touched.reduce((sum, dimension) => sum + original.get(dimension)!.size, 0),
+    ...(own!.target && { target: own!.target }),
   };
-  return { weights: pruned, kept: composed };
+  return { weights: pruned, plan: whole };
 }
 
-/** All channels of every dimension. */
-export function allKept(network: Network, weights: Weights): Kept {
-  const table = dims(network.axes(weights), weights);
-  return Object.fromEntries([...table].map(([name, { size }]) => [name, Array.from({ length: size }, (_, i) => i)]));
+/** A plan that keeps all. */
+export function wholePlan(network: Network, weights: Weights): Promise<Plan> {
+  const axes = network.axes(weights);
+  const nothing = { importance: {}, ratio: 0, ranking: 'local', normalise: 'none' } as const;
+  return plan({ ...nothing, weights, axes, costs: network.costs(weights) });
 }
 
-function groupsOf(
-  network: Network,
-  weights: Weights,
-  { step: { structure, multiples = {} }, widths }: { step: PruneStep; widths: Kept },
-): Group[] {
-  const blocks = network.taps(weights).bottleneck.mlpHidden.map((_, i) => `blocks.${i}`);
-  const group = (dimensions: string[], multiple: number | undefined): Group => {
-    const quarter = widths[dimensions[0]!]!.length / 4;
-    return { dimensions, multiple: multiple ?? [8, 4, 2].find((candidate) => candidate <= quarter) ?? 1 };
+const shapesOf = ({ shapes }: Plan): Shapes =>
+  Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, { shape }]));
+
+/** The part of today's channels that goes, by class, for the step's share of the original's to be gone. */
+function ratiosOf(
+  dimensions: readonly string[],
+  inputs: { step: PruneStep; original: ReadonlyMap<string, Dimension>; now: ReadonlyMap<string, Dimension> },
+): Record<string, number> {
+  const { step, original, now } = inputs;
+  const sums = new Map<string, { before: number; now: number }>();
+  for (const name of dimensions) {
+    const sum = sums.get(classOf(name)) ?? { before: 0, now: 0 };
+    sums.set(classOf(name), { before: sum.before + original.get(name)!.size, now: sum.now + now.get(name)!.size });
+  }
+  const ratioOf = (sum: { before: number; now: number }) => Math.max(0, 1 - ((1 - step.ratio) * sum.before) / sum.now);
+  return Object.fromEntries([...sums].map(([name, sum]) => [name, ratioOf(sum)]));
+}
+
+function partsOf(names: readonly string[], { structure, ranking, normalise }: PruneStep): Part[] {
+  const embedding: Part = {
+    ...{ dimensions: ['embed'], ranking: ranking ?? 'local', normalise: normalise ?? 'mean' },
   };
-  const embedding = () => group(['embed'], multiples.embedding);
-  const heads = () =>
-    group(
-      blocks.map((block) => `${block}.head`),
-      multiples.head,
-    );
-  const mlps = () =>
-    group(
-      blocks.map((block) => `${block}.mlp`),
-      multiples.mlp,
-    );
-  if (structure === 'both') return [embedding(), heads(), mlps()];
-  return structure === 'embedding' ? [embedding()] : [heads(), mlps()];
+  const bottleneck: Part = {
+    dimensions: names.filter((name) => /\.(head|mlp)$/.test(name)),
+    ...{ ranking: ranking ?? 'global', normalise: normalise ?? 'standard' },
+  };
+  if (structure === 'both') return [embedding, bottleneck];
+  return [structure === 'embedding' ? embedding : bottleneck];
 }
 
 /** Adds up the gradients over the sample, and tells after each photograph how many are done. */

@@ -1,4 +1,5 @@
 import type { TrainingExtras, TrainingState } from '@slimsam/distill';
+import type { Plan } from '@slimsam/prune';
 import type { Weights } from '@slimsam/weights';
 import type { Model } from '../models/network.ts';
 import type { CompressEvent, ValidationResult } from './events.ts';
@@ -9,7 +10,8 @@ export type RunFacts = Readonly<Record<string, unknown>>;
 /** A model between two steps of a recipe. */
 export interface StepResult {
   readonly weights: Weights;
-  readonly kept: Readonly<Record<string, readonly number[]>>;
+  /** What was pruned of the original so far. */
+  readonly plan: Plan;
   readonly validation?: ValidationResult | undefined;
 }
 
@@ -31,8 +33,8 @@ export interface RunStore {
   /** The training state of a step that was broken off. The caller owns the tensors. */
   loadTraining(index: number): Promise<({ readonly state: TrainingState } & TrainingExtras) | undefined>;
   saveTraining(index: number, state: TrainingState, extras: TrainingExtras): Promise<void>;
-  /** The best model so far, as one that can be loaded. */
-  saveBest(model: Model): Promise<void>;
+  /** The best model so far, as one that can be loaded, and what was pruned of the original. */
+  saveBest(model: Model, plan: Plan): Promise<void>;
   /** Notes an event; on going on, those after the last checkpoint are taken back. */
   note(event: CompressEvent): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import type { Target } from '../models/ratio-for.ts';
 import type { Augment } from '../photographs/augment.ts';
 import type { Alpha } from './alpha.ts';
 import { type AlignStep, checkRatio, type PruneStep, type Recipe, type RecipeStep } from './recipe.ts';
@@ -5,6 +6,8 @@ import type { Scoring } from './scoring.ts';
 
 /** What the makers take besides ratios; the paper's values unless given. */
 export interface RecipeOptions extends Scoring {
+  /** What the slim model is to cost: the last pruning step comes to it. `ratioFor` gives the ratio of the steps before. */
+  readonly target?: Target;
   /** Of each aligning step; 20 unless given. */
   readonly epochs?: number;
   /** Optimizer steps of an epoch; a whole round of the photographs unless given. */
@@ -36,7 +39,8 @@ export const paperRounding: Pick<Scoring, 'ranking' | 'multiples'> = {
  */
 export function slimSam(options: RecipeOptions & { readonly ratio: number }): Recipe {
   checkRatio(options.ratio, 'slimSam');
-  return { name: 'slimsam', steps: alternate(options, { ratio: options.ratio, suffix: '' }) };
+  const steps = alternate(options, { ratio: options.ratio, suffix: '' });
+  return { name: 'slimsam', steps: withTarget(steps, options.target) };
 }
 
 /**
@@ -49,10 +53,13 @@ export function oneShot(options: RecipeOptions & { readonly ratio: number }): Re
   const ratio = checkRatio(options.ratio, 'oneShot');
   return {
     name: 'one-shot',
-    steps: [
-      pruneStep('prune', 'both', ratio, options),
-      alignStep('align', 'output', { ...options, epochs: 2 * epochs }, undefined),
-    ],
+    steps: withTarget(
+      [
+        pruneStep('prune', 'both', ratio, options),
+        alignStep('align', 'output', { ...options, epochs: 2 * epochs }, undefined),
+      ],
+      options.target,
+    ),
   };
 }
 
@@ -76,7 +83,7 @@ export function iterative(ratios: readonly number[], options: RecipeOptions = {}
     const share = Math.round((epochs * (i + 1)) / ratios.length) - Math.round((epochs * i) / ratios.length);
     return alternate({ ...options, epochs: share }, { ratio, suffix: ` to ${ratio}` });
   });
-  return { name: 'iterative', steps };
+  return { name: 'iterative', steps: withTarget(steps, options.target) };
 }
 
 /**
@@ -99,6 +106,12 @@ function alternate(options: RecipeOptions, { ratio, suffix }: { ratio: number; s
     pruneStep(`prune the bottleneck${suffix}`, 'bottleneck', ratio, options),
     { ...alignStep(`align the embedding${suffix}`, 'embedding', options, { schedule: 'falling', until }), patience: 4 },
   ];
+}
+
+/** The last pruning step comes to the target. */
+function withTarget(steps: RecipeStep[], target: Target | undefined): RecipeStep[] {
+  const last = steps.findLastIndex(({ kind }) => kind === 'prune');
+  return target ? steps.map((step, i) => (i === last ? ({ ...step, target } as PruneStep) : step)) : steps;
 }
 
 function pruneStep(name: string, structure: PruneStep['structure'], ratio: number, options: Scoring): PruneStep {

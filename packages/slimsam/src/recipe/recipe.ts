@@ -2,6 +2,7 @@ import type { Features, LossParts } from '@slimsam/distill';
 import type { Weights } from '@slimsam/weights';
 import type { StageEvent } from '../compress/events.ts';
 import type { Network, NetworkTaps } from '../models/network.ts';
+import type { Target } from '../models/ratio-for.ts';
 import { type Augment, checkAugment } from '../photographs/augment.ts';
 import type { Alpha } from './alpha.ts';
 import type { Scoring } from './scoring.ts';
@@ -17,6 +18,8 @@ export interface PruneStep extends Scoring {
   readonly structure: Structure | 'both';
   /** The share of the *original* model's channels that are gone after this step, in [0, 1). */
   readonly ratio: number;
+  /** What the pruned model is to cost: as much stays as it leaves, whatever the ratio says. */
+  readonly target?: Target;
 }
 
 /** A step that distils. The image embedding is aligned with the original's, intermediates with those of the model before the last pruning. */

@@ -1,5 +1,6 @@
 import type { AccumulationMode, Criterion, CriterionName, Normalise } from '@slimsam/prune';
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Multiples } from '../models/rounding.ts';
 
 /** A loss of the output [B, …] alone, from which channels are scored. */
 export type ScoringLoss = (output: tf.Tensor, photograph: { readonly seed: number }) => tf.Scalar;
@@ -19,6 +20,5 @@ export interface Scoring {
   /** 'local': the ratio in each dimension. 'global': one ranking of all heads, and one of all MLPs. By structure unless given. */
   readonly ranking?: 'local' | 'global';
   readonly normalise?: Normalise;
-  /** Kept widths become multiples of these; unless given, of the largest of 8, 4, 2 and 1 that is at most a quarter of the original's. */
-  readonly multiples?: { readonly embedding?: number; readonly head?: number; readonly mlp?: number };
+  readonly multiples?: Multiples;
 }

@@ -1,13 +1,14 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { readSa1b } from '@slimsam/eval';
+import { planPathOf } from '@slimsam/prune';
 import type { Sam } from '@slimsam/vit';
 import { writeFileAtomic } from '@slimsam/weights';
 import type { Compressed } from '../compress/events.ts';
 import { type Evaluation, evaluateSam } from '../evaluate/evaluate-sam.ts';
 import { isSam, type Model } from '../models/network.ts';
 import type { Photographs } from '../photographs/photographs.ts';
-import { saveModel } from '../run/open-run.ts';
+import { savePruned } from '../run/open-run.ts';
 import { writeRunReport } from './run-report.ts';
 
 /** What a finished run leaves, and where. */
@@ -22,7 +23,7 @@ export interface FinishedRun {
 }
 
 /**
- * Writes what a run has come to into its folder: `slim.safetensors`, `plan.json` (which of the original's channels were kept),
+ * Writes what a run has come to into its folder: `slim.safetensors`, `slim.plan.json` (which of the original's channels were kept),
  * `results.json`, and `report.html` with its pictures.
  */
 export async function finishRun(
@@ -39,8 +40,7 @@ export async function finishRun(
 ): Promise<FinishedRun> {
   const { original, result, facts, photographs, validate, signal } = inputs;
   const at = (name: string) => path.join(folder, name);
-  await saveModel(at('slim.safetensors'), result.model);
-  await writeFileAtomic(at('plan.json'), `${JSON.stringify({ kept: result.kept })}\n`);
+  await savePruned(at('slim.safetensors'), result);
   const evaluations: Record<string, Evaluation> = {};
   const sams: Record<string, Sam> = {};
   for (const [name, model] of Object.entries({ original, slim: result.model })) {
@@ -55,11 +55,11 @@ export async function finishRun(
     ...{ models: sams, labelled: validate, photographs, signal },
   });
   const finished: FinishedRun = {
-    ...{ model: at('slim.safetensors'), plan: at('plan.json'), report: page },
+    ...{ model: at('slim.safetensors'), plan: planPathOf(at('slim.safetensors')), report: page },
     ...{ validation: result.validation, evaluations: found, facts, skipped: result.skipped },
   };
   await writeFileAtomic(at('results.json'), `${JSON.stringify(finished, null, 2)}\n`);
-  await rm(at('best.safetensors'), { force: true }); // the slim model is the best
+  for (const name of [at('best.safetensors'), planPathOf(at('best.safetensors'))]) await rm(name, { force: true }); // the slim model is the best
   return finished;
 }
 

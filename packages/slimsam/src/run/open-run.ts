@@ -1,9 +1,11 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { loadTraining, saveTraining } from '@slimsam/distill';
+import { formatPlan, parsePlan, planPathOf, savePlan } from '@slimsam/prune';
 import { saveSam, saveVit } from '@slimsam/vit';
 import { loadWeights, openTensors, saveWeights, writeFileAtomic } from '@slimsam/weights';
 import { z } from 'zod';
+import type { Compressed } from '../compress/events.ts';
 import type { RunFacts, RunStore } from '../compress/run-store.ts';
 import { isSam, type Model } from '../models/network.ts';
 import { differences } from './difference.ts';
@@ -19,7 +21,6 @@ export interface RunFolder extends RunStore {
 
 const runFile = z.object({ format: z.literal('slimsam-run'), facts: z.record(z.string(), z.unknown()) });
 const notes = z.object({
-  kept: z.record(z.string(), z.array(z.int().nonnegative())),
   validation: z
     .object({ error: z.number(), relative: z.number(), cosine: z.number(), measure: z.number().optional() })
     .optional(),
@@ -67,10 +68,11 @@ function storeOf(folder: string): RunStore {
     },
     async loadStep(index) {
       const { weights, metadata } = await loadWeights(stepFile(index));
-      return { weights, ...notes.parse(JSON.parse(metadata.slimsam ?? 'null')) };
+      const plan = parsePlan(metadata.plan ?? '', `'${stepFile(index)}'`);
+      return { weights, plan, ...notes.parse(JSON.parse(metadata.slimsam ?? 'null')) };
     },
-    async saveStep(index, { weights, kept, validation }, needed) {
-      const metadata = { slimsam: JSON.stringify({ kept, validation }) };
+    async saveStep(index, { weights, plan, validation }, needed) {
+      const metadata = { slimsam: JSON.stringify({ validation }), plan: formatPlan(plan) };
       await saveWeights(stepFile(index), weights, { metadata });
       await rm(trainingFile(index), { force: true });
       for (const number of await numbered(folder, 'step')) {
@@ -82,9 +84,15 @@ function storeOf(folder: string): RunStore {
       return numbers.includes(index + 1) ? loadTraining(trainingFile(index)) : undefined;
     },
     saveTraining: (index, state, extras) => saveTraining(trainingFile(index), state, extras),
-    saveBest: (model) => saveModel(at('best.safetensors'), model),
+    saveBest: (model, plan) => savePruned(at('best.safetensors'), { model, plan }),
     note: (event) => appendMetric(metrics, event),
   };
+}
+
+/** Saves a slim model with its config, and beside it the plan of what was pruned of the original. */
+export async function savePruned(file: string, { model, plan }: Pick<Compressed, 'model' | 'plan'>): Promise<void> {
+  await savePlan(planPathOf(file), plan);
+  await saveModel(file, model);
 }
 
 /** Saves a SAM or a plain ViT with its config. */

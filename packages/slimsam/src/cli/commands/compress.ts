@@ -142,7 +142,7 @@ async function run(session: Session, source: string, options: Options): Promise<
   const model = await loadModel(source, options);
   if (validate !== undefined && !isSam(model))
     throw new Error('--validate: expected a SAM, got a plain ViT, which has no masks; leave it out');
-  const recipe = recipeOf(model, options);
+  const recipe = await recipeOf(model, options);
   const { estimate, ...how } = await howOf(session, model, recipe, options);
   const photographs = await openPhotographs(options.images, { strict, seed, signal, ...(subset && { subset }) });
   try {
@@ -198,21 +198,21 @@ function errorLine({ relative, cosine }: { relative: number; cosine: number }): 
 }
 
 /** @throws when the rounding is neither a number nor 'paper', or no ratio comes to the target */
-function recipeOf(model: Model, options: Options): Recipe {
+async function recipeOf(model: Model, options: Options): Promise<Recipe> {
   const { params, macs, epochs, steps, rate, flip, jitter, criterion, sample, size } = options;
   const multiple = Number(options.rounding);
   const paper = options.rounding === 'paper';
   if (!paper && !(Number.isInteger(multiple) && multiple >= 1))
     throw new Error(`--rounding: expected 1, 2, … or 'paper', got '${options.rounding}'`);
   const target = params !== undefined ? { parameters: params } : macs !== undefined ? { macs } : undefined;
-  const ratio = target
-    ? ratioFor(model, target, { multiple: paper ? 12 : multiple, ...(size !== undefined && { size }) }).ratio
-    : (options.ratio ?? 0.5);
+  const uniform = { embedding: multiple, head: multiple, mlp: multiple };
+  const multiples = paper ? paperRounding.multiples : multiple === 8 ? undefined : uniform;
+  const solved = target && (await ratioFor(model, target, { ...(multiples && { multiples }), ...(size && { size }) }));
+  const ratio = solved?.ratio ?? options.ratio ?? 0.5;
   const how: RecipeOptions & { ratio: number } = {
     ...{ ratio, epochs },
-    ...(paper
-      ? paperRounding
-      : multiple !== 8 && { multiples: { embedding: multiple, head: multiple, mlp: multiple } }),
+    ...(target && { target }),
+    ...(paper ? paperRounding : multiples && { multiples }),
     ...(steps !== undefined && { stepsPerEpoch: steps }),
     ...(rate !== undefined && { learningRate: rate }),
     ...(options.cosine && { decay: 'cosine' as const }),
