@@ -222,6 +222,7 @@ describe('what goes wrong', () => {
     expect(backend.numDataIds()).toBe(before);
     const [made] = run({ ...program, uniforms: { size: 1, scale: 2.5 } }, [x]);
     expect(await backend.read(made!.dataId)).toEqual(Float32Array.of(2.5));
+    expect(() => run({ ...program, uniforms: { size: 1, scale: 2, more: 3 } }, [x])).toThrow('got size, scale, more');
   });
 
   test('a buffer that cannot be made', async () => {

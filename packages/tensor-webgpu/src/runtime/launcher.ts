@@ -76,10 +76,8 @@ export class Launcher {
     checkWorkgroups(program);
     const uniform = this.#uniforms.get(program);
     let pipeline = this.pipelines.find(shader);
-    if (!pipeline) {
-      checkBindingCount(shader, facts);
-      checkUniformNames(program);
-    }
+    if (!pipeline) checkBindingCount(shader, facts);
+    checkUniformNames(program);
     const buffers: GpuBuffer[] = [];
     for (const { buffer } of inputs) buffers.push(buffer!);
     for (const output of outputs) {

@@ -21,40 +21,106 @@ interface Cache {
 }
 
 /** Adapters, then classes of matmuls. */
-type Known = Record<string, Record<string, Timings & { readonly programs: string }>>;
+type Known = Map<string, Map<string, Entry>>;
+type Entry = Timings & { readonly programs: string };
 
-const mark = '{"format":"slimsam tuned"';
+const format = 'slimsam tuned';
+const version = 1;
+const mark = `{"format":"${format}"`;
 
-/** @throws when something else is kept there, or it cannot be read */
+/**
+ * The cache at `where`. One of ours that is damaged or of another version is written anew; a file of something else is left alone, and
+ * where nothing can be read or written times are kept for this run only. Each is said once, as a warning.
+ */
 export async function openCache(where: string | false | undefined, adapter: string): Promise<Cache> {
-  const place = where === false ? undefined : placeOf(where);
-  const read = async (): Promise<Known> => {
-    const text = (await place?.read()) || mark;
-    if (!text.startsWith(mark))
-      throw new Error(
-        `tune: expected times that tune wrote in '${place?.name}', got '${text.slice(0, 20)}'; remove it or give another cache`,
-      );
-    try {
-      return JSON.parse(text).known ?? {};
-    } catch {
-      return {}; // cut short, or new: it is written anew
-    }
+  let place = where === false ? undefined : placeOf(where);
+  const ownKnown: Known = new Map();
+  const without = (expected: string, got: string): Known => {
+    say(`tune: expected ${expected}, got ${got}; times are kept for this run only, give another cache`);
+    place = undefined;
+    return new Map();
   };
-  await read();
+  const read = async (): Promise<Known> => {
+    if (!place) return new Map();
+    const { name } = place;
+    let text: string | undefined;
+    try {
+      text = await place.read();
+    } catch (error) {
+      return without(`to read '${name}'`, reason(error));
+    }
+    if (!text) return new Map();
+    if (!text.startsWith(mark)) return without(`times that tune wrote in '${name}'`, `'${text.slice(0, 20)}'`);
+    const known = parsed(text);
+    if (known) return known;
+    say(`tune: expected times of version ${version} in '${name}', got damaged or other ones; they are measured anew`);
+    return new Map();
+  };
+  const find = (known: Known, matmul: string) => known.get(adapter)?.get(matmul);
+  await read(); // what is wrong is said before anything is timed
   return {
     async find(matmul, programs) {
-      const { [adapter]: { [matmul]: found } = {} } = await read();
+      const found = find(ownKnown, matmul) ?? find(await read(), matmul);
       if (found?.programs !== (await digest(programs))) return undefined;
       const { milliseconds, winner } = found;
       return { milliseconds, winner };
     },
     async keep(matmul, programs, timings) {
+      const entry = { programs: await digest(programs), ...timings };
+      add(ownKnown, [adapter, matmul], entry);
       const known = await read(); // others may have written meanwhile
-      known[adapter] = { ...known[adapter], [matmul]: { programs: await digest(programs), ...timings } };
-      await place?.write(`${mark},"known":${JSON.stringify(known)}}\n`);
+      for (const [name, entries] of ownKnown) for (const [key, own] of entries) add(known, [name, key], own);
+      try {
+        await place?.write(textOf(known));
+      } catch (error) {
+        without(`to write '${place?.name}'`, reason(error));
+      }
     },
   };
 }
+
+function add(known: Known, [adapter, matmul]: readonly [string, string], entry: Entry): void {
+  const entries = known.get(adapter) ?? new Map<string, Entry>();
+  entries.set(matmul, entry);
+  known.set(adapter, entries);
+}
+
+const textOf = (known: Known): string =>
+  `${mark},"version":${version},"known":${JSON.stringify([...known].map(([name, entries]) => [name, [...entries]]))}}\n`;
+
+/** What a text holds; undefined when it is damaged or of another version. */
+function parsed(text: string): Known | undefined {
+  try {
+    const whole = JSON.parse(text);
+    if (whole.version !== version) return undefined;
+    const known: Known = new Map();
+    for (const [adapter, entries] of whole.known as [string, [string, Entry][]][])
+      for (const [matmul, entry] of entries) {
+        const { programs, winner, milliseconds } = entry;
+        const times = Object.values(milliseconds);
+        if (typeof programs !== 'string' || !Object.hasOwn(milliseconds, winner)) return undefined;
+        if (!times.every((time) => typeof time === 'number' && time >= 0)) return undefined;
+        add(known, [adapter, matmul], { programs, winner, milliseconds });
+      }
+    return known;
+  } catch {
+    return undefined;
+  }
+}
+
+const said = new Set<string>();
+
+function say(warning: string): void {
+  if (said.has(warning)) return;
+  said.add(warning);
+  console.warn(warning);
+}
+
+/** A file system's code, or the words of another error. */
+const reason = (error: unknown): string => {
+  const { code, message } = error as { code?: unknown; message?: string };
+  return typeof code === 'string' ? code : String(message);
+};
 
 function placeOf(where: string | undefined): Place | undefined {
   const builtin = globalThis.process?.getBuiltinModule; // no import: bundles for browsers hold none of Node's modules
@@ -81,7 +147,7 @@ function filePlace(name: string, builtin: typeof process.getBuiltinModule): Plac
     read: () =>
       files.readFile(name, 'utf8').catch((error: NodeJS.ErrnoException) => {
         if (error.code === 'ENOENT') return undefined;
-        throw new Error(`tune: expected to read '${name}', got ${error.code}; give another cache`, { cause: error });
+        throw error;
       }),
     async write(text) {
       const temporary = `${name}.${crypto.randomUUID()}.tmp`;
@@ -91,10 +157,7 @@ function filePlace(name: string, builtin: typeof process.getBuiltinModule): Plac
         await files.rename(temporary, name);
       } catch (error) {
         await files.rm(temporary, { force: true }).catch(() => {});
-        const { code } = error as NodeJS.ErrnoException;
-        throw new Error(`tune: expected to write '${name}', got ${code}; give another cache, or false`, {
-          cause: error,
-        });
+        throw error;
       }
     },
   };

@@ -32,8 +32,11 @@ export interface TuneOptions {
  * medians, by the profiler's clock; a program must be 3 % faster than the one that is taken untuned. Results change by rounding at
  * most. What was timed on this adapter before, with the same programs, comes from the cache.
  *
+ * A cache of another version, or damaged, is measured and written anew; one that is a file of something else, or cannot be read or
+ * written, is left alone, and times are kept for this run only. Each is said once by `console.warn`.
+ *
  * @returns each class as it is done; leaving the loop ends the tuning
- * @throws what `work` throws, the signal's reason, or when the cache is a file of something else or cannot be written
+ * @throws what `work` throws, or the signal's reason
  */
 export async function* tune(
   backend: WebgpuBackend,
