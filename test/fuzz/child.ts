@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { formats, liveTensors } from './formats.ts';
-import { inputOf } from './mutate.ts';
+import { inputOf, validInputs } from './mutate.ts';
 import { type Told, wordsOf } from './verdict.ts';
 
 const [names = '[]', seed = '1', first = '0', count = '1', parent = '.'] = process.argv.slice(2);
@@ -15,7 +15,7 @@ const warn = console.warn;
 console.warn = () => {};
 const folder = await mkdtemp(join(parent, 'fuzz-'));
 const valid = new Map<string, Uint8Array[]>();
-for (const name of wanted) valid.set(name, await formats[name]!.seeds());
+for (const name of wanted) valid.set(name, await validInputs(formats[name]!, { seed: Number(seed) }));
 const tell = (told: Told) => new Promise<void>((resolve) => process.send!(told, () => resolve()));
 
 for (let i = Number(first); i < Number(first) + Number(count); i++) {

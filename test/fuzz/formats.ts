@@ -1,21 +1,19 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { loadTraining } from '@slimsam/distill';
-import { decodeRle } from '@slimsam/eval';
-import { formatPlan, parsePlan, plan } from '@slimsam/prune';
 import {
-  decodeImage,
   initSam,
+  initVit,
   loadEmbedding,
   loadSam,
   loadVit,
   parseSamConfig,
   parseVitConfig,
+  type SamConfig,
   samPresets,
 } from '@slimsam/vit';
-import { disposeWeights, linear, openTensors, serializeSafetensors } from '@slimsam/weights';
+import { disposeWeights, openTensors, serializeSafetensors, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import sharp from 'sharp';
 import {
   call,
   instance,
@@ -23,25 +21,21 @@ import {
   pickleOf,
   tensorOf,
   torchFile,
+  zipOf,
 } from '../../packages/weights/test/pytorch-files.ts';
+import { dataFormats } from './data-formats.ts';
+import { type Format, json, ramp, utf8 } from './format.ts';
+import type { Random } from './random.ts';
 
-/** A kind of input from outside: valid small ones, and the call that reads them. */
-export interface Format {
-  /** Valid inputs, made by a generator. */
-  readonly seeds: () => Promise<Uint8Array[]>;
-  /** Reads one, in a folder of its own. Throws for what is wrong. */
-  readonly read: (bytes: Uint8Array, folder: string) => Promise<void>;
+const product = (shape: readonly number[]) => shape.reduce((size, length) => size * length, 1);
+const shapeOf = (random: Random, rank = random(4)) => Array.from({ length: rank }, () => random(5));
+const flag = (random: Random) => random(2) === 0;
+
+/** Names as files have them, and ones that are properties of every object. */
+function nameOf(random: Random, i: number): string {
+  const names = ['weight', 'blocks.0.attn.qkv.weight', '__proto__', 'constructor', 'ünïcödé 🦊', 'a b', 'model:x', ''];
+  return flag(random) ? `${names[random(names.length)]}${i}` : names[i % names.length]!;
 }
-
-const utf8 = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
-const json = (bytes: Uint8Array): unknown => {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    throw new Error('JSON.parse: expected JSON, got other text'); // the caller's own reading
-  }
-};
-const ramp = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i));
 
 async function readAll(bytes: Uint8Array): Promise<void> {
   const file = await openTensors(bytes);
@@ -49,188 +43,177 @@ async function readAll(bytes: Uint8Array): Promise<void> {
   await file.close();
 }
 
-const state = (): [Python, Record<string, ArrayBufferView>] => [
-  new Map<string, Python>([
-    [
-      'model',
-      new Map<string, Python>([
-        ['a', tensorOf('0', [2, 3])],
-        ['b', tensorOf('0', [3, 2], { strides: [1, 3] })],
-      ]),
-    ],
+function safetensors(random: Random): Uint8Array {
+  const dtypes = ['F32', 'F16', 'BF16', 'F64', 'I32', 'U8', 'BOOL', 'I64'] as const;
+  const tensors = Array.from({ length: random(7) }, (_, i) => {
+    const [dtype, shape] = [dtypes[random(dtypes.length)]!, shapeOf(random)];
+    const size = product(shape);
+    const data =
+      dtype === 'U8' || dtype === 'BOOL'
+        ? Uint8Array.from({ length: size }, () => random(2))
+        : dtype === 'I32' || dtype === 'I64'
+          ? Int32Array.from({ length: size }, () => random(2 ** 31) - 2 ** 30)
+          : ramp(size);
+    return [nameOf(random, i), { dtype, shape, data }] as const;
+  });
+  const notes = Array.from({ length: random(3) }, (_, i) => [nameOf(random, i), 'x\n"\u2028'] as const);
+  return serializeSafetensors(Object.fromEntries(tensors), Object.fromEntries(notes));
+}
+
+function torch(random: Random): Uint8Array {
+  const storages: Record<string, ArrayBufferView> = {};
+  const tensors = Array.from({ length: 1 + random(5) }, (_, i): [string, Python] => {
+    const shape = shapeOf(random, random(3)).map((length) => Math.max(1, length));
+    const offset = random(3);
+    const kinds = [
+      ['FloatStorage', Float32Array],
+      ['DoubleStorage', Float64Array],
+      ['IntStorage', Int32Array],
+      ['ByteStorage', Uint8Array],
+      ['HalfStorage', Uint16Array],
+    ] as const;
+    const [type, Values] = kinds[random(kinds.length)]!;
+    const length = offset + product(shape) + random(3);
+    storages[i] = new Values(length).fill(1);
+    const transposed = shape.length === 2 && flag(random) ? { strides: [1, shape[0]!] } : {};
+    return [`layer${i}.weight`, tensorOf(String(i), shape, { type, length, offset, ...transposed })];
+  });
+  const dict = new Map<string, Python>(tensors);
+  const more: [string, Python][] = [
     ['args', instance('argparse', 'Namespace', new Map<string, Python>([['lr', 1]]))],
     ['device', call('torch', 'device', ['cuda', 0])],
-    ['step', tensorOf('1', [], { type: 'LongStorage' })],
-  ]),
-  { 0: ramp(6), 1: BigInt64Array.of(7n) },
-];
+    ['epoch', random(100)],
+  ];
+  const kinds: Python[] = [
+    dict,
+    new Map<string, Python>([['model', dict], ...more.slice(0, random(4))]),
+    instance('torch.nn.modules.linear', 'Linear', new Map<string, Python>([['_parameters', dict]])),
+  ];
+  const pickle = pickleOf(kinds[random(kinds.length)]!);
+  if (flag(random)) return torchFile(pickle, storages);
+  const data = Object.entries(storages).map(([key, { buffer, byteLength }]): [string, Uint8Array] => [
+    `archive/data/${key}`,
+    new Uint8Array(buffer as ArrayBuffer, 0, byteLength),
+  ]);
+  return zipOf({ 'archive/data.pkl': pickle, ...Object.fromEntries(data) }, { wide: flag(random), crc: flag(random) });
+}
 
-async function tinySam(metadata: Record<string, string> = {}): Promise<Uint8Array> {
-  const { config, sizes } = samPresets.tiny;
-  const weights = initSam(config, sizes, { seed: 1 });
+async function fileOf(weights: Weights, random: Random, metadata: Record<string, string> = {}): Promise<Uint8Array> {
+  const dtype = flag(random) ? 'F16' : 'F32';
   const tensors = Object.fromEntries(
     await Promise.all(
-      Object.entries(weights).map(async ([name, tensor]) => {
-        const data = await tensor.data<'float32'>();
-        return [name, { dtype: 'F16' as const, shape: tensor.shape, data: data.map((value) => value) }] as const;
-      }),
+      Object.entries(weights).map(
+        async ([name, tensor]) => [name, { dtype, shape: tensor.shape, data: await tensor.data<'float32'>() }] as const,
+      ),
     ),
   );
   disposeWeights(weights);
   return serializeSafetensors(tensors, metadata);
 }
 
-const pixels = () =>
-  sharp(Buffer.from(Array.from({ length: 9 * 7 * 3 }, (_, i) => (i * 37) & 255)), {
-    raw: { width: 9, height: 7, channels: 3 },
+/** A SAM with narrow layers, its config known or to be told from the shapes. */
+function tinySam(random: Random): Promise<Uint8Array> {
+  const { sizes, config } = samPresets.tiny;
+  const [heads, headWidth, depth] = [1 + random(2), 4 * (1 + random(2)), 1 + random(2)];
+  const globalBlocks = Array.from({ length: depth }, (_, i) => i).filter(() => flag(random));
+  const its: SamConfig = { ...config, heads, headWidth, globalBlocks };
+  const weights = initSam(
+    its,
+    { ...sizes, width: heads * headWidth, depth, mlpWidth: 4 + random(9) },
+    { seed: 1 + random(99) },
+  );
+  return fileOf(weights, random, { sam_config: JSON.stringify(its) });
+}
+
+function tinyVit(random: Random): Promise<Uint8Array> {
+  const config = parseVitConfig({ imageSize: [8, 8], heads: 2, headWidth: 4 });
+  const sizes = { depth: 1 + random(2), mlpWidth: 4 + random(9), patchSize: flag(random) ? 4 : 2 };
+  return fileOf(initVit(config, sizes, { seed: 1 + random(99) }), random);
+}
+
+function trainingState(random: Random): Uint8Array {
+  const tensor = () => {
+    const shape = shapeOf(random);
+    return { dtype: 'F32' as const, shape, data: ramp(product(shape)) };
+  };
+  const names = new Set(Array.from({ length: 1 + random(3) }, (_, i) => nameOf(random, i)));
+  const withBest = flag(random);
+  const kinds = ['weight', 'm', 'v', ...(withBest ? ['best'] : [])];
+  const tables = [...names].flatMap((name) => {
+    const of = tensor();
+    return kinds.map((kind) => [`${kind}:${name}`, of]);
   });
+  const training = {
+    ...{ format: 'slimsam-training', position: { epoch: random(9), batch: random(9), step: random(99) } },
+    ...{ optimizerStep: random(99), bestMetric: withBest ? 0.5 : null, plateau: null },
+    notes: { curve: [[1, 0.5]] },
+  };
+  return serializeSafetensors(Object.fromEntries(tables), { training: JSON.stringify(training) });
+}
+
+function samConfig(random: Random) {
+  const patchSize = 1 + random(16);
+  return {
+    ...samPresets.tiny.config,
+    ...{ patchSize, imageSize: patchSize * (1 + random(64)), heads: 1 + random(16), windowSize: 1 + random(20) },
+    globalBlocks: Array.from({ length: random(4) }, (_, i) => 2 * i),
+    ...(flag(random) && { epsilon: 1e-5, pixelMean: [0, 1, 2.5] }),
+  };
+}
+
+function vitConfig(random: Random) {
+  const size = flag(random) ? { shortest: 1 + random(500) } : { height: 1 + random(500), width: 1 + random(500) };
+  const resample = flag(random) ? 'bicubic' : 'bilinear';
+  return {
+    ...{ imageSize: [1 + random(500), 1 + random(500)], heads: 1 + random(16), headWidth: 1 + random(64) },
+    ...(flag(random) && { processing: { size, resample } }),
+    ...(flag(random) && { activation: 'quick-gelu', epsilon: 1e-5 }),
+  };
+}
 
 /** Every kind of file and JSON that the packages read. */
 export const formats: Readonly<Record<string, Format>> = {
-  safetensors: {
-    seeds: async () => [
-      serializeSafetensors(
-        {
-          a: { dtype: 'F32', shape: [2, 3], data: ramp(6) },
-          b: { dtype: 'F16', shape: [4], data: ramp(4) },
-          c: { dtype: 'I64', shape: [], data: Int32Array.of(3) },
-        },
-        { format: 'pt', note: 'x' },
-      ),
-    ],
-    read: readAll,
-  },
-  'PyTorch zip and pickle': {
-    seeds: async () => [
-      torchFile(pickleOf(state()[0]), state()[1]),
-      torchFile(
-        pickleOf(
-          instance(
-            'torch.nn.modules.linear',
-            'Linear',
-            new Map<string, Python>([['_parameters', new Map([['w', tensorOf('0', [6])]])]]),
-          ),
-        ),
-        { 0: ramp(6) },
-      ),
-    ],
-    read: readAll,
-  },
+  safetensors: { valid: async (random) => safetensors(random), read: readAll },
+  'PyTorch zip and pickle': { valid: async (random) => torch(random), read: readAll },
   'SAM checkpoint': {
-    seeds: async () => [await tinySam(), await tinySam({ sam_config: JSON.stringify(samPresets.tiny.config) })],
+    valid: tinySam,
     read: async (bytes) => {
       const { weights } = await loadSam(bytes, { config: { decoderHeads: samPresets.tiny.config.decoderHeads } });
       disposeWeights(weights);
     },
   },
   'plain ViT checkpoint': {
-    seeds: async () => {
-      const shapes = {
-        cls_token: [1, 1, 8],
-        pos_embed: [1, 5, 8],
-        'patch_embed.proj.weight': [8, 3, 2, 2],
-        'patch_embed.proj.bias': [8],
-        ...Object.fromEntries(
-          ['norm1', 'norm2'].flatMap((name) => [
-            [`blocks.0.${name}.weight`, [8]],
-            [`blocks.0.${name}.bias`, [8]],
-          ]),
-        ),
-        'blocks.0.attn.qkv.weight': [24, 8],
-        'blocks.0.attn.qkv.bias': [24],
-        'blocks.0.attn.proj.weight': [8, 8],
-        'blocks.0.attn.proj.bias': [8],
-        'blocks.0.mlp.fc1.weight': [16, 8],
-        'blocks.0.mlp.fc1.bias': [16],
-        'blocks.0.mlp.fc2.weight': [8, 16],
-        'blocks.0.mlp.fc2.bias': [8],
-        'norm.weight': [8],
-        'norm.bias': [8],
-      };
-      const tensors = Object.entries(shapes).map(([name, shape]) => {
-        const sizes = shape as number[];
-        return [name, { dtype: 'F32' as const, shape: sizes, data: ramp(sizes.reduce((a, b) => a * b, 1)) }] as const;
-      });
-      return [serializeSafetensors(Object.fromEntries(tensors))];
-    },
+    valid: tinyVit,
     read: async (bytes) => disposeWeights((await loadVit(bytes, { config: { heads: 2 } })).weights),
   },
   'training state': {
-    seeds: async () => {
-      const training = {
-        format: 'slimsam-training',
-        position: { epoch: 1, batch: 0, step: 3 },
-        optimizerStep: 3,
-        bestMetric: null,
-        plateau: null,
-        notes: { curve: [[1, 0.5]] },
-      };
-      const tensor = { dtype: 'F32' as const, shape: [2], data: ramp(2) };
-      return [
-        serializeSafetensors(
-          { 'weight:a': tensor, 'm:a': tensor, 'v:a': tensor },
-          { training: JSON.stringify(training) },
-        ),
-      ];
-    },
+    valid: async (random) => trainingState(random),
     read: async (bytes, folder) => {
       const path = join(folder, 'state.safetensors');
       await writeFile(path, bytes);
-      const { state } = await loadTraining(path);
-      for (const table of [state.weights, state.optimizer.m, state.optimizer.v]) disposeWeights(table);
+      const { state, best } = await loadTraining(path);
+      for (const table of [state.weights, state.optimizer.m, state.optimizer.v, best?.weights ?? {}])
+        disposeWeights(table);
     },
   },
   'image embedding': {
-    seeds: async () => [
-      serializeSafetensors(
-        { embedding: { dtype: 'F32', shape: [1, 2, 2, 2], data: ramp(8) } },
-        { original_size: '[30, 40]', input_size: '[48, 64]' },
-      ),
-    ],
+    valid: async (random) => {
+      const shape = [1, 1 + random(4), 1 + random(4), 1 + random(4)];
+      const sizes = { original_size: `[${1 + random(900)}, ${1 + random(900)}]`, input_size: '[48, 64]' };
+      return serializeSafetensors({ embedding: { dtype: 'F32', shape, data: ramp(product(shape)) } }, sizes);
+    },
     read: async (bytes) => (await loadEmbedding(bytes)).dispose(),
   },
   'SAM config': {
-    seeds: async () => [utf8(samPresets.tiny.config)],
+    valid: async (random) => utf8(samConfig(random)),
     read: async (bytes) => void parseSamConfig(json(bytes)),
   },
   'ViT config': {
-    seeds: async () => [
-      utf8({ imageSize: [8, 8], heads: 2, headWidth: 4, processing: { size: { shortest: 9 }, resample: 'bicubic' } }),
-    ],
+    valid: async (random) => utf8(vitConfig(random)),
     read: async (bytes) => void parseVitConfig(json(bytes)),
   },
-  'pruning plan': {
-    seeds: async () => {
-      const weights = { 'a.weight': { shape: [4, 2] }, 'a.bias': { shape: [4] }, 'b.weight': { shape: [3, 4] } };
-      const axes = { ...linear('a', 'hidden', null), 'b.weight': [null, 'hidden'] };
-      const importance = { hidden: Float32Array.of(1, 4, 2, 3) };
-      const made = await plan({ weights, axes, importance, ratio: 0.5, ranking: 'local', normalise: 'mean' });
-      return [new TextEncoder().encode(formatPlan(made))];
-    },
-    read: async (bytes) => void parsePlan(new TextDecoder().decode(bytes)),
-  },
-  RLE: {
-    seeds: async () => [utf8({ size: [3, 4], counts: [2, 5, 5] }), utf8({ size: [10, 10], counts: '25m2' })],
-    read: async (bytes) => void decodeRle(json(bytes) as Parameters<typeof decodeRle>[0]),
-  },
-  JPEG: { seeds: async () => [await pixels().jpeg().toBuffer()], read: decode },
-  PNG: {
-    seeds: async () => [await pixels().png().toBuffer(), await pixels().png({ palette: true }).toBuffer()],
-    read: decode,
-  },
-  'WebP, GIF, TIFF': {
-    seeds: async () => [
-      await pixels().webp().toBuffer(),
-      await pixels().gif().toBuffer(),
-      await pixels().tiff().toBuffer(),
-    ],
-    read: decode,
-  },
+  ...dataFormats,
 };
-
-async function decode(bytes: Uint8Array): Promise<void> {
-  await decodeImage(bytes);
-}
 
 /** What must not stay behind. */
 export function liveTensors(): number {

@@ -1,3 +1,4 @@
+import type { Format } from './format.ts';
 import { type Random, seeded } from './random.ts';
 
 /** Numbers at which readers break. */
@@ -16,6 +17,25 @@ const texts = [
   '\u001b[2J',
   '[[',
   '1.5',
+];
+
+const values = [
+  null,
+  true,
+  -1,
+  0,
+  1,
+  1.5,
+  2 ** 31,
+  2 ** 53,
+  1e308,
+  '',
+  'x'.repeat(70_000),
+  '\u001b[2J',
+  [],
+  {},
+  [[]],
+  [-1],
 ];
 
 type Mutation = (bytes: Uint8Array, random: Random, other: Uint8Array) => Uint8Array;
@@ -70,10 +90,49 @@ const mutations: readonly Mutation[] = [
     while (isDigit(bytes[end])) end++;
     return joined(bytes.subarray(0, at), new TextEncoder().encode(texts[random(texts.length)]!), bytes.subarray(end));
   },
+  function changeJson(bytes, random) {
+    // another value, or none, somewhere in a JSON text
+    let root: unknown;
+    try {
+      root = JSON.parse(new TextDecoder().decode(bytes));
+    } catch {
+      return bytes;
+    }
+    const places: { of: Record<string, unknown>; key: string }[] = [];
+    const visit = (value: unknown) => {
+      if (typeof value !== 'object' || value === null) return;
+      for (const key of Object.keys(value)) {
+        places.push({ of: value as Record<string, unknown>, key });
+        visit((value as Record<string, unknown>)[key]);
+      }
+    };
+    visit(root);
+    if (places.length === 0) return bytes;
+    const { of, key } = places[random(places.length)]!;
+    const others = places.map((place) => place.of[place.key]);
+    if (random(6) === 0) delete of[key];
+    else if (random(3) === 0) of[key] = others[random(others.length)];
+    else of[key] = values[random(values.length)];
+    try {
+      return new TextEncoder().encode(JSON.stringify(root));
+    } catch {
+      return bytes; // a value that became a part of itself
+    }
+  },
   function splice(bytes, random, other) {
     return joined(bytes.subarray(0, random(bytes.length)), other.subarray(random(other.length)));
   },
 ];
+
+/** The valid inputs of a format that are changed. */
+export async function validInputs(
+  format: Format,
+  { seed, count = 12 }: { seed: number; count?: number },
+): Promise<Uint8Array[]> {
+  const inputs: Uint8Array[] = [];
+  for (let i = 0; i < count; i++) inputs.push(await format.valid(seeded(seed * 7919 + i)));
+  return inputs;
+}
 
 /** An input by its number: one of the valid ones with some changes, most often one. */
 export function inputOf(valid: readonly Uint8Array[], { seed, number }: { seed: number; number: number }): Uint8Array {

@@ -7,7 +7,8 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { formats } from './formats.ts';
 import { fuzz, type Tally } from './fuzz.ts';
-import { inputOf } from './mutate.ts';
+import { inputOf, validInputs } from './mutate.ts';
+import { seeded } from './random.ts';
 
 const positive = (text: string) => {
   const value = Number(text);
@@ -19,12 +20,13 @@ const options = new Command('fuzz')
   .option('--minutes <n>', 'in all, shared out evenly', positive, 5)
   .option('--inputs <n>', 'for each format, however long it takes, instead of minutes', positive)
   .option('--seed <n>', 'of the mutations', positive, 1)
+  .option('--valid <n>', 'valid inputs of each format, none of which may be refused', positive, 50)
   .option('--format <name>', `one of: ${Object.keys(formats).join('; ')}`)
   .option('--save <folder>', 'where inputs with problems are written')
   .addHelpText('after', '\nExample: npm run fuzz -- --minutes 1 --format PNG')
   .parse()
-  .opts<{ minutes: number; inputs?: number; seed: number; format?: string; save?: string }>();
-const { minutes, inputs, seed, save } = options;
+  .opts<{ minutes: number; inputs?: number; valid: number; seed: number; format?: string; save?: string }>();
+const { minutes, inputs, valid, seed, save } = options;
 const names = Object.keys(formats).filter((name) => options.format === undefined || name === options.format);
 if (names.length === 0)
   throw new Error(`fuzz: expected a format of ${Object.keys(formats).join('; ')}, got '${options.format}'`);
@@ -37,6 +39,7 @@ try {
     const end = performance.now() + (minutes * 60_000) / names.length;
     const tally: Tally = { inputs: 0, refused: 0, problems: [] };
     all.set(name, tally);
+    tally.problems.push(...(await refusedValid(name)));
     const more = (first: number) => (inputs === undefined ? performance.now() < end : first < inputs);
     for (let first = 0; more(first); first += 500) {
       const count = Math.min(500, (inputs ?? Number.POSITIVE_INFINITY) - first);
@@ -52,16 +55,29 @@ try {
 } finally {
   await rm(folder, { recursive: true });
 }
-console.log('\n| format | inputs | read | refused | problems |\n|---|---|---|---|---|');
+console.log('\n| format | valid, all read | changed | of them read | refused | problems |\n|---|---|---|---|---|---|');
 for (const [name, { inputs, refused, problems }] of all)
-  console.log(`| ${name} | ${inputs} | ${inputs - refused} | ${refused} | ${problems.length} |`);
+  console.log(`| ${name} | ${valid} | ${inputs} | ${inputs - refused} | ${refused} | ${problems.length} |`);
 process.exitCode = [...all.values()].some(({ problems }) => problems.length > 0) ? 1 : 0;
+
+/** Reads valid inputs; those that are refused are problems with numbers below 0. */
+async function refusedValid(name: string): Promise<Tally['problems']> {
+  const { valid: make, read } = formats[name]!;
+  const problems: Tally['problems'] = [];
+  for (let i = 0; i < valid; i++) {
+    const bytes = await make(seeded(seed * 104_729 + i));
+    await read(bytes, folder).catch((error: Error) => {
+      problems.push({ input: -1 - i, words: `a valid input is refused: ${error.message.slice(0, 300)}` });
+    });
+  }
+  return problems;
+}
 
 /** Writes twenty of the inputs at most, to look at and to keep as cases. */
 async function saveInputs(name: string, { tally, to }: { tally: Tally; to: string }): Promise<void> {
   await mkdir(to, { recursive: true });
-  const valid = await formats[name]!.seeds();
-  for (const { input } of tally.problems.slice(0, 20))
+  const valid = await validInputs(formats[name]!, { seed });
+  for (const { input } of tally.problems.filter(({ input }) => input >= 0).slice(0, 20))
     await writeFile(
       join(to, `${name.replace(/\W+/g, '-')}-${seed}-${input}.bin`),
       inputOf(valid, { seed, number: input }),

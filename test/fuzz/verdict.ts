@@ -23,7 +23,7 @@ export interface Reading {
 
 /** What no error may say: it would be an accident, not a check. */
 const accidents =
-  /undefined|Invalid typed array length|call stack|Invalid string length|is not a function|is not iterable|Cannot (read|destructure|convert|mix)|out of memory|Array buffer allocation|RangeError|TypeError|\[object Object\]/;
+  /undefined|Invalid typed array length|call stack|Invalid string length|is not a function|is not iterable|Cannot (read propert|destructure|convert|mix)|out of memory|Array buffer allocation|RangeError|TypeError|\[object Object\]/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const control = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/;
 

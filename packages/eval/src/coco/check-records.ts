@@ -53,7 +53,10 @@ function parsed<T>(schema: z.ZodType<T>, raw: unknown): T {
   const result = schema.safeParse(raw);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
-  const text = issue.message.replace(/^Invalid input: /, '').replace(/, received /, ', got ');
+  const text = issue.message
+    .replace(/^Invalid input: /, '')
+    .replace(/, received /, ', got ')
+    .replace('got undefined', 'got none');
   throw new Wrong(
     issue.path
       .map((part, i) => (typeof part === 'number' ? `[${part}]` : i > 0 ? `.${String(part)}` : String(part)))

@@ -80,6 +80,6 @@ export const detectionRecord: z.ZodType<DetectionRecord> = z.object({
   image_id: id,
   category_id: id,
   score: finite,
-  bbox: z.union([box, noBox]).optional(),
+  bbox: z.union([box, noBox], { error: 'expected a box [x, y, width, height]' }).optional(),
   segmentation: segmentation.optional(),
 });

@@ -38,7 +38,10 @@ export function parseSa1b(source: string, text: string, onBad?: OnBad): Sa1bFile
   }
   const result = sa1bFile.safeParse(json);
   if (result.success) return result.data;
-  bad('', `expected SA-1B annotations, got\n${z.prettifyError(result.error)}`);
+  const { issues } = result.error;
+  const first = z.prettifyError({ issues: issues.slice(0, 3) }).replaceAll('received undefined', 'received none');
+  const more = issues.length > 3 ? `\nand ${issues.length - 3} more` : '';
+  bad('', `expected SA-1B annotations, got\n${first}${more}`);
   return undefined;
 }
 

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { loadTraining, saveTraining } from '@slimsam/distill';
 import { formatPlan, parsePlan, planPathOf, savePlan } from '@slimsam/prune';
 import { saveSam, saveVit } from '@slimsam/vit';
-import { loadWeights, openTensors, saveWeights, writeFileAtomic } from '@slimsam/weights';
+import { loadWeights, openTensors, printable, saveWeights, writeFileAtomic } from '@slimsam/weights';
 import { z } from 'zod';
 import type { Compressed } from '../compress/events.ts';
 import type { RunFacts, RunStore } from '../compress/run-store.ts';
@@ -115,7 +115,7 @@ async function checkFacts(file: string, facts: RunFacts): Promise<void> {
   const found = differences(there.facts, facts);
   if (found.length > 0)
     throw new Error(
-      `run folder: expected the run of '${file}', got another: ${found.join('; ')}; repeat its options, or take another folder`,
+      `run folder: expected the run of '${file}', got another: ${printable(found.join('; '))}; repeat its options, or take another folder`,
     );
 }
 
