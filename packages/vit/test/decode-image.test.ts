@@ -214,8 +214,15 @@ describe('decodeImage refuses', () => {
 
   it('an image of 30,000 x 30,000 pixels before it is decoded, but not one of 30,000 x 40', async () => {
     await expect(decodeImage(pngHeader(30_000, 30_000))).rejects.toThrow(
-      "got '30000 x 30000 pixels, more than 268402689 in all; shrink or cut it' for 45 bytes",
+      "got '30000 x 30000 pixels, more than 134217728 in all; shrink or cut it, or allow more by mostPixels' for 45 bytes",
     );
+    // a whole lossless WebP of one colour
+    const webp = Buffer.from('UklGRh4AAABXRUJQVlA4TBEAAAAv/r//DwdQos60qv+BiOh/AAA=', 'base64');
+    await expect(decodeImage(webp)).rejects.toThrow("got '16383 x 16383 pixels, more than 134217728 in all");
+    await expect(decodeImage(await rgb().png().toBuffer(), { mostPixels: 850 })).rejects.toThrow(
+      'more than 850 in all',
+    );
+    expect(await decodeImage(await rgb().png().toBuffer(), { mostPixels: 851 })).toEqual(image);
     const long = { create: { width: 30_000, height: 40, channels: 3 as const, background: '#123456' } };
     const decoded = await decodeImage(await save(sharp(long)));
     expect([decoded.width, decoded.height, decoded.data.length]).toEqual([30_000, 40, 3_600_000]);

@@ -4,11 +4,9 @@ import type { DecodeHow, ImageSource, RgbImage } from './image.ts';
 import { checkRasterFormat, rasterFormatOf } from './raster-format.ts';
 import { readDeep } from './read-deep.ts';
 
-/** 268 million, which is sharp's own limit too: a decoded image takes 800 MB then. */
-const mostPixels = 16_383 ** 2;
-
 /** Decodes with sharp: see `decodeImage`. A string is a file's path. */
 export async function decodePixels(source: ImageSource, how: DecodeHow): Promise<RgbImage> {
+  const { mostPixels } = how;
   const bytes = await bytesOf(source);
   checkRasterFormat(bytes);
   if (rasterFormatOf(bytes) === 'BMP') return decodeBmp(bytes, mostPixels);
@@ -16,7 +14,9 @@ export async function decodePixels(source: ImageSource, how: DecodeHow): Promise
   const image = sharp(bytes, { failOn: 'truncated', ignoreIcc: true, limitInputPixels: false }).autoOrient();
   const { width, height, space, depth } = await image.metadata();
   if (width * height > mostPixels) {
-    throw new Error(`${width} x ${height} pixels, more than ${mostPixels} in all; shrink or cut it`);
+    throw new Error(
+      `${width} x ${height} pixels, more than ${mostPixels} in all; shrink or cut it, or allow more by mostPixels`,
+    );
   }
   if (space === 'cmyk') {
     return fromCmyk(await read(image.pipelineColourspace('cmyk').toColourspace('cmyk')));

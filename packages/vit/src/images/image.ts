@@ -50,6 +50,11 @@ export interface DecodeImageOptions {
    * half as bright as white is warned of, once. In Node alone: a browser refuses it for such images.
    */
   readonly scaleByMaximum?: boolean;
+  /**
+   * Pixels of the largest image that Node decodes; 2^27 unless given (134 million, more than a medium-format camera's). A file of 38 bytes
+   * can claim 268 million, which take 2 GB and many seconds.
+   */
+  readonly mostPixels?: number;
 }
 
 /** What a decoder is told. */
@@ -65,7 +70,7 @@ export interface DecodeHow extends Required<DecodeImageOptions> {
  * (255 - C)(255 - K) / 255. They differ for grey of 16 bits: Pillow cuts it off at 255, here the upper 8 bits are kept, as Pillow does with
  * colours of 16 bits; see `scaleByMaximum`.
  *
- * Node decodes with sharp, at most 268 million pixels (16383 x 16383) in any shape. Browsers decode with createImageBitmap and read the
+ * Node decodes with sharp, at most 134 million pixels in any shape unless `mostPixels` allows more. Browsers decode with createImageBitmap and read the
  * pixels from an OffscreenCanvas, whose largest size is the browser's; there, colours are rounded where alpha is less than 1, and
  * black where it is 0.
  *
@@ -76,12 +81,13 @@ export interface DecodeHow extends Required<DecodeImageOptions> {
  */
 export async function decodeImage(
   source: ImageSource | ImagePixels,
-  { scaleByMaximum = false }: DecodeImageOptions = {},
+  { scaleByMaximum = false, mostPixels = 2 ** 27 }: DecodeImageOptions = {},
 ): Promise<RgbImage> {
   if (isPixels(source)) return toRgb(source, 'decodeImage');
   try {
     return await decodePixels(source, {
       scaleByMaximum,
+      mostPixels,
       onDim: (what) => warnOnce(`decodeImage: ${nameOf(source)} ${what}`),
     });
   } catch (error) {
@@ -118,14 +124,14 @@ export async function* readImageFolder(
   folder: string,
   options: ReadImageFolderOptions = {},
 ): AsyncGenerator<{ path: string; image: RgbImage }> {
-  const { strict = false, onSkip = warn, signal, scaleByMaximum = false } = options;
+  const { strict = false, onSkip = warn, signal, ...how } = options;
   const paths = await imagePaths(folder);
   let decoded = 0;
   for (const path of paths) {
     signal?.throwIfAborted();
     let image: RgbImage;
     try {
-      image = await decodeImage(path, { scaleByMaximum });
+      image = await decodeImage(path, how);
     } catch (error) {
       if (strict || !(error instanceof Error)) throw error;
       onSkip(path, error);
