@@ -91,8 +91,7 @@ export async function writeFileAtomic(
   path: string,
   content: Uint8Array | string | AsyncIterable<Uint8Array>,
 ): Promise<void> {
-  const { open, rename, rm } = await import('node:fs/promises');
-  const { dirname } = await import('node:path');
+  const { dirname, open, rename, rm } = await import('#node');
   await removeStale(dirname(path));
   const temporary = await temporaryName(path);
   try {

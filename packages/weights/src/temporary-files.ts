@@ -8,7 +8,7 @@ const cleaned = new Map<string, Promise<void>>();
 
 /** A name beside the file that tells whose it is. */
 export async function temporaryName(path: string): Promise<string> {
-  const { basename, dirname, join } = await import('node:path');
+  const { basename, dirname, join } = await import('#node');
   const unique = Math.random().toString(36).slice(2);
   return join(dirname(path), `.${basename(path)}.${await host()}-${process.pid}-${unique}.tmp`);
 }
@@ -26,8 +26,7 @@ export function removeStale(folder: string): Promise<void> {
 }
 
 async function clean(folder: string): Promise<void> {
-  const { readdir, rm, stat } = await import('node:fs/promises');
-  const { join } = await import('node:path');
+  const { join, readdir, rm, stat } = await import('#node');
   const here = await host();
   for (const name of await readdir(folder)) {
     const parts = pattern.exec(name);
@@ -41,8 +40,7 @@ async function clean(folder: string): Promise<void> {
 
 /** Eight letters for this machine: a process id says nothing on another one. */
 async function host(): Promise<string> {
-  const { hostname } = await import('node:os');
-  const { createHash } = await import('node:crypto');
+  const { createHash, hostname } = await import('#node');
   return createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
 }
 

@@ -29,9 +29,7 @@ export async function locate(source: FileSource | HubSource, options: OpenOption
     if (!address.pathname.endsWith('/')) return { file: address };
     return { folder: plainFolder((file) => new URL(file, address).href) };
   }
-  const { readdir, stat } = await import('node:fs/promises');
-  const { dirname, join } = await import('node:path');
-  const { fileURLToPath } = await import('node:url');
+  const { dirname, fileURLToPath, join, readdir, stat } = await import('#node');
   const path = source instanceof URL ? fileURLToPath(source) : source;
   const found = await stat(path).catch(() => undefined);
   if (!found && isHubId(path)) return { folder: await openHub({ hub: path }, options) };

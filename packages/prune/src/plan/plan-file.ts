@@ -90,6 +90,6 @@ export async function savePlan(path: string, plan: Plan): Promise<void> {
 
 /** Reads a plan that `savePlan` wrote. In Node. @throws as `parsePlan`, or when there is no such file */
 export async function loadPlan(path: string): Promise<Plan> {
-  const { readFile } = await import('node:fs/promises');
+  const { readFile } = await import('#node');
   return parsePlan(new TextDecoder().decode(await readFile(path)), path);
 }

@@ -71,8 +71,7 @@ async function saveFolder(path: string, sam: Sam, dtype: 'F32' | 'F16'): Promise
   const widths = readWidths(sam.weights);
   checkUniform(widths, sam.config.heads);
   const ownHead = widths.embed / sam.config.heads;
-  const { mkdir } = await import('node:fs/promises');
-  const { join } = await import('node:path');
+  const { join, mkdir } = await import('#node');
   await mkdir(path, { recursive: true });
   const { made, weights } = huggingFaceWeights(sam.weights, Math.sqrt(ownHead / sam.config.headWidth));
   try {

@@ -148,8 +148,7 @@ export async function* readImageFolder(
 }
 
 async function imagePaths(folder: string): Promise<string[]> {
-  const { readdir } = await import('node:fs/promises');
-  const { extname, join } = await import('node:path');
+  const { extname, join, readdir } = await import('#node');
   const names = await readdir(folder).catch((error: Error) => {
     throw new Error(`readImageFolder: expected a folder, got '${error.message}'`, { cause: error });
   });

@@ -13,8 +13,7 @@ export interface OutputFile {
  * @throws when the folder cannot be made or a file cannot be written; what was there before stays, what was made is removed
  */
 export async function writeFolder(folder: string, files: readonly OutputFile[]): Promise<string[]> {
-  const { mkdir, mkdtemp, rename, rm } = await import('node:fs/promises');
-  const { dirname, join } = await import('node:path');
+  const { dirname, join, mkdir, mkdtemp, rename, rm } = await import('#node');
   let made: string | undefined;
   let temporary: string | undefined;
   try {

@@ -19,8 +19,8 @@ interface Wanted {
  * another process, goes on with; checked against the hash; then linked into the snapshot.
  */
 export async function download(repository: Repository, wanted: Wanted, options: OpenOptions): Promise<void> {
-  const fs = await import('node:fs/promises');
-  const { dirname, join, relative } = await import('node:path');
+  const fs = await import('#node');
+  const { dirname, join, relative } = await import('#node');
   const blob = join(repository.folder, 'blobs', wanted.info.hash);
   await fs.mkdir(dirname(blob), { recursive: true });
   await fs.mkdir(dirname(wanted.place), { recursive: true });
@@ -40,8 +40,7 @@ export async function download(repository: Repository, wanted: Wanted, options: 
 
 /** A file that is this download's own: what an interrupted one left, of a process that is gone, or a new one. */
 async function claimPartial(blob: string): Promise<string> {
-  const { readdir, rename } = await import('node:fs/promises');
-  const { basename, dirname, join } = await import('node:path');
+  const { basename, dirname, join, readdir, rename } = await import('#node');
   const own = `${blob}.${process.pid}-${Math.random().toString(36).slice(2)}.incomplete`;
   for (const name of await readdir(dirname(blob))) {
     const left = name.startsWith(basename(blob)) && /\.(?:(\d+)-\w+\.)?incomplete$/.exec(name);
@@ -56,7 +55,7 @@ async function claimPartial(blob: string): Promise<string> {
 }
 
 async function fill(repository: Repository, partial: string, wanted: Wanted, options: OpenOptions): Promise<void> {
-  const { rm } = await import('node:fs/promises');
+  const { rm } = await import('#node');
   const { name, info } = wanted;
   for (let failures = 1; ; failures++) {
     try {
@@ -76,7 +75,7 @@ async function fill(repository: Repository, partial: string, wanted: Wanted, opt
 
 /** Adds to the file what it lacks. */
 async function append(repository: Repository, partial: string, wanted: Wanted, options: OpenOptions): Promise<void> {
-  const { open } = await import('node:fs/promises');
+  const { open } = await import('#node');
   const { file, commit, info, name } = wanted;
   const { library, request } = repository;
   const out = await open(partial, 'a');
@@ -104,8 +103,7 @@ async function append(repository: Repository, partial: string, wanted: Wanted, o
 
 /** SHA-256 of the file, or git's SHA-1 of it as a blob. */
 async function hashOf(path: string, { algorithm, size }: HubFile): Promise<string> {
-  const { createHash } = await import('node:crypto');
-  const { createReadStream } = await import('node:fs');
+  const { createHash, createReadStream } = await import('#node');
   const hash = createHash(algorithm);
   if (algorithm === 'sha1') hash.update(`blob ${size}\0`);
   for await (const chunk of createReadStream(path)) hash.update(chunk);

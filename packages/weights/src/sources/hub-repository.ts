@@ -22,7 +22,7 @@ export interface HubFile {
 /** @throws when @huggingface/hub is not installed */
 export async function openRepository({ hub, token, hubUrl }: HubSource, { signal }: OpenOptions): Promise<Repository> {
   const library = await importLibrary(hub);
-  const { join } = await import('node:path');
+  const { join } = await import('#node');
   const accessToken = token ?? process.env.HF_TOKEN;
   return {
     library,

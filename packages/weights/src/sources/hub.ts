@@ -22,7 +22,7 @@ export async function openHub(source: HubSource, options: OpenOptions): Promise<
   }
   if (!inNode) throw new Error(`openTensors: expected an address in a browser, got the Hub id '${id}'`);
   const repository = await openRepository(source, options);
-  const { join } = await import('node:path');
+  const { join } = await import('#node');
   const commit = await commitOf(repository, revision, options);
   return {
     name: (file) => `${id}@${commit.slice(0, 7)}/${file}`,
@@ -54,8 +54,7 @@ function isInside(name: string): boolean {
 async function commitOf(repository: Repository, revision: string, { signal }: OpenOptions): Promise<string> {
   if (isCommit(revision)) return revision;
   const { library, request, folder } = repository;
-  const { readFile } = await import('node:fs/promises');
-  const { join } = await import('node:path');
+  const { join, readFile } = await import('#node');
   const ref = join(folder, 'refs', revision);
   const noted = await readFile(ref, 'utf8').then(
     (text) => text.trim(),
@@ -101,7 +100,7 @@ async function fileInfo(
 }
 
 async function isThere(path: string): Promise<boolean> {
-  const { stat } = await import('node:fs/promises');
+  const { stat } = await import('#node');
   return stat(path).then(
     () => true,
     () => false,
@@ -109,8 +108,7 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 async function writeWithFolder(path: string, content: string): Promise<void> {
-  const { mkdir } = await import('node:fs/promises');
-  const { dirname } = await import('node:path');
+  const { dirname, mkdir } = await import('#node');
   await mkdir(dirname(path), { recursive: true });
   await writeFileAtomic(path, content);
 }

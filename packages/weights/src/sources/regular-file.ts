@@ -6,7 +6,7 @@ import type { FileHandle } from 'node:fs/promises';
  * @throws the system's error, or one with its codes when the path is a folder (EISDIR), FIFO, socket or device
  */
 export async function openRegularFile(path: string | URL): Promise<FileHandle> {
-  const [{ constants }, { open }] = await Promise.all([import('node:fs'), import('node:fs/promises')]);
+  const { constants, open } = await import('#node');
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)); // Windows has no such flag
   const facts = await file.stat();
   if (facts.isFile()) return file;
