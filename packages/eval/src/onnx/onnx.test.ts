@@ -9,7 +9,8 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ImageToSegment, Prompt } from '../protocols/segment.ts';
-import { onnxConventions, openOnnx } from './index.ts';
+import { conventionOf } from './conventions.ts';
+import { onnxConventions, openOnnx, openOnnxPath } from './index.ts';
 
 let work = '';
 beforeAll(async () => {
@@ -19,6 +20,11 @@ beforeAll(async () => {
   const sam = { weights: initSam(config, sizes, { seed: 3 }), config };
   await exportOnnx(path.join(work, 'a'), sam);
   await exportOnnx(path.join(work, 'b'), sam, { convention: 'transformers.js' });
+  const blind = Object.entries(sam.weights).map(([name, weight]) => {
+    const isCorner = /point_embeddings\.[23]/.test(name);
+    return [name, isCorner ? tf.zerosLike(weight) : weight] as const;
+  });
+  await exportOnnx(path.join(work, 'blind'), { ...sam, weights: Object.fromEntries(blind) });
 });
 afterAll(() => rm(work, { recursive: true, force: true }));
 
@@ -80,4 +86,35 @@ test('files that are missing or of another convention are refused', async () => 
   await expect(
     openOnnx({ ...files, encoder: 'nowhere.onnx', convention: onnxConventions['segment-anything'] }),
   ).rejects.toThrow("'nowhere.onnx': expected an ONNX model");
+});
+
+test('the convention is told by the names of the inputs', async () => {
+  const { segment, close, files } = await openOnnxPath(path.join(work, 'b'), { resize: resizeBilinear });
+  expect(files.map((file) => path.basename(file))).toEqual(['vision_encoder.onnx', 'prompt_encoder_mask_decoder.onnx']);
+  expect(await segment(image, prompts)).toHaveLength(3); // a box too: this decoder knows its corners
+  await close();
+  for (const convention of ['segment-anything', 'edge-sam', 'efficient-sam', 'transformers.js'] as const) {
+    const { image: how, prompt } = onnxConventions[convention];
+    const extras = { none: [], size: ['orig_im_size'], 'masks-and-size': ['mask_input', 'has_mask_input'] }[
+      prompt.extras
+    ];
+    const names = [how.input, ...how.embeddings, prompt.points, prompt.labels, ...extras];
+    expect(conventionOf(new Set(names))).toBe(onnxConventions[convention]);
+  }
+  expect(conventionOf(new Set(['images', 'points']))).toBeUndefined();
+});
+
+test('a decoder that does not know the corners of a box is found out', async () => {
+  // corners of this convention have labels that the decoder gives no embedding of their own, as transformers' export
+  const convention = onnxConventions['segment-anything'];
+  const model = await openOnnx({
+    ...{ encoder: path.join(work, 'a/encoder.onnx'), decoder: path.join(work, 'blind/decoder.onnx') },
+    convention: { ...convention, prompt: { ...convention.prompt, corners: 'some files' } },
+    resize: resizeBilinear,
+  });
+  await expect(model.segment(image, [prompts[1]!])).rejects.toThrow(
+    'expected a decoder that knows the corners of a box',
+  );
+  expect(await model.segment(image, [prompts[0]!])).toHaveLength(1);
+  await model.close();
 });
