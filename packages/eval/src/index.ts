@@ -50,7 +50,7 @@ export {
   rleBox,
 } from './masks/rle.ts';
 export { boxIous, mergeRles, rleIou, rleIous } from './masks/rle-operations.ts';
-export { type Latency, measureLatencies, measureLatency } from './measures/latency.ts';
+export { type Latency, latencyOf, measureLatencies, measureLatency } from './measures/latency.ts';
 export { type ImageIou, type MeanIouOptions, meanIou } from './measures/mean-iou.ts';
 export { type Comparison, compareResults } from './protocols/compare-results.ts';
 export { type BestDisc, bestDisc, discBaseline } from './protocols/disc-baseline.ts';

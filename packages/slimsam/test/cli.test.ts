@@ -192,7 +192,10 @@ describe('what is wrong is one line, and nothing is written', () => {
   });
 });
 
-test.each(['compress', 'evaluate', 'segment', 'export', 'info'])('%s --help has an example', async (command) => {
-  expect(await run(`${command} --help`, false)).toBe(0);
-  expect(out).toMatch(new RegExp(`Example:\n {2}slimsam ${command} `));
-});
+test.each(['compress', 'evaluate', 'costs', 'segment', 'export', 'info'])(
+  '%s --help has an example',
+  async (command) => {
+    expect(await run(`${command} --help`, false)).toBe(0);
+    expect(out).toMatch(new RegExp(`Example:\n {2}slimsam ${command} `));
+  },
+);

@@ -171,3 +171,31 @@ test.each([
   expect(await evaluate(line)).toBe(1);
   expect(err).toMatch(message);
 });
+
+test('costs: counts and memory of SlimSAM-77 from its shapes; latency of each part, in turns', async () => {
+  const costs = (line: string) => runProgram(['costs', ...line.split(' '), '--json'], new AbortController().signal);
+  expect(await costs('random:sam-vit-base@0.77 --rounds 0')).toBe(0);
+  const counted = JSON.parse(out).models['random:sam-vit-base@0.77'];
+  expect(counted).toMatchObject({ encoderParameters: 5_658_968, weightBytes: 4 * counted.parameters, latency: {} });
+  expect(counted.paperMacs / 1e9).toBeCloseTo(20.925, 3);
+  expect(counted.peakBytes).toBeGreaterThan(2 * counted.weightBytes);
+  expect(counted.peakBytes).toBeLessThan(400e6);
+
+  out = '';
+  const tiny = ['random:tiny', 'random:tiny@0.5'];
+  expect(await costs(`${tiny.join(' ')} --rounds 2 --backend cpu`), err).toBe(0);
+  const { models, adapter } = JSON.parse(out);
+  expect(adapter).toMatch(/^tfjs-backend-cpu on /);
+  for (const name of tiny) {
+    const { latency, peakBytes } = models[name];
+    expect(Object.keys(latency)).toEqual(['decode', 'preprocess', 'encoder', 'prompt and decoder', 'masks']);
+    for (const { median, p95, samples } of Object.values<{ median: number; p95: number; samples: number[] }>(latency)) {
+      expect(samples).toHaveLength(2);
+      expect(p95).toBeGreaterThanOrEqual(median);
+    }
+    expect(peakBytes).toBeUndefined(); // this backend does not tell
+  }
+  expect(models[tiny[1]!].encoderParameters).toBeLessThan(models[tiny[0]!].encoderParameters);
+  expect(await costs('random:sam-vit-giant')).toBe(1);
+  expect(err).toMatch(/expected random:NAME or random:NAME@RATIO of sam-vit-base, .*, got 'random:sam-vit-giant'/);
+}, 60_000);

@@ -44,7 +44,7 @@ export { encoderAxes, encoderCosts, encoderTapAxes } from './sam/axes.ts';
 export { keepBlocks, parseSamConfig, type SamConfig } from './sam/config.ts';
 export { bottleneckTaps, embeddingTaps, encodeImage, type ImageFeatures, imageNeck } from './sam/encoder.ts';
 export { type SamFromVitOptions, samFromVit } from './sam/from-vit.ts';
-export { initSam, type SamSizes } from './sam/init.ts';
+export { initSam, type SamSizes, samWeightShapes } from './sam/init.ts';
 export { decodeMasks, type MaskInputs, type Masks } from './sam/mask-decoder.ts';
 export { type SamPreset, samPresets } from './sam/presets.ts';
 export { encodePrompts, type PromptFeatures, type Prompts } from './sam/prompt-encoder.ts';

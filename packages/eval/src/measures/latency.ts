@@ -46,7 +46,9 @@ export async function measureLatencies(
   return new Map([...samples].map(([name, list]) => [name, latencyOf(list)]));
 }
 
-function latencyOf(samples: readonly number[]): Latency {
+/** Median, 95th percentile and range of durations. @throws when there is none */
+export function latencyOf(samples: readonly number[]): Latency {
+  if (samples.length === 0) throw new Error('latencyOf: expected durations, got none');
   const sorted = [...samples].sort((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
   const median = (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;

@@ -1,4 +1,4 @@
-import { averagePrecision, evaluateCoco } from '../coco/evaluate-coco.ts';
+import { evaluateCoco } from '../coco/evaluate-coco.ts';
 import type { RgbImage } from '../image.ts';
 import { decodeRle } from '../masks/rle.ts';
 import { type Comparison, compareResults } from '../protocols/compare-results.ts';
@@ -42,7 +42,7 @@ export async function writeEvaluationReport(options: EvaluationReport): Promise<
   const tables = [
     resultTable(runs),
     ...sizeTable(measured),
-    ...apTable(runs),
+    ...apTables(runs),
     ...comparisonTable(comparisons),
     runTable(runs),
   ];
@@ -102,16 +102,24 @@ function sizeTable(runs: readonly ResultsFolder[]): ReportTable[] {
   ];
 }
 
-function apTable(runs: readonly ResultsFolder[]): ReportTable[] {
+/** Average precision, with COCO's boundary AP, and average recall. */
+function apTables(runs: readonly ResultsFolder[]): ReportTable[] {
   const rated = runs.filter(({ summary }) => summary.stats);
   const names = Object.keys(rated[0]?.summary.stats ?? {});
-  if (rated.length === 0) return [];
-  const row = (run: ResultsFolder) => [
-    nameOf(run),
-    ...names.map((name) => run.summary.stats![name]!),
-    run.summary.boundary_ap ?? '–',
-  ];
-  return [{ title: 'Average precision and recall', columns: ['model', ...names, 'boundary AP'], rows: rated.map(row) }];
+  return [
+    { title: 'Average precision', names: names.filter((name) => name.startsWith('AP')), boundary: true },
+    { title: 'Average recall', names: names.filter((name) => name.startsWith('AR')), boundary: false },
+  ]
+    .filter(() => rated.length > 0)
+    .map(({ title, names: columns, boundary }) => ({
+      title,
+      columns: ['model', ...columns, ...(boundary ? ['boundary AP'] : [])],
+      rows: rated.map(({ config, summary }) => [
+        config.model.name,
+        ...columns.map((name) => summary.stats![name]!),
+        ...(boundary ? [summary.boundary_ap ?? '–'] : []),
+      ]),
+    }));
 }
 
 function comparisonTable(comparisons: readonly Comparison[]): ReportTable[] {
@@ -191,7 +199,7 @@ function precisionRecallPlot(runs: readonly ResultsFolder[]): ReportPlot[] {
       return [recall, values.reduce((sum, value) => sum + value, 0) / values.length] as const;
     });
     return {
-      name: `${nameOf(run)}, AP75 ${averagePrecision({ precision, thresholds, maxDetections: [1, 10, 100], recall: precision }, { threshold: 0.75 }).toFixed(3)}`,
+      name: nameOf(run),
       points,
     };
   });

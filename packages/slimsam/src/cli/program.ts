@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import pc from 'picocolors';
 import { compressCommand } from './commands/compress.ts';
+import { costsCommand } from './commands/costs.ts';
 import { evaluateCommand } from './commands/evaluate.ts';
 import { exportCommand } from './commands/export.ts';
 import { infoCommand } from './commands/info.ts';
@@ -20,7 +21,15 @@ export async function runProgram(words: readonly string[], signal: AbortSignal):
   const program = new Command('slimsam')
     .description('compresses Segment Anything models (SAM) and plain ViTs on your own photographs')
     .exitOverride();
-  for (const make of [compressCommand, evaluateCommand, segmentCommand, exportCommand, infoCommand, trainCommand]) {
+  for (const make of [
+    compressCommand,
+    evaluateCommand,
+    costsCommand,
+    segmentCommand,
+    exportCommand,
+    infoCommand,
+    trainCommand,
+  ]) {
     program.addCommand(make(signal).exitOverride());
   }
   try {

@@ -99,8 +99,8 @@ function blank(size: number, count: number): Photographs {
   };
 }
 
-/** The current backend's GPU. */
-function looksOf(name: string | undefined): GpuLooks {
+/** The GPU of a backend; without one that has any, a GPU as they are mostly. */
+export function looksOf(name: string | undefined): GpuLooks {
   const backend = name ? (tf.engine().registry[name] as Partial<WebgpuBackend> | undefined) : undefined;
   if (!backend?.facts || !backend.device) return usual;
   const { limits } = backend.device;

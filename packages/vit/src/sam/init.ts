@@ -27,6 +27,11 @@ export function initSam(config: SamConfig, sizes: SamSizes, options: { readonly 
   return initWeights(samShapes(widthsOf(config, sizes)), options.seed);
 }
 
+/** The shapes of the weights that `initSam` makes, by their names: enough to count with. */
+export function samWeightShapes(config: SamConfig, sizes: SamSizes): Readonly<Record<string, readonly number[]>> {
+  return samShapes(widthsOf(config, sizes));
+}
+
 /** Random weights of these shapes, as `initSam` draws them. */
 export function initWeights(shapes: Readonly<Record<string, readonly number[]>>, from: number): Weights {
   requireBackend('initSam');
