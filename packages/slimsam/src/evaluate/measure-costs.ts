@@ -116,13 +116,13 @@ async function partsOf({ weights, config }: Sam, file: string): Promise<Parts> {
       'prompt and decoder': decoder,
       // with the decoder, whose time of the same round is taken off
       masks: async () => {
-        const { lowRes } = await predictor.predict(embedded, { points: point, labels: [1], multimask: false });
+        const { lowRes } = await predictor.predict(embedded, { points: point, labels: [1] }, { multimask: false });
         lowRes.dispose();
       },
     },
     all: async () => {
       const own = predictor.embed(image);
-      const { lowRes } = await predictor.predict(own, { points: point, labels: [1], multimask: false });
+      const { lowRes } = await predictor.predict(own, { points: point, labels: [1] }, { multimask: false });
       tf.dispose([lowRes, own.embedding]);
     },
     dispose: () => tf.dispose([pixels, embedding]),
