@@ -37,6 +37,7 @@ function nullDevice(features: ReadonlySet<string>, limits: GpuLooks['limits']): 
     lost: new Promise(nothing),
     queue: { submit: nothing, writeBuffer: nothing, onSubmittedWorkDone: later },
     addEventListener: nothing,
+    removeEventListener: nothing,
     pushErrorScope: nothing,
     popErrorScope: async () => null,
     createBuffer: ({ size }: { size: number }) => ({
