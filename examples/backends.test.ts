@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { maskIou } from '@slimsam/eval';
 import { generateScene } from '@slimsam/scenes';
@@ -30,8 +32,9 @@ async function masksOn(name: string, seeds: number[]): Promise<Uint8Array[]> {
   return all;
 }
 
+const seeds = [1, 2, 3, 4, 5, 6].map((i) => 910_000_000 + i);
+
 test('the teacher gives the same masks on WebGPU and on tfjs-backend-cpu', async () => {
-  const seeds = [1, 2, 3, 4, 5, 6].map((i) => 910_000_000 + i);
   const ours = await masksOn('webgpu', seeds);
   const theirs = await masksOn('cpu', seeds);
   const ious = ours.map((mask, i) => maskIou(mask, theirs[i]!));
@@ -39,4 +42,38 @@ test('the teacher gives the same masks on WebGPU and on tfjs-backend-cpu', async
   expect(ours.filter((mask) => mask.some((on) => on === 1)).length).toBeGreaterThan(ious.length / 2);
   // float32 sums in another order move logits by about 1e-5: only pixels that close to the edge may differ
   expect(ious.reduce((sum, iou) => sum + iou, 0) / ious.length).toBeGreaterThanOrEqual(0.999);
+});
+
+const nodeModules = fileURLToPath(new URL('../node_modules', import.meta.url));
+
+test.each(['tfjs-node', 'tfjs-node-gpu'])(
+  '%s opens with its real binding where it is installed, else says why not',
+  async (name) => {
+    const installed = existsSync(path.join(nodeModules, '@tensorflow', name, 'lib/napi-v8/tfjs_binding.node'));
+    if (!installed) {
+      await expect(openBackend(name)).rejects.toThrow(
+        `--backend ${name}: expected '@tensorflow/${name}' to load, got: `,
+      );
+      return;
+    }
+    const backend = await openBackend(name);
+    expect(backend.adapter).toMatch(new RegExp(`^${name} \\(TensorFlow [0-9.]+ on `));
+    const x = tf.tensor2d([1, 2, 3, 4], [2, 2]);
+    expect(Array.from(await tf.matMul(x, x).data())).toEqual([7, 10, 15, 22]);
+    backend.close();
+    const theirs = await masksOn(name, seeds);
+    const ours = await masksOn('webgpu', seeds); // after the import, which puts TensorFlow.js's own gradients in the place of ours
+    expect(tf.getGradient(tf.Softmax).inputsToSave).toBeUndefined();
+    const ious = ours.map((mask, i) => maskIou(mask, theirs[i]!));
+    expect(ious.reduce((sum, iou) => sum + iou, 0) / ious.length).toBeGreaterThanOrEqual(0.999);
+  },
+);
+
+test('auto explains its choice; an unknown name is an error', async () => {
+  const { reason, close } = await openBackend('auto');
+  expect(reason).toMatch(/WebGPU/);
+  close();
+  await expect(openBackend('cuda')).rejects.toThrow(
+    "--backend: expected one of webgpu, cpu, wasm, tfjs-node, tfjs-node-gpu, auto, got 'cuda'",
+  );
 });

@@ -57,7 +57,8 @@ const close: (() => unknown)[] = [];
 try {
   const backend = await openBackend(options.backend);
   close.push(backend.close);
-  const { adapter } = backend;
+  const { adapter, reason } = backend;
+  if (reason) console.log(`--backend auto: ${reason}`);
   console.log(`computing on ${pc.bold(adapter)}`);
   const teacher = await loadSam(fileURLToPath(new URL('teacher/', import.meta.url)));
   const scenes = async (folder: string, count: number, seed: number) => {

@@ -16,6 +16,7 @@ export async function withBackend(
   run: (session: Session) => Promise<void>,
 ): Promise<void> {
   const backend = await openBackend(name);
+  if (backend.reason) console.error(`--backend auto: ${backend.reason}`); // stdout may be JSON
   try {
     await run({ ...output({ json }), adapter: backend.adapter, signal });
   } finally {
