@@ -60,9 +60,10 @@ export async function present<M extends Model>(
           `${event.name}: ${event.parameters.toLocaleString('en')} encoder parameters, ${(event.macs / 1e9).toPrecision(4)} G MACs${targetText(event)}`,
         );
       } else if (event.type === 'validation') {
+        const agreed = event.agreement === undefined ? '' : `, agreement ${event.agreement.toFixed(4)}`;
         const measured = event.measure === undefined ? '' : `, measured ${event.measure.toFixed(4)}`;
         session.note(
-          `${event.name}: epoch ${event.epoch}, error ${event.error.toPrecision(4)} (relative ${event.relative.toFixed(4)}, cosine ${event.cosine.toFixed(4)})${measured}${event.best ? ', best' : ''}`,
+          `${event.name}: epoch ${event.epoch}, error ${event.error.toPrecision(4)} (relative ${event.relative.toFixed(4)}, cosine ${event.cosine.toFixed(4)})${agreed}${measured}${event.best ? ', best' : ''}`,
         );
       } else if (event.type === 'skipped') session.warn(`skipped ${++skipped}: ${event.name} (${event.reason})`);
     }

@@ -20,8 +20,9 @@ import { shuffled } from '../photographs/order.ts';
 import { alphaAt } from '../recipe/alpha.ts';
 import type { AlignStep } from '../recipe/recipe.ts';
 import type { NamedImages } from '../teacher-cache/teacher-cache.ts';
-import { batchesOf, type Context } from './context.ts';
+import { batchesOf, type Context, type Epoch } from './context.ts';
 import type { StageEvent, ValidationResult } from './events.ts';
+import { agreementWith, trainByPrompts } from './prompt-loop.ts';
 import type { RunStore, StepResult } from './run-store.ts';
 import { type TeacherFeatures, teachersOf } from './teachers.ts';
 import { validate } from './validate.ts';
@@ -63,11 +64,16 @@ export async function* alignStep(
   const saved = await run?.loadTraining(index);
   yield { type: 'phase', kind: 'align', index, name, done: saved?.state.position.step ?? 0, total: steps };
 
+  const agreement = step.loss === 'prompts' ? agreementWith(context, original) : undefined;
   const check = async (student: Weights): Promise<ValidationResult> => {
     const found = await validate(context, student, original);
-    return measure ? { ...found, measure: await measure(student) } : found;
+    return {
+      ...found,
+      ...(agreement && { agreement: await agreement.of(student) }),
+      ...(measure && { measure: await measure(student) }),
+    };
   };
-  const metricOf = ({ error, measure }: ValidationResult) => measure ?? -error;
+  const metricOf = ({ error, agreement, measure }: ValidationResult) => measure ?? agreement ?? -error;
   const keeper = keepBest(saved?.best);
   const rate = plateau({
     learningRate: step.learningRate,
@@ -89,6 +95,7 @@ export async function* alignStep(
     half,
   });
   let last: Weights = {};
+  let current = saved?.state.weights ?? weights;
   let best = (saved?.notes as Notes | undefined)?.validation;
   try {
     if (!best) {
@@ -98,27 +105,32 @@ export async function* alignStep(
     }
     let since = performance.now();
     let lastSave = performance.now();
-    for await (const { position, epochDone, loss: value, parts, weights: now, state } of distill<
-      'original' | 'previous',
-      NamedImages
-    >({
-      student: { forward, weights },
-      ...teachers,
-      trainable: network.isEncoder,
-      loss: (student, teachers, { epoch }) => loss.of(student, both(teachers), alphaAt(step.alpha, epoch, epochs)),
-      optimizer: adam(),
+    const common = {
+      ...{ trainable: network.isEncoder, optimizer: adam(), epochs, accumulate, resume: saved?.state, signal },
       learningRate: ({ step: done }: Position) => rateAt(done),
-      batches: (epoch, startBatch) => {
-        const own = { seed: seed * 31 + index, epoch };
-        const order = shuffled(seen.length, own).slice(0, used);
-        const augment = step.augment && { ...step.augment, ...own };
-        return batchesOf(context, { order: order.map((i) => seen[i]!), startBatch, augment });
-      },
-      epochs,
-      accumulate,
-      resume: saved?.state,
-      signal,
-    })) {
+    };
+    const epochOf = (epoch: number, startBatch: number): Epoch => {
+      const own = { seed: seed * 31 + index, epoch };
+      const order = shuffled(seen.length, own).slice(0, used);
+      const augment = step.augment && { ...step.augment, ...own };
+      return { order: order.map((i) => seen[i]!), startBatch, augment };
+    };
+    const training =
+      step.loss === 'prompts'
+        ? trainByPrompts(context, {
+            ...{ ...common, weights, original, epochOf, perEpoch: Math.ceil(used / batch), seed: seed * 31 + index },
+            latest: () => current,
+          })
+        : distill<'original' | 'previous', NamedImages>({
+            ...common,
+            student: { forward, weights },
+            ...teachers,
+            loss: (student, teachers, { epoch }) =>
+              loss.of(student, both(teachers), alphaAt(step.alpha, epoch, epochs)),
+            batches: (epoch, startBatch) => batchesOf(context, epochOf(epoch, startBatch)),
+          });
+    for await (const { position, epochDone, loss: value, parts, weights: now, state } of training) {
+      current = now;
       last = now;
       const learningRate = rateAt(position.step - 1);
       const seconds = (performance.now() - since) / 1000;

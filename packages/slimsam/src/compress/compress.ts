@@ -165,13 +165,17 @@ function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Cont
   const count = photographs.names.length;
   if (count === 0) throw new Error('compress: expected photographs, got none');
   const held = options.held ?? Math.min(64, Math.floor(count / 8));
+  const network = networkOf(model, { size: options.size });
+  const asking = recipe.steps.find((step) => step.kind === 'align' && step.loss === 'prompts');
+  if (asking && !network.sam)
+    throw new Error(`compress: expected a SAM for '${asking.name}', got a plain ViT, which has no masks`);
   const varying = recipe.steps.find((step) => step.kind === 'align' && step.augment);
   if (varying && options.teacherCache)
     throw new Error(
       `compress: expected no teacherCache where '${varying.name}' augments its photographs, got one; they are others each time`,
     );
   return {
-    ...{ network: networkOf(model, { size: options.size }), photographs, seed, batch, accumulate, recompute },
+    ...{ network, photographs, seed, batch, accumulate, recompute },
     ...holdBack(count, { seed, held }),
     ...{ teacherCache: options.teacherCache, halfTeacher: options.halfTeacher },
     signal: options.signal,

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Network } from '../models/network.ts';
 import type { Augment } from '../photographs/augment.ts';
-import type { Photographs, ReadPhotographs } from '../photographs/photographs.ts';
+import type { Photograph, Photographs, ReadPhotographs } from '../photographs/photographs.ts';
 import type { NamedImages, TeacherCache } from '../teacher-cache/teacher-cache.ts';
 
 /** What all steps of a run share. */
@@ -25,16 +25,27 @@ export interface Context {
 export async function* pixelsOf(
   { network, photographs, signal }: Context,
   indices: readonly number[],
-): AsyncGenerator<{ readonly index: number; readonly name: string; readonly pixels: tf.Tensor4D }> {
+): AsyncGenerator<{
+  readonly index: number;
+  readonly name: string;
+  readonly pixels: tf.Tensor4D;
+  readonly content: Size;
+}> {
   for await (const { index, name, image } of photographs.read(indices, readOptions(network, { signal }))) {
     const pixels = network.pixels(image);
     try {
-      yield { index, name, pixels };
+      yield { index, name, pixels, content: [image.width, image.height] };
     } finally {
       pixels.dispose();
     }
   }
 }
+
+/** Width and height, pixels. */
+type Size = [width: number, height: number];
+
+/** A batch [B, 3, H, W] and what it was made of. */
+export type PhotographBatch = NamedImages & { /** Of the photographs within their images. */ readonly sizes: Size[] };
 
 /** The order of an epoch, and where to begin in it. */
 export interface Epoch {
@@ -51,7 +62,10 @@ export interface Epoch {
  *
  * @throws when no photograph of the order can be read
  */
-export async function* batchesOf(context: Context, { order, startBatch, augment }: Epoch): AsyncGenerator<NamedImages> {
+export async function* batchesOf(
+  context: Context,
+  { order, startBatch, augment }: Epoch,
+): AsyncGenerator<PhotographBatch> {
   const { network, photographs, signal, batch: size } = context;
   const options = readOptions(network, { signal, augment });
   const reader = photographs.read(order.slice(startBatch * size), options);
@@ -61,21 +75,25 @@ export async function* batchesOf(context: Context, { order, startBatch, augment 
       const wanted = new Set(order.slice(start, start + size));
       const images: tf.Tensor4D[] = [];
       const names: string[] = [];
+      const sizes: Size[] = [];
+      const add = ({ name, image }: Photograph) => {
+        images.push(network.pixels(image));
+        names.push(name);
+        sizes.push([image.width, image.height]);
+      };
       while (!next.done && wanted.has(next.value.index)) {
-        images.push(network.pixels(next.value.image));
-        names.push(next.value.name);
+        add(next.value);
         next = await reader.next();
       }
       if (images.length === 0) {
         const around = [...order.slice(start + size), ...order.slice(0, start)];
-        for await (const { name, image } of photographs.read(around, options)) {
-          images.push(network.pixels(image));
-          names.push(name);
+        for await (const photograph of photographs.read(around, options)) {
+          add(photograph);
           break;
         }
       }
       if (images.length === 0) throw unreadable(photographs);
-      yield { images: images.length === 1 ? images[0]! : joined(images), names };
+      yield { images: images.length === 1 ? images[0]! : joined(images), names, sizes };
     }
   } finally {
     await reader.return(undefined);

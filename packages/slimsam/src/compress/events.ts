@@ -9,6 +9,8 @@ export interface ValidationResult {
   readonly relative: number;
   /** Mean cosine of the features at a place and the original's. */
   readonly cosine: number;
+  /** In a step with the loss 'prompts': mean IoU of its masks with the original's, one point each. */
+  readonly agreement?: number;
   /** What the caller measures, such as mIoU on labelled photographs; higher is better. */
   readonly measure?: number;
 }

@@ -33,6 +33,8 @@ export interface NetworkTaps {
 /** What compressing needs to know of an architecture. */
 export interface Network {
   readonly kind: 'sam' | 'vit';
+  /** A SAM's config. */
+  readonly sam?: SamConfig;
   /** Pixels: the longest side of photographs, or both sides where they are squeezed to a square. */
   readonly size: number;
   readonly fit: 'longest' | 'square';
@@ -84,6 +86,7 @@ function noModel({ weights }: Model): Error {
 function samNetwork(config: SamConfig): Network {
   return {
     kind: 'sam',
+    sam: config,
     size: config.imageSize,
     fit: 'longest',
     isEncoder: (name) => name.startsWith('image_encoder.'),

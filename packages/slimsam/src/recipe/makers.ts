@@ -10,6 +10,8 @@ export interface RecipeOptions extends Scoring {
   readonly target?: Target;
   /** Of each aligning step; 20 unless given. */
   readonly epochs?: number;
+  /** Epochs of a third stage, with prompts in the loop, which is no part of the paper's recipe; none unless given. Of a SAM. */
+  readonly promptEpochs?: number;
   /** Optimizer steps of an epoch; a whole round of the photographs unless given. */
   readonly stepsPerEpoch?: number;
   /** 1e-4 unless given. */
@@ -40,7 +42,11 @@ export const paperRounding: Pick<Scoring, 'ranking' | 'multiples'> = {
 export function slimSam(options: RecipeOptions & { readonly ratio: number }): Recipe {
   checkRatio(options.ratio, 'slimSam');
   const steps = alternate(options, { ratio: options.ratio, suffix: '' });
-  return { name: 'slimsam', steps: withTarget(steps, options.target) };
+  const { promptEpochs } = options;
+  const third = promptEpochs
+    ? [alignStep('align by prompts', 'prompts', { ...options, epochs: promptEpochs }, undefined)]
+    : [];
+  return { name: 'slimsam', steps: [...withTarget(steps, options.target), ...third] };
 }
 
 /**
@@ -123,7 +129,7 @@ function pruneStep(name: string, structure: PruneStep['structure'], ratio: numbe
 
 function alignStep(
   name: string,
-  loss: 'bottleneck' | 'embedding' | 'output',
+  loss: 'bottleneck' | 'embedding' | 'output' | 'prompts',
   options: RecipeOptions,
   alpha: Alpha | undefined,
 ): AlignStep {

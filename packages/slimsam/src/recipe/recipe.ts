@@ -26,8 +26,11 @@ export interface PruneStep extends Scoring {
 export interface AlignStep {
   readonly kind: 'align';
   readonly name: string;
-  /** 'bottleneck': q, k, v and hidden layers (stage 1). 'embedding': the residual stream (stage 2). 'output': the image embedding alone. */
-  readonly loss: 'bottleneck' | 'embedding' | 'output' | AligningLoss;
+  /**
+   * 'bottleneck': q, k, v and hidden layers (stage 1). 'embedding': the residual stream (stage 2). 'output': the image embedding alone.
+   * 'prompts': a SAM's answers to prompts, through its frozen decoder, against the original's own masks; not part of SlimSAM.
+   */
+  readonly loss: 'bottleneck' | 'embedding' | 'output' | 'prompts' | AligningLoss;
   /** The weight of the intermediates by epoch; of no meaning for 'output'. */
   readonly alpha?: Alpha;
   readonly epochs: number;

@@ -40,6 +40,7 @@ export async function writeRunReport(folder: string, report: RunReport): Promise
     tables: [
       ...(evaluations ? [{ title: 'Costs and quality', ...evaluationRows(evaluations) }] : []),
       { title: 'On photographs that were held back', ...validationTable(metrics) },
+      ...agreementTables(metrics),
     ],
     plots: plotsOf(metrics),
     overlays:
@@ -65,6 +66,24 @@ function validationTable(metrics: readonly Metric[]): { columns: string[]; rows:
       return [name, list[0]!.relative, best.relative, list[0]!.cosine, best.cosine];
     }),
   };
+}
+
+/** What training by prompts came to, apart from the paper's recipe. */
+function agreementTables(
+  metrics: readonly Metric[],
+): { title: string; columns: string[]; rows: (string | number)[][] }[] {
+  const found = metrics.filter(
+    (metric) => metric.type === 'validation' && metric.agreement !== undefined,
+  ) as Validation[];
+  if (found.length === 0) return [];
+  const best = found.filter(({ best }) => best).at(-1) ?? found[0]!;
+  return [
+    {
+      title: "By prompts, beyond the paper's recipe: mean IoU with the original's masks",
+      columns: ['step', 'before', 'after'],
+      rows: [[best.name, found[0]!.agreement!, best.agreement!]],
+    },
+  ];
 }
 
 /** The validation by epoch over all stages (the paper's figure 3), and the loss of each stage. */

@@ -22,7 +22,13 @@ export interface RunFolder extends RunStore {
 const runFile = z.object({ format: z.literal('slimsam-run'), facts: z.record(z.string(), z.unknown()) });
 const notes = z.object({
   validation: z
-    .object({ error: z.number(), relative: z.number(), cosine: z.number(), measure: z.number().optional() })
+    .object({
+      error: z.number(),
+      relative: z.number(),
+      cosine: z.number(),
+      agreement: z.number().optional(),
+      measure: z.number().optional(),
+    })
     .optional(),
 });
 
@@ -96,7 +102,7 @@ export async function savePruned(file: string, { model, plan }: Pick<Compressed,
 }
 
 /** Saves a SAM or a plain ViT with its config. */
-export async function saveModel(file: string, model: Model): Promise<void> {
+async function saveModel(file: string, model: Model): Promise<void> {
   await (isSam(model) ? saveSam(file, model) : saveVit(file, model));
 }
 

@@ -1,6 +1,6 @@
 import { generateScene } from '@slimsam/scenes';
-import { boxOf, type LabelledObject, type LabelledPhotograph } from './labelled-photographs.ts';
-import { type ObjectPrompts, promptsOf } from './object-prompts.ts';
+import type { LabelledObject, LabelledPhotograph } from './labelled-photographs.ts';
+import { boxOf, type ObjectPrompts, promptsOf } from './object-prompts.ts';
 import type { Random } from './random.ts';
 
 /** Photographs of one folder, and how often one of them is the ground of a view. */

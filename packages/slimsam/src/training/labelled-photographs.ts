@@ -1,5 +1,6 @@
 import { decodeRle, readSa1b } from '@slimsam/eval';
 import { decodeImage, type RgbImage } from '@slimsam/vit';
+import { boxOf } from './object-prompts.ts';
 
 /** A photograph with the objects that people drew on it; arrays are in memory that threads share. */
 export interface LabelledPhotograph {
@@ -47,21 +48,6 @@ export async function readLabelled(
   if (!found.some(({ objects }) => objects.length > 0))
     throw new Error(`readLabelled: expected at least one mask in '${folder}', got none`);
   return found;
-}
-
-/** First and last columns and rows inside, or undefined when nothing is. */
-export function boxOf(mask: Uint8Array, width: number): [number, number, number, number] | undefined {
-  let [x0, y0, x1, y1] = [width, mask.length, -1, -1];
-  for (let i = 0; i < mask.length; i++) {
-    if (!mask[i]) continue;
-    const x = i % width;
-    const y = (i - x) / width;
-    if (x < x0) x0 = x;
-    if (x > x1) x1 = x;
-    if (y < y0) y0 = y;
-    y1 = y;
-  }
-  return x1 < 0 ? undefined : [x0, y0, x1, y1];
 }
 
 const shared = (length: number) => new Uint8Array(new SharedArrayBuffer(length));

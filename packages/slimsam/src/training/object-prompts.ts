@@ -1,4 +1,3 @@
-import { boxOf } from './labelled-photographs.ts';
 import type { Random } from './random.ts';
 
 type Point = readonly [x: number, y: number];
@@ -43,6 +42,21 @@ export function promptsOf(
     if (!mask[y * side + x]) outside.push([x, y]);
   }
   return { inside: [...middle, ...anywhere], outside, box };
+}
+
+/** First and last columns and rows inside, or undefined when nothing is. */
+export function boxOf(mask: Uint8Array, width: number): [number, number, number, number] | undefined {
+  let [x0, y0, x1, y1] = [width, mask.length, -1, -1];
+  for (let i = 0; i < mask.length; i++) {
+    if (!mask[i]) continue;
+    const x = i % width;
+    const y = (i - x) / width;
+    if (x < x0) x0 = x;
+    if (x > x1) x1 = x;
+    if (y < y0) y0 = y;
+    y1 = y;
+  }
+  return x1 < 0 ? undefined : [x0, y0, x1, y1];
 }
 
 /** City-block distances to the outside within the box [its rows * its columns]: 0 outside, 1 at the edge. */

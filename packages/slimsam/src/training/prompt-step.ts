@@ -120,7 +120,7 @@ function jittered(random: Random, [x0, y0, x1, y1]: ObjectPrompts['box'], side: 
 }
 
 /** The masks of all groups' prompts, group after group. */
-function decodeGroups(
+export function decodeGroups(
   weights: Weights,
   config: SamConfig,
   { embedding, groups, multimask }: { embedding: tf.Tensor4D; groups: readonly PromptGroup[]; multimask: boolean },

@@ -39,6 +39,7 @@ interface Options extends CommonOptions {
   readonly macs?: number;
   readonly recipe: 'slimsam' | 'one-shot' | 'iterative' | 'scratch';
   readonly epochs: number;
+  readonly promptEpochs: number;
   readonly steps?: number;
   readonly rate?: number;
   readonly cosine: boolean;
@@ -85,6 +86,12 @@ export function compressCommand(signal: AbortSignal): Command {
         .default('slimsam'),
     )
     .option('--epochs <n>', 'of each stage', positiveInteger, 20)
+    .option(
+      '--prompt-epochs <n>',
+      "of a third stage, beyond the paper's recipe: the original's masks by prompts",
+      naturalNumber,
+      0,
+    )
     .option('--steps <n>', 'optimizer steps of an epoch (default: all photographs)', positiveInteger)
     .option('--rate <number>', 'the learning rate (default: 1e-4)', positiveNumber)
     .option('--cosine', 'the learning rate falls to 0 within each stage, which serves few epochs', false)
@@ -215,6 +222,7 @@ async function recipeOf(model: Model, options: Options): Promise<Recipe> {
     ...(paper ? paperRounding : multiples && { multiples }),
     ...(steps !== undefined && { stepsPerEpoch: steps }),
     ...(rate !== undefined && { learningRate: rate }),
+    ...(options.promptEpochs > 0 && { promptEpochs: options.promptEpochs }),
     ...(options.cosine && { decay: 'cosine' as const }),
     ...((flip !== undefined || jitter) && {
       augment: { ...(flip !== undefined && { flip }), ...(jitter && { scale: [jitter[0]!, jitter[1]!] as const }) },
