@@ -143,21 +143,20 @@ const discs: readonly (readonly [number, number, number])[] = [
 ];
 
 const logitsOf = (value: (at: number) => number) => Float32Array.from({ length: width * height }, (_, at) => value(at));
-const spot = logitsOf((at) => (Math.hypot((at % width) - 60, Math.floor(at / width) - 12) < 4 ? 0.02 : -0.02));
-const nothing = logitsOf(() => -9);
-const inside = discs.map((disc) => logitsOf((at) => 8 * inDisc(at, disc)));
+const withMask = (logits: Float32Array) => ({ logits, mask: Uint8Array.from(logits, (value) => (value > 0 ? 1 : 0)) });
+const spot = withMask(
+  logitsOf((at) => (Math.hypot((at % width) - 60, Math.floor(at / width) - 12) < 4 ? 0.02 : -0.02)),
+);
+const nothing = withMask(logitsOf(() => -9));
+const inside = discs.map((disc) => withMask(logitsOf((at) => 8 * inDisc(at, disc))));
 
 /** Logits of the disc under the point, or of nothing, and a small wrong mask with a low score. */
 const segment: Segment = async (image, prompts) =>
   prompts.map(({ points }) => {
     const [x, y] = points![0]!.map(Math.floor) as [number, number];
     const hit = inDisc(y * width + x, discs[image.id - 1]!) > 0;
-    const logits = [hit ? inside[image.id - 1]! : nothing, spot];
-    return {
-      masks: logits.map((one) => Uint8Array.from(one, (value) => (value > 0 ? 1 : 0))),
-      scores: [0.9, 0.2],
-      logits,
-    };
+    const both = [hit ? inside[image.id - 1]! : nothing, spot];
+    return { masks: both.map(({ mask }) => mask), scores: [0.9, 0.2], logits: both.map(({ logits }) => logits) };
   });
 
 /** Pixels outside of a disc beside one inside. */

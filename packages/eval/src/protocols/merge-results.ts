@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { writeFileAtomic } from '@slimsam/weights';
+import { badRecordText } from '../coco/bad-record.ts';
 import type { ImageRecord } from './records.ts';
 import { readRecords, readResults } from './results-folder.ts';
 import { finish } from './run-protocol.ts';
@@ -42,7 +43,11 @@ export async function mergeResults(
   }
   const records: ImageRecord[] = parts.flatMap((part) => part.records).sort((a, b) => a.index - b.index);
   const images = first.config.done!.images;
-  if (records.length !== images) throw new Error(`mergeResults: expected ${images} images, got ${records.length}`);
+  const skipped = parts.reduce((sum, { config }) => sum + config.done!.skipped, 0);
+  if (records.length + skipped !== images)
+    throw new Error(`mergeResults: expected ${images} images, got ${records.length} and ${skipped} that were skipped`);
+  // every shard has the bad records of the readers, and its own bad images
+  const bad = new Map(parts.flatMap(({ config }) => config.done!.bad.map((one) => [badRecordText(one), one] as const)));
   await mkdir(folder, { recursive: true });
   if ((await readRecords(folder)).length > 0)
     throw new Error(`mergeResults: expected an empty folder, got '${folder}' with results`);
@@ -51,5 +56,5 @@ export async function mergeResults(
     records.map((record) => `${JSON.stringify(record)}\n`).join(''),
   );
   const config = { ...first.config, shard: { part: 1, parts: 1 } };
-  return finish(folder, { config, records, images, bad: first.config.done!.bad });
+  return finish(folder, { config, records, images, skipped, bad: [...bad.values()] });
 }

@@ -2,7 +2,9 @@ import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { generateScene } from '@slimsam/scenes';
+import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type BadRecord, badRecordText } from '../coco/bad-record.ts';
 import { evaluateCoco } from '../coco/evaluate-coco.ts';
 import { detectionsOf, groundTruthOf } from '../coco/from-objects.ts';
 import type { EvalImage } from '../data/eval-image.ts';
@@ -279,4 +281,42 @@ test('objects without pixels are left out and listed; crowds get no prompt', asy
 test('the furthest point of an empty mask is none; of a full one its middle', () => {
   expect(furthestPoint(new Uint8Array(12), [3, 4])).toBeUndefined();
   expect(furthestPoint(new Uint8Array(25).fill(1), [5, 5])).toEqual({ point: [2, 2], squaredDistance: 9 });
+});
+
+test('images that cannot be decoded or are of another size: an error, or skipped and listed, in shards too', async () => {
+  const png = async (w: number, h: number) =>
+    new Uint8Array(
+      await sharp({ create: { width: w, height: h, channels: 3, background: 'red' } })
+        .png()
+        .toBuffer(),
+    );
+  const [good, wide] = [await png(width, height), await png(width + 1, height)];
+  const contents = [good, wide, good, good.subarray(0, 60), good, good, good];
+  const files = images.map((image, i) => ({ ...image, name: `${i}.png`, bytes: async () => contents[i]! }));
+  const looking: Segment = async (image, prompts) => {
+    await image.pixels();
+    return segment(image, prompts);
+  };
+  const base = { protocol: { name: 'points' }, images: files, segment: looking, model } as const;
+  await expect(runProtocol({ ...base, folder: path.join(work, 'refused') })).rejects.toThrow(
+    "'1.png': id 10: width, height: expected 64 x 48 as the annotations state, got 65 x 48; --skip-bad",
+  );
+  const run = async (name: string, shard = { part: 1, parts: 1 }) => {
+    const bad: BadRecord[] = [];
+    const folder = path.join(work, `skipped-${name}`);
+    return runProtocol({ ...base, folder, shard, bad, onBad: (record) => bad.push(record) });
+  };
+  const whole = await run('whole');
+  expect([whole.images, whole.bad]).toEqual([5, 2]);
+  const { config } = await readResults(path.join(work, 'skipped-whole'));
+  expect(config.done!.skipped).toBe(2);
+  expect(config.done!.bad.map(badRecordText)).toEqual([
+    "'1.png': id 10: width, height: expected 64 x 48 as the annotations state, got 65 x 48",
+    expect.stringMatching(/^'3\.png': id 30: expected an image, got /),
+  ]);
+  expect(await run('whole')).toEqual(whole);
+  await run('1', { part: 1, parts: 2 });
+  await run('2', { part: 2, parts: 2 });
+  const shards = ['2', '1'].map((name) => path.join(work, `skipped-${name}`));
+  expect(await mergeResults(shards, { folder: path.join(work, 'skipped-merged') })).toEqual(whole);
 });

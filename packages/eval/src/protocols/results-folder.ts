@@ -22,9 +22,15 @@ export interface RunConfig {
   readonly categories: readonly CocoCategory[];
   /** LVIS's lists of categories that are absent or incomplete. */
   readonly lvis?: readonly CocoImage[] | undefined;
-  /** Once all is done: images in the whole set, and the SHA-256 of data and prompts of this folder. */
+  /** Once all is done: images in the whole set, those of this folder that could not be read, the SHA-256 of its data and prompts. */
   readonly done?:
-    | { readonly images: number; readonly data: string; readonly prompts: string; readonly bad: readonly BadRecord[] }
+    | {
+        readonly images: number;
+        readonly skipped: number;
+        readonly data: string;
+        readonly prompts: string;
+        readonly bad: readonly BadRecord[];
+      }
     | undefined;
 }
 
@@ -50,6 +56,7 @@ const runConfig: z.ZodType<RunConfig> = z.object({
   done: z
     .object({
       images: z.int(),
+      skipped: z.int().default(0),
       data: z.string(),
       prompts: z.string(),
       bad: z.array(z.object({ source: z.string(), record: z.string(), field: z.string(), problem: z.string() })),

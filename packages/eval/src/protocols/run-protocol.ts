@@ -1,8 +1,8 @@
-import type { BadRecord } from '../coco/bad-record.ts';
+import { type BadRecord, type OnBad, refuse } from '../coco/bad-record.ts';
 import type { CocoCategory, CocoImage, GroundTruth } from '../coco/instances.ts';
 import type { EvalAnnotation, EvalImage } from '../data/eval-image.ts';
 import { readPixels } from '../data/pixels.ts';
-import { sha256 } from '../data/sa1b-image.ts';
+import { reason, sha256 } from '../data/sa1b-image.ts';
 import type { RgbImage } from '../image.ts';
 import { compressRle, rleArea } from '../masks/rle.ts';
 import { type Protocol, runOnImage } from './protocols.ts';
@@ -26,8 +26,10 @@ export interface RunOptions {
   readonly groundTruth?: Pick<GroundTruth, 'categories' | 'images'>;
   /** Every `parts`-th image, from the `part`-th, counted from 1. */
   readonly shard?: { readonly part: number; readonly parts: number };
-  /** Records that the readers left out (their onBad's): listed in config.json. */
+  /** Records that the readers left out (their onBad's) and `onBad` received: listed in config.json. */
   readonly bad?: readonly BadRecord[];
+  /** Receives images that cannot be decoded or are of another size than stated, which are left out; without it the first is an error. */
+  readonly onBad?: OnBad;
   readonly signal?: AbortSignal;
   /** After each image of the shard; `resumed`: it was done before. */
   readonly onImage?: (progress: {
@@ -57,7 +59,7 @@ export async function runProtocol(options: RunOptions): Promise<Summary> {
   const config = configOf(options, shard);
   const segment = checkedSegment(options.segment);
   const records = new Map((await openResults(folder, config)).map((record) => [record.index, record]));
-  let total = 0;
+  let [total, skipped] = [0, 0];
   for await (const image of options.images) {
     signal?.throwIfAborted();
     const index = total++;
@@ -69,13 +71,17 @@ export async function runProtocol(options: RunOptions): Promise<Summary> {
         `'${folder}': '${image.name}': expected the data as it was when the run began, got other; use another folder`,
       );
     }
-    const record = before ?? (await recordOf(image, { index, data, protocol, segment }));
+    const record = before ?? (await recordOf(image, { index, data, protocol, segment, onBad: options.onBad }));
+    if (!record) {
+      skipped++;
+      continue;
+    }
     if (!before) await appendRecord(folder, record);
     records.set(index, record);
     options.onImage?.({ done: records.size, record, resumed: Boolean(before) });
   }
   if (records.size === 0) throw new Error(`${protocol.name}: expected images, got none`);
-  return finish(folder, { config, records: [...records.values()], images: total, bad });
+  return finish(folder, { config, records: [...records.values()], images: total, skipped, bad });
 }
 
 /** Writes what follows from the records, and marks the folder as done. */
@@ -85,8 +91,15 @@ export async function finish(
     config,
     records,
     images,
+    skipped,
     bad,
-  }: { config: RunConfig; records: readonly ImageRecord[]; images: number; bad: readonly BadRecord[] },
+  }: {
+    config: RunConfig;
+    records: readonly ImageRecord[];
+    images: number;
+    skipped: number;
+    bad: readonly BadRecord[];
+  },
 ): Promise<Summary> {
   const sorted = [...records].sort((a, b) => a.index - b.index);
   const summary = summarise(sorted, {
@@ -98,7 +111,8 @@ export async function finish(
   });
   await writeResults(folder, sorted, summary);
   const hash = (key: 'data' | 'prompts') => sha256(sorted.map((record) => record[key]).join('\n'));
-  await writeConfig(folder, { ...config, done: { images, data: hash('data'), prompts: hash('prompts'), bad } });
+  const done = { images, skipped, data: hash('data'), prompts: hash('prompts'), bad };
+  await writeConfig(folder, { ...config, done });
   return summary;
 }
 
@@ -131,24 +145,41 @@ async function dataHash({ bytes, annotations, boundaries, ...image }: EvalImage)
 
 async function recordOf(
   image: EvalImage,
-  { index, data, protocol, segment }: { index: number; data: string; protocol: Protocol; segment: Segment },
-): Promise<ImageRecord> {
+  {
+    index,
+    data,
+    protocol,
+    segment,
+    onBad,
+  }: { index: number; data: string; protocol: Protocol; segment: Segment; onBad: OnBad | undefined },
+): Promise<ImageRecord | undefined> {
   const { annotations, boundaries, ...rest } = image;
   let pixels: Promise<RgbImage> | undefined;
+  let unreadable: unknown;
   const given: ImageToSegment = {
     ...rest,
     pixels: () => {
-      pixels ??= readPixels(image);
+      pixels ??= readPixels(image).catch((error: unknown) => {
+        unreadable = error;
+        throw error;
+      });
       return pixels;
     },
   };
   const objects = annotations.filter(({ crowd }) => !crowd);
   const [full, empty] = [[] as EvalAnnotation[], [] as EvalAnnotation[]];
   for (const annotation of objects) (rleArea(annotation.segmentation) > 0 ? full : empty).push(annotation);
-  const { prompts, results, edges } = await runOnImage(protocol, given, {
+  const answered = await runOnImage(protocol, given, {
     ...{ annotations: full, segment },
     ...(boundaries && { boundaries }),
+  }).catch((error: unknown) => {
+    if (unreadable === undefined || error !== unreadable) throw error;
+    const problem = reason(unreadable).replace(`'${image.name}': `, '');
+    refuse({ source: `'${image.imagePath ?? image.name}'`, record: `id ${image.id}`, field: '', problem }, onBad);
+    return undefined;
   });
+  if (!answered) return undefined;
+  const { prompts, results, edges } = answered;
   return {
     index,
     id: image.id,

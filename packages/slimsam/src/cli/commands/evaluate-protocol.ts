@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import {
   type BadRecord,
@@ -69,6 +69,7 @@ export async function evaluateByProtocol(source: string, options: ProtocolOption
       ...{ protocol, images, bad, signal, folder: options.out, segment: model.segment },
       model: { name: options.name ?? model.name, weights: model.weights },
       ...(groundTruth && { groundTruth }),
+      ...(options.skipBad && { onBad: (record: BadRecord) => void bad.push(record) }),
       ...(options.shard && { shard: options.shard }),
       onImage: ({ done, record }) => progress.update(done, record.name),
     });
@@ -91,7 +92,12 @@ async function openData(options: ProtocolOptions, { signal, bad }: { signal: Abo
     throw new Error(`evaluate: expected --boxes with --protocol instances, got ${options.protocol}`);
   if (options.truth) {
     const images = readEdgeImages({ images: data, boundaries: options.truth }, reading);
-    return { protocol: { name: 'edges' } as const, images, groundTruth: undefined, total: 0 };
+    return {
+      protocol: { name: 'edges' } as const,
+      images,
+      groundTruth: undefined,
+      total: await countOf(data, /[.](jpe?g|png|webp|tiff?)$/i),
+    };
   }
   const groundTruth = options.annotations ? await readGroundTruth(options.annotations, reading) : undefined;
   if (options.boxes && !groundTruth) throw new Error('evaluate: expected --annotations beside --boxes');
@@ -106,8 +112,13 @@ async function openData(options: ProtocolOptions, { signal, bad }: { signal: Abo
     protocol: protocolOf(options, boxes || undefined),
     images,
     groundTruth,
-    total: groundTruth?.images.length ?? 0,
+    total: groundTruth?.images.length ?? (await countOf(data, /[.]json$/)),
   };
+}
+
+/** Files of a folder whose names match; 0 for a tar, whose number is not known before. */
+async function countOf(folder: string, name: RegExp): Promise<number> {
+  return (await readdir(folder).catch(() => [])).filter((file) => name.test(file)).length;
 }
 
 function protocolOf(
@@ -163,7 +174,6 @@ async function openModel(source: string, options: ProtocolOptions): Promise<Open
 async function isOnnx(place: string): Promise<boolean> {
   if (place.endsWith('.onnx')) return true;
   const folders = [place, path.join(place, 'onnx')];
-  const { readdir } = await import('node:fs/promises');
   const names = await Promise.all(folders.map((folder) => readdir(folder).catch(() => [])));
   return names.flat().some((file) => file.endsWith('.onnx'));
 }
