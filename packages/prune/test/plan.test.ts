@@ -1,5 +1,5 @@
 import '@tensorflow/tfjs-backend-cpu';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Axes, linear, type Weights } from '@slimsam/weights';
@@ -77,6 +77,8 @@ test('a plan that is saved, read and applied to a fresh copy gives equal bits', 
     await savePlan(path, made);
     const read = await loadPlan(path);
     expect(read).toEqual(made);
+    await writeFile(path, `\ufeff${await readFile(path, 'utf8')}`); // a byte order mark, of an editor
+    expect(await loadPlan(path)).toEqual(made);
     const wanted = await valuesOf(prune(weights, axes, made.keep));
     expect(await valuesOf(applyPlan(read, makeWeights(1)))).toEqual(wanted);
     const fresh = await valuesOf(applyPlan(read, makeWeights(2)));

@@ -1,6 +1,6 @@
 import { decodeRle, encodeRle } from '@slimsam/eval';
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { boxToXywh, maskBox } from '../src/everything/boxes.ts';
 import { removeSmallRegions } from '../src/everything/regions.ts';
 import { type EverythingOptions, type EverythingProgress, type RgbImage, segmentEverything } from '../src/index.ts';
@@ -59,9 +59,23 @@ describe('segmentEverything', () => {
     expect(heard.slice(first.length)).toEqual(first);
   });
 
-  it('finds nothing where no mask is good enough', async () => {
-    expect(await segment({ pointsPerSide: 2 })).toEqual([]);
+  it('finds nothing where no mask is good enough, and says so', async () => {
+    const warn = vi.spyOn(console, 'warn').mockReturnValue(undefined);
+    const heard: EverythingProgress[] = [];
+    expect(await segment({ pointsPerSide: 2, onProgress: (progress) => heard.push(progress) })).toEqual([]);
+    expect(heard.at(-1)).toMatchObject({ done: 4, decoded: 12, wellPredicted: 0, masks: 0 });
+    const { bestIou } = heard.at(-1)!;
+    expect(bestIou).toBeLessThan(0.88);
     expect(await segment({ ...loose, pointsPerSide: 1, stabilityScoreThresh: 1, minMaskRegionArea: 5 })).toEqual([]);
+    expect(warn.mock.calls).toEqual([
+      [
+        expect.stringContaining(
+          `none of 12 masks was kept: the best has a predicted IoU of ${bestIou.toFixed(2)}, predIou`,
+        ),
+      ],
+      [expect.stringContaining('of 3 above predIouThresh none reaches stabilityScoreThresh 1')],
+    ]);
+    warn.mockRestore();
   });
 
   it('ends when the signal aborts, and leaks nothing then or on a missing weight', async () => {

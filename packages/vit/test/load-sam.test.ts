@@ -1,43 +1,32 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { disposeWeights, type RawTensor, readSafetensors, serializeSafetensors, type Weights } from '@slimsam/weights';
+import { type RawTensor, serializeSafetensors, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { serveHub } from '../../weights/test/hub-server.ts';
-import { call, instance, type Python, pickleOf, tensorOf, torchFile } from '../../weights/test/pytorch-files.ts';
-import { type LoadSamOptions, loadSam, loadVit } from '../src/index.ts';
+import { call, pickleOf, tensorOf, torchFile } from '../../weights/test/pytorch-files.ts';
+import { type LoadSamOptions, loadSam } from '../src/index.ts';
+import { decoderHeads, expectEqual, huggingFaceFolder, readTinyFiles, type TinyFiles } from './checkpoint-files.ts';
 import { fixturePath, readSlimsamObject, tinyConfig, withWebgpu } from './support.ts';
 
 withWebgpu();
-const decoderHeads = { config: { decoderHeads: 4 } }; // the one size of sam-tiny that no file of Meta's tells
-let tensors: Record<string, RawTensor>;
-/** Hugging Face's name of every tensor -> Meta's, found by equal values in the fixture's model.hf.safetensors and model.safetensors. */
-let huggingFaceNames: Record<string, string>;
+let files: TinyFiles;
+let tensors: TinyFiles['tensors'];
 beforeAll(async () => {
-  ({ tensors } = await readSafetensors(fixturePath('sam-tiny/model.safetensors')));
-  const names = gunzipSync(await readFile(fixturePath('sam-tiny/hugging-face-names.json.gz')));
-  huggingFaceNames = JSON.parse(names.toString());
+  files = await readTinyFiles();
+  tensors = files.tensors;
 });
+const expectTiny = (weights: Weights) => expectEqual(weights, tensors);
 
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'load-sam-'));
 });
 afterEach(() => rm(folder, { recursive: true }));
-
-/** Expects the weights to be sam-tiny's, value for value. */
-async function expectTiny(weights: Weights): Promise<void> {
-  expect(Object.keys(weights).sort()).toEqual(Object.keys(tensors).sort());
-  for (const [name, { shape, data }] of Object.entries(tensors)) {
-    expect(weights[name]!.shape).toEqual(shape);
-    const got = await weights[name]!.data();
-    expect(got.every((value, i) => value === data[i])).toBe(true);
-  }
-}
 
 /** sam-tiny with changes, as the bytes of a safetensors file; undefined removes a tensor. */
 function changed(changes: Record<string, RawTensor | undefined>): Uint8Array {
@@ -50,24 +39,6 @@ async function torchCheckpoint(): Promise<Uint8Array> {
   const pickle = gunzipSync(await readFile(fixturePath('sam-tiny/model.pth.pkl.gz')));
   const names = Object.keys(tensors).sort();
   return torchFile(pickle, Object.fromEntries(names.map((name, i) => [String(i), tensors[name]!.data])));
-}
-
-/** A SamModel folder, in one file or two. */
-async function huggingFaceFolder(parts: 1 | 2): Promise<string> {
-  const entries = Object.entries(huggingFaceNames).map(([name, meta]) => [name, tensors[meta]!] as const);
-  await copyFile(fixturePath('sam-tiny/config.hf.json'), join(folder, 'config.json'));
-  if (parts === 1) {
-    await writeFile(join(folder, 'model.safetensors'), serializeSafetensors(Object.fromEntries(entries)));
-    return folder;
-  }
-  const file = (i: number) => `model-0000${1 + (i % 2)}-of-00002.safetensors`;
-  for (const half of [0, 1]) {
-    const own = entries.filter((_, i) => i % 2 === half);
-    await writeFile(join(folder, file(half)), serializeSafetensors(Object.fromEntries(own)));
-  }
-  const index = { metadata: {}, weight_map: Object.fromEntries(entries.map(([name], i) => [name, file(i)])) };
-  await writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify(index));
-  return folder;
 }
 
 describe('loadSam', () => {
@@ -141,7 +112,7 @@ describe('loadSam', () => {
       await new Promise((resolve) => server.once('listening', resolve));
       const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
       for (const parts of [1, 2] as const) {
-        for (const source of [await huggingFaceFolder(parts), address]) {
+        for (const source of [await huggingFaceFolder(folder, files, { parts }), address]) {
           const { weights, config } = await loadSam(source);
           await expectTiny(weights);
           expect(config).toEqual(tinyConfig);
@@ -159,7 +130,7 @@ describe('loadSam', () => {
       [whole, 1],
       [sharded, 2],
     ] as const) {
-      const of = await huggingFaceFolder(parts);
+      const of = await huggingFaceFolder(folder, files, { parts });
       const names = (await readdir(of)).filter((name) => parts === 1 || name !== 'model.safetensors');
       commits[commit] = Object.fromEntries(
         await Promise.all(names.map(async (name) => [name, await readFile(join(of, name))])),
@@ -225,92 +196,6 @@ describe('loadSam', () => {
     });
     const widths = [0, 1, 2, 3].map((i) => weights[`image_encoder.blocks.${i}.attn.qkv.weight`]!.shape);
     expect(widths).toEqual([28, 24, 24, 20].map((q) => [3 * q, 24]));
-  });
-});
-
-/** sam-tiny as a .pth with the state dict below each of these keys, and other objects beside. */
-function torchModels(keys: readonly string[], beside: readonly (readonly [string, Python])[] = []): Uint8Array {
-  const names = Object.keys(tensors);
-  const state = new Map(names.map((name, i) => [name, tensorOf(String(i), tensors[name]!.shape)]));
-  const storages = Object.fromEntries(names.map((name, i) => [String(i), tensors[name]!.data]));
-  return torchFile(
-    pickleOf(new Map<string, Python>([...keys.map((key) => [key, state] as const), ...beside])),
-    storages,
-  );
-}
-
-describe('files of real people', () => {
-  it('several models in one file are an error that names them, unless one is chosen; a sole one is taken below any prefix', async () => {
-    const both = torchModels(['model_ema', 'model']);
-    await expect(loadSam(both, decoderHeads)).rejects.toThrow(
-      "loadSam: expected one SAM in the given bytes, got 2 below 'model_ema.', 'model.'; choose with prefix: 'model_ema.'",
-    );
-    for (const prefix of ['model', 'model_ema.'])
-      await expectTiny((await loadSam(both, { ...decoderHeads, prefix })).weights);
-    await expect(loadSam(both, { ...decoderHeads, prefix: 'teacher' })).rejects.toThrow("a SAM below 'teacher'");
-    await expectTiny((await loadSam(torchModels(['any.thing']), decoderHeads)).weights);
-  });
-
-  it('harmless companions of a state dict are left alone and listed', async () => {
-    const namespace = instance('argparse', 'Namespace', new Map<string, Python>([['lr', 1]]));
-    const { weights, opaque } = await loadSam(torchModels(['model'], [['args', namespace]]), decoderHeads);
-    await expectTiny(weights);
-    expect(opaque).toEqual(['args: argparse.Namespace']);
-  });
-
-  it('a tied tensor is taken under either of its names', async () => {
-    const [first, copy] = [
-      'shared_image_embedding.positional_embedding',
-      'prompt_encoder.shared_embedding.positional_embedding',
-    ];
-    const all = Object.entries(huggingFaceNames).map(([name, meta]) => [name, tensors[meta]!] as const);
-    for (const left of [first, copy]) {
-      const bytes = serializeSafetensors(Object.fromEntries(all.filter(([name]) => name !== left)), {
-        [left]: left === first ? copy : first,
-      });
-      await expectTiny((await loadSam(bytes, decoderHeads)).weights);
-    }
-    const neither = Object.fromEntries(all.filter(([name]) => name !== first && name !== copy));
-    await expect(loadSam(serializeSafetensors(neither), decoderHeads)).rejects.toThrow('gaussian_matrix');
-  });
-
-  it("an image encoder's own state dict loads with part: 'encoder', and loadVit points there", async () => {
-    const start = 'image_encoder.';
-    const encoder = Object.entries(tensors).filter(([name]) => name.startsWith(start));
-    for (const prefix of ['', 'model.']) {
-      const bare = serializeSafetensors(
-        Object.fromEntries(encoder.map(([name, raw]) => [prefix + name.slice(start.length), raw])),
-      );
-      const { weights, config } = await loadSam(bare, { part: 'encoder', ...decoderHeads });
-      expect(config).toEqual(tinyConfig);
-      expect(Object.keys(weights).sort()).toEqual(encoder.map(([name]) => name).sort());
-      await expect(loadSam(bare)).rejects.toThrow('got an image encoder alone');
-      await expect(loadVit(bare)).rejects.toThrow("got SAM's image encoder");
-    }
-  });
-
-  it('an image processor is honoured, also inside processor_config.json, or refused', async () => {
-    await huggingFaceFolder(1);
-    const load = async (processor: object) => {
-      await writeFile(join(folder, 'processor_config.json'), JSON.stringify({ image_processor: processor }));
-      const { weights, config } = await loadSam(folder);
-      disposeWeights(weights);
-      return config;
-    };
-    expect(await load({ image_mean: [0.5, 0.5, 0.5], size: { longest_edge: 128 } })).toMatchObject({
-      pixelMean: [127.5, 127.5, 127.5],
-    });
-    expect(await load({ do_normalize: false })).toMatchObject({ pixelMean: [0, 0, 0], pixelStd: [255, 255, 255] });
-    expect(await load({ do_rescale: false, do_normalize: false })).toMatchObject({ pixelStd: [1, 1, 1] });
-    const refused: [object, string][] = [
-      [{ size: { longest_edge: 1024 } }, 'expected size to be { longest_edge: 128 }'],
-      [{ resample: 3 }, 'expected resample to be 2 (bilinear)'],
-      [{ do_resize: false }, 'expected do_resize to be true'],
-      [{ do_pad: false }, 'expected pad_size to be 128 x 128'],
-      [{ pad_size: { height: 64, width: 64 } }, 'expected pad_size to be 128 x 128'],
-      [{ do_normalize: 'no' }, "'do_normalize'"],
-    ];
-    for (const [processor, message] of refused) await expect(load(processor)).rejects.toThrow(message);
   });
 });
 
@@ -391,15 +276,15 @@ describe('what loadSam refuses', () => {
     expect(await message(new Uint8Array(64))).toContain('parseSafetensors: expected');
     expect(await message(join(folder, 'none.pth'))).toContain('got no such file or folder (ENOENT)');
     expect(await message(folder)).toContain("model.safetensors'");
-    const part = join(await huggingFaceFolder(2), 'model-00002-of-00002.safetensors');
+    const part = join(await huggingFaceFolder(folder, files, { parts: 2 }), 'model-00002-of-00002.safetensors');
     await writeFile(join(folder, 'model.safetensors.index.json'), '{"weight_map": {"a": "../x"}}');
     expect(await message(folder)).toContain('expected weight_map with names of files');
-    await huggingFaceFolder(2);
+    await huggingFaceFolder(folder, files, { parts: 2 });
     await writeFile(join(folder, 'config.json'), '{"vision_config": {"window_size": "x"}}');
     expect(await message(folder)).toContain("'vision_config.window_size'");
     await writeFile(join(folder, 'config.json'), '{');
     expect(await message(folder)).toContain('expected JSON in');
-    await huggingFaceFolder(2);
+    await huggingFaceFolder(folder, files, { parts: 2 });
     await writeFile(part, serializeSafetensors({}));
     expect(await message(folder)).toContain('model.safetensors.index.json lists it');
   });

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { AutoProcessor, env, RawImage, SamModel, type SamProcessor, Tensor } from '@huggingface/transformers';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createPredictor, type Sam } from '../src/index.ts';
+import { resizeLongestSide } from '../src/images/index.ts';
+import { createPredictor, preprocess, type Sam } from '../src/index.ts';
 import { exportOnnx } from '../src/onnx/index.ts';
 import { halved, largestDifference, withFolder } from './onnx-support.ts';
 import { type Fixture, imageOf, readTiny, tinyConfig } from './support.ts';
@@ -153,6 +154,23 @@ it.each(models)('%s: the whole way from an image to masks in its size is that of
     expect(agreeing / bits.length).toBeGreaterThan(0.99);
   });
   tf.dispose([embedded.embedding, expected.lowRes]);
+});
+
+it('an image that @slimsam/vit/images resized has the pixels of Pillow there too; its own resizing of photographs has not', async () => {
+  const processor = await openProcessor(folder());
+  const [width, height] = [640, 421]; // five times as large as the model's square, and 84.2 rounds down in both
+  const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 2_654_435_761) >>> 24);
+  const photo = { width, height, data };
+  const { pixels } = preprocess(photo, tinyConfig);
+  const expected = await pixels.data<'float32'>();
+  const small = resizeLongestSide(photo, tinyConfig.imageSize);
+  const resized = await processor(new RawImage(small.data, small.width, small.height, 3));
+  expect(resized.pixel_values.dims).toEqual([1, 3, 128, 128]);
+  expect(largestDifference(resized.pixel_values.data, expected)).toBeLessThan(1e-6);
+  // it takes one pixel in five, without the average that Pillow takes
+  const own = await processor(new RawImage(data, width, height, 3));
+  expect(largestDifference(own.pixel_values.data, expected)).toBeGreaterThan(0.3);
+  pixels.dispose();
 });
 
 it('says in config.json what transformers reads, and of widths only those of every block', async () => {

@@ -38,6 +38,15 @@ const calls: [string, () => unknown, string][] = [
     () => createPredictor(sam.weights, sam.config).predict(wrong(image), { points: [[1, 1]] }),
     'got { width, height, data }',
   ],
+  [
+    'predict({ multimask })',
+    () => {
+      const predictor = createPredictor(sam.weights, sam.config);
+      const embedded = predictor.embed(image);
+      return predictor.predict(embedded, wrong({ points: [[1, 1]], multimask: false })).finally(embedded.dispose);
+    },
+    "got 'multimask'; give it among the options, the last argument",
+  ],
   ['resizeSam(16e8)', () => resizeSam(sam, 16e8), 'at most 1024 patches of 16 pixels, got 1600000000'],
   [
     '2 ** 32 heads',
@@ -69,14 +78,17 @@ it('an embedding of an image that nobody could hold is refused', async () => {
   }
 });
 
-it('embeddings and predictions are freed in one call each', async () => {
+it('a hundred embeddings and predictions, freed in one call each, keep nothing', async () => {
   const predictor = createPredictor(sam.weights, tinyConfig);
   const before = tf.memory().numTensors;
+  const held: unknown[] = [];
   for (let i = 0; i < 100; i++) {
     const embedded = predictor.embed(image);
     const prediction = await predictor.predict(embedded, { points: [[1, 1]] }, { multimask: false });
     prediction.dispose();
     embedded.dispose();
+    if (i % 30 === 29) held.push(tf.memory());
   }
   expect(tf.memory().numTensors).toBe(before);
+  expect(held).toEqual([held[0], held[0], held[0]]); // tensors, their bytes, the GPU's buffers, in use and to spare
 });

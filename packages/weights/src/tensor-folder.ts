@@ -1,4 +1,5 @@
 import { isHtml } from './formats/html.ts';
+import { printable } from './formats/printable.ts';
 import { addressOf, type FileSource, type OpenOptions, readIfThere } from './sources/byte-source.ts';
 import { openHub } from './sources/hub.ts';
 import { type HubSource, isHubId } from './sources/hub-source.ts';
@@ -51,9 +52,14 @@ export async function readJson(folder: Folder, file: string, { signal }: OpenOpt
   try {
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {
-    throw new Error(`openTensors: expected JSON in ${folder.name(file)}, got '${(error as Error).message}'`, {
-      cause: error,
-    });
+    if (isHtml(bytes))
+      throw new Error(`openTensors: expected JSON in ${folder.name(file)}, got an HTML page`, { cause: error });
+    throw new Error(
+      `openTensors: expected JSON in ${folder.name(file)}, got '${printable((error as Error).message)}'`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

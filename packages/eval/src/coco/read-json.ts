@@ -43,7 +43,7 @@ export async function* readJsonLists(
       signal?.throwIfAborted();
       const { bytesRead } = await handle.read(buffer, 0, buffer.length);
       if (bytesRead === 0) break;
-      parser.write(buffer.subarray(at === 0 && startsWithMark(buffer) ? 3 : 0, bytesRead));
+      parser.write(buffer.subarray(0, bytesRead)); // which passes over a byte order mark
       if (failure) {
         const place = `near byte ${at + bytesRead} after ${last}`;
         throw new Error(`'${file}': expected JSON, got an error ${place}: ${text(failure)}`, { cause: failure });
@@ -61,9 +61,6 @@ export async function* readJsonLists(
     await handle.close();
   }
 }
-
-/** A byte order mark, which some editors write in front of UTF-8. */
-const startsWithMark = ([a, b, c]: Uint8Array): boolean => a === 0xef && b === 0xbb && c === 0xbf;
 
 function text(error: unknown): string {
   return printable(error instanceof Error ? error.message : String(error));

@@ -20,18 +20,13 @@ export type Drawable =
 /** An image whose pixels are at hand: arrays of RGB or RGBA, or what a canvas holds or can draw. */
 export type ImagePixels = RgbImage | RgbaImage | Drawable;
 
-/** Whether something is an image with pixels, rather than a path or encoded bytes. */
-export function isPixels(image: unknown): image is ImagePixels {
-  return typeof image === 'object' && image !== null && sizeOf(image) !== undefined;
-}
-
 /**
  * The pixels as 8-bit RGB; an RGB image is given back itself. Of what is drawn, colours are rounded where alpha is less than 1.
  *
  * @throws when the data does not fit the size, or there is no canvas to draw on, as in Node
  */
 export function toRgb(image: ImagePixels, call: string): RgbImage {
-  const size = isPixels(image) ? sizeOf(image)! : undefined;
+  const size = sizeOf(image);
   if (!size) {
     const cure = 'decodeImage() makes one of files and encoded bytes';
     throw new Error(`${call}: expected an image { width, height, data }, got ${describe(image)}; ${cure}`);
@@ -71,7 +66,8 @@ const widths = [
   ['width', 'height'],
 ] as const;
 
-function sizeOf(image: object): { width: number; height: number } | undefined {
+function sizeOf(image: unknown): { width: number; height: number } | undefined {
+  if (typeof image !== 'object' || image === null) return undefined;
   const fields = image as Readonly<Record<string, unknown>>;
   for (const [x, y] of widths) {
     const [width, height] = [fields[x], fields[y]];

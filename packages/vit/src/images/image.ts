@@ -1,6 +1,6 @@
 import { printable } from '@slimsam/weights';
 import { decodePixels } from '#decode-pixels';
-import { type ImagePixels, isPixels, toRgb } from './image-pixels.ts';
+import { type ImagePixels, toRgb } from './image-pixels.ts';
 
 /** An image of 8-bit RGB pixels. */
 export interface RgbImage {
@@ -83,7 +83,7 @@ export async function decodeImage(
   source: ImageSource | ImagePixels,
   { scaleByMaximum = false, mostPixels = 2 ** 27 }: DecodeImageOptions = {},
 ): Promise<RgbImage> {
-  if (isPixels(source)) return toRgb(source, 'decodeImage');
+  if (!isSource(source)) return toRgb(source, 'decodeImage');
   try {
     return await decodePixels(source, {
       scaleByMaximum,

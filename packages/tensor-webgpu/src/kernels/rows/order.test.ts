@@ -23,6 +23,16 @@ describe('order', () => {
     await expectSame(() => Object.values(tf.topk(integers([4, 33], { scale: 3 }), 33)) as tf.Tensor[]);
   });
 
+  test('topk of long rows, part by part: equal values stay in their order', async () => {
+    for (const [shape, k] of [
+      [[2, 5001], 7],
+      [[60_000], 5],
+      [[3, 1100], 130],
+    ] as [number[], number][])
+      await expectSame(() => Object.values(tf.topk(integers(shape, { scale: 900 }), k)) as tf.Tensor[]);
+    await expectSame(() => Object.values(tf.topk(spread([20_000]), 100)) as tf.Tensor[]);
+  });
+
   test('searchSorted', async () => {
     const rows = () => tf.tensor2d([1, 3, 3, 5, 9, 0, 0, 2, 2, 8], [2, 5]);
     const values = () => tf.tensor2d([0, 3, 4, 10, 9, 0, 2, 7, 8, -1], [2, 5]);

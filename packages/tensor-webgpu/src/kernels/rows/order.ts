@@ -16,42 +16,65 @@ const orderKey = (isFloat: boolean): string =>
 }`
     : 'fn key(v: i32) -> u32 { return bitcast<u32>(v) ^ 0x80000000u; }';
 
+/** Where the k largest of each part of `length` values are, part by part: `width` places in each row of N. */
 const topPlaces = memoised(({ float }: { float: boolean }) =>
   resultMap({
     label: 'TopK places',
-    uniforms: { N: 'i32', k: 'i32' },
+    uniforms: { N: 'i32', k: 'i32', length: 'i32', width: 'i32' },
     functions: orderKey(float),
     body: `let row = i / p.N; let base = row * p.N; let own = i - base; let mine = key(in0[i]);
+  let part = own / p.length; let start = part * p.length; let end = min(start + p.length, p.N);
   var ahead = 0;
-  for (var j = 0; j < p.N; j++) {
+  for (var j = start; j < end; j++) {
     let other = key(in0[base + j]);
     ahead += select(0, 1, other > mine || (other == mine && j < own));
   }
-  if (ahead < p.k) { out[row * p.k + ahead] = own; }`,
+  if (ahead < p.k) { out[row * p.width + part * p.k + ahead] = own; }`,
   }),
 );
 
-const topValues = resultMap({
+const picked = resultMap({
   label: 'TopK values',
-  uniforms: { N: 'i32', k: 'i32' },
-  body: 'out[i] = in0[(i / p.k) * p.N + in1[i]];',
+  uniforms: { N: 'i32', width: 'i32' },
+  body: 'out[i] = in0[(i / p.width) * p.N + in1[i]];',
 });
+
+const shortestPart = 256;
 
 /**
  * The k largest values of each row and where they were, in falling order, the first of equal ones first. Each value counts those ahead of
- * it, which is its place: N^2 comparisons of a row of N, all at once.
+ * it, which is its place: N^2 comparisons of a row of N, all at once. Of long rows the k largest of each part go on first, a quarter of
+ * all at most, until they are few: equal ones stay in their order.
  */
 function topK(backend: WebgpuBackend, { x }: Tensors<'x'>, { k }: tf.TopKAttrs): [tf.TensorInfo, tf.TensorInfo] {
-  const uniforms = { N: x.shape.at(-1)!, k };
-  const shape = [...x.shape.slice(0, -1), k];
-  const indices = topPlaces({ float: x.dtype === 'float32' })(backend, {
-    inputs: [x],
-    shape,
-    dtype: 'int32',
-    units: k === 0 ? 0 : tf.util.sizeFromShape(x.shape),
-    uniforms,
-  });
-  return [topValues(backend, { inputs: [x, indices], shape, dtype: x.dtype, uniforms }), indices];
+  const lead = x.shape.slice(0, -1);
+  const longest = Math.max(shortestPart, 4 * k);
+  let values = x;
+  let places: tf.TensorInfo | undefined; // of `values` in x
+  for (;;) {
+    const N = values.shape.at(-1)!;
+    const last = k === 0 || N <= 2 * longest;
+    const length = last ? Math.max(1, N) : longest;
+    const parts = Math.floor(N / length);
+    const width = last ? k : parts * k + Math.min(k, N - parts * length);
+    const shape = [...lead, width];
+    const found = topPlaces({ float: x.dtype === 'float32' })(backend, {
+      inputs: [values],
+      shape,
+      dtype: 'int32',
+      units: k === 0 ? 0 : tf.util.sizeFromShape(values.shape),
+      uniforms: { N, k, length, width },
+    });
+    const pick = (from: tf.TensorInfo) =>
+      picked(backend, { inputs: [from, found], shape, dtype: from.dtype, uniforms: { N, width } });
+    const best = pick(values);
+    const at = places ? pick(places) : found;
+    if (places) for (const { dataId } of [places, found]) backend.disposeData(dataId);
+    if (values !== x) backend.disposeData(values.dataId);
+    if (last) return [best, at];
+    values = best;
+    places = at;
+  }
 }
 
 const searching = memoised(({ side }: { side: 'left' | 'right' }) =>
