@@ -75,7 +75,9 @@ function readLayout(view: DataView, most: number): Layout {
   const compression = core ? 0 : at(30, 4);
   if (width < 1 || height < 1) throw new Error(`a BMP of ${width} x ${height} pixels`);
   if (width * height > most) {
-    throw new Error(`${width} x ${height} pixels, more than ${most} in all; shrink or cut it`);
+    throw new Error(
+      `${width} x ${height} pixels, more than ${most} in all; shrink or cut it, or allow more by mostPixels`,
+    );
   }
   if (compression !== 0 && compression !== 3 && compression !== 6)
     throw new Error('a compressed BMP, which is not read; save it as PNG');

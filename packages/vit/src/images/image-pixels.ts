@@ -1,7 +1,7 @@
 import type { RgbImage } from './image.ts';
 
 /** 8-bit pixels with alpha, as the ImageData of a canvas. */
-export interface RgbaImage {
+interface RgbaImage {
   readonly width: number;
   readonly height: number;
   /** [height, width, 4]; alpha is dropped */
@@ -9,13 +9,7 @@ export interface RgbaImage {
 }
 
 /** What a browser can draw, of the size that it has itself. */
-export type Drawable =
-  | HTMLCanvasElement
-  | OffscreenCanvas
-  | ImageBitmap
-  | HTMLImageElement
-  | HTMLVideoElement
-  | VideoFrame;
+type Drawable = HTMLCanvasElement | OffscreenCanvas | ImageBitmap | HTMLImageElement | HTMLVideoElement | VideoFrame;
 
 /** An image whose pixels are at hand: arrays of RGB or RGBA, or what a canvas holds or can draw. */
 export type ImagePixels = RgbImage | RgbaImage | Drawable;
