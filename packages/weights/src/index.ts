@@ -24,4 +24,5 @@ export type { FileSource, OpenOptions, Progress } from './sources/byte-source.ts
 export type { HubSource } from './sources/hub-source.ts';
 export { openRegularFile, readTextFile } from './sources/regular-file.ts';
 export { type Attribute, type OpenTensorsOptions, openTensors, type Source, type TensorFile } from './tensor-file.ts';
+export { truncatedNormal } from './truncated-normal.ts';
 export { disposeWeights, type Scope, scope, type Weights } from './weights.ts';

@@ -1,4 +1,4 @@
-import type { Weights } from '@slimsam/weights';
+import { truncatedNormal, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Network } from '../models/network.ts';
 
@@ -13,7 +13,7 @@ export function initialise(network: Network, weights: Weights, seed: number): We
     const isScale = /(norm\w*|neck\.[13])\.weight$|\.gamma$/.test(name);
     if (isScale) return [name, tf.onesLike(weight)];
     if (name.endsWith('.bias') || name.includes('.rel_pos_')) return [name, tf.zerosLike(weight)];
-    return [name, tf.truncatedNormal(weight.shape, 0, 0.02, 'float32', ++draws)];
+    return [name, truncatedNormal(weight.shape, { deviation: 0.02, seed: ++draws })];
   });
   return Object.fromEntries(entries);
 }

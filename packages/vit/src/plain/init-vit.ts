@@ -1,4 +1,4 @@
-import { requireBackend, type Weights } from '@slimsam/weights';
+import { requireBackend, truncatedNormal, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { VitConfig } from './config.ts';
 
@@ -24,7 +24,7 @@ export function initVit(config: VitConfig, sizes: VitSizes, options: { readonly 
   const weights: Record<string, tf.Tensor> = {};
   let seed = options.seed * 100_003 + 1;
   const normal = (name: string, shape: number[]) => {
-    weights[name] = tf.truncatedNormal(shape, 0, 0.02, 'float32', seed++);
+    weights[name] = truncatedNormal(shape, { deviation: 0.02, seed: seed++ });
   };
   const constant = (name: string, shape: number[], value: number) => {
     weights[name] = tf.fill(shape, value);
