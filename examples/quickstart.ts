@@ -18,6 +18,7 @@ import {
   parse,
   present,
   savePruned,
+  stopSignal,
   writeRunReport,
 } from 'slimsam/node';
 
@@ -46,11 +47,7 @@ const { out, ratio, epochs, seed, tests, ...options } = new Command('quickstart'
     out: string;
     strict: boolean;
   }>();
-const stop = new AbortController();
-const { signal } = stop;
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(name, () => stop.abort(new Error('stopped; the same command goes on after the last checkpoint')));
-}
+const signal = stopSignal();
 
 const session = output({ json: false });
 const close: (() => unknown)[] = [];

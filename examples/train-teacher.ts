@@ -10,7 +10,7 @@ import { writeReport } from '@slimsam/eval/report';
 import { initSam } from '@slimsam/vit';
 import { saveWeights, writeFileAtomic } from '@slimsam/weights';
 import { Command } from 'commander';
-import { openBackend, parse } from 'slimsam/node';
+import { openBackend, parse, stopSignal } from 'slimsam/node';
 import { type TeacherBatch, teacherBatches } from './teacher-batches.ts';
 import { teacherConfig as config, teacherSizes as sizes } from './teacher-config.ts';
 import { promptedLoss, validate } from './teacher-loss.ts';
@@ -47,10 +47,7 @@ const { steps, every, seed } = options;
 // (mIoU 0.00 after 300 steps, not 0.36), and masks that have formed shrink under it (mean dice of 120 steps 0.53, not 0.41).
 const focal = { gamma: 0, alpha: 0.5, weight: 4 };
 
-const stop = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(name, () => stop.abort(new Error('stopped; the same command goes on from the last checkpoint')));
-}
+const signal = stopSignal();
 let close = () => {};
 try {
   const backend = await openBackend('webgpu');
@@ -80,7 +77,7 @@ try {
       for (let step = first + startBatch; step < Math.min(steps, first + every); step++) yield batchOf(step);
     },
     resume: saved?.state,
-    signal: stop.signal,
+    signal,
   })) {
     losses.push(loss);
     const seconds = Math.round((performance.now() - since) / 1000);

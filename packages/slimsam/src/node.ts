@@ -3,6 +3,7 @@ export { evaluationTable } from './cli/evaluation-table.ts';
 export { parse } from './cli/options.ts';
 export { type Bar, type Output, output } from './cli/output.ts';
 export { present } from './cli/present.ts';
+export { stopSignal } from './cli/stop-signal.ts';
 export * from './index.ts';
 export type { CacheOptions } from './photographs/decoding/resized-cache.ts';
 export type { PhotographItem } from './photographs/listing/items.ts';

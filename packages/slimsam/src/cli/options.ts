@@ -98,6 +98,28 @@ export interface CommonOptions {
   readonly decoderHeads?: number;
 }
 
+/** What commands take that work in a run folder. */
+export interface RunFolderOptions {
+  readonly validate?: string;
+  readonly seed: number;
+  readonly run: string;
+}
+
+/**
+ * Adds the options of commands that work in a run folder.
+ *
+ * @param texts what `--validate` does, what the seed is of, and the folder where none is given
+ */
+export function inRunFolder(
+  command: Command,
+  texts: { readonly validate: string; readonly seed: string; readonly run: string },
+): Command {
+  return command
+    .option('--validate <folder>', `images with masks in SA-1B's format: ${texts.validate}`, userPath)
+    .option('--seed <n>', texts.seed, seedNumber, 1)
+    .option('--run <folder>', 'where everything goes; the same command goes on in it', userPath, userPath(texts.run));
+}
+
 /** Adds the options that every command takes, and an example. */
 export function common(command: Command, example: string): Command {
   return command

@@ -18,6 +18,7 @@ import {
   byteCount,
   type CommonOptions,
   common,
+  inRunFolder,
   largeCount,
   naturalNumber,
   numbers,
@@ -25,14 +26,14 @@ import {
   positiveNumber,
   probability,
   pruningRatio,
-  seedNumber,
+  type RunFolderOptions,
   userPath,
 } from '../options.ts';
 import { bytes } from '../output.ts';
 import { present } from '../present.ts';
 import { type Session, withBackend } from '../with-backend.ts';
 
-interface Options extends CommonOptions {
+interface Options extends CommonOptions, RunFolderOptions {
   readonly images: string;
   readonly ratio?: number;
   readonly params?: number;
@@ -55,11 +56,8 @@ interface Options extends CommonOptions {
   readonly sample?: number;
   readonly rounding: string;
   readonly held?: number;
-  readonly validate?: string;
   readonly subset?: number;
   readonly strict: boolean;
-  readonly seed: number;
-  readonly run: string;
   readonly save: number;
 }
 
@@ -120,21 +118,14 @@ export function compressCommand(signal: AbortSignal): Command {
     .option('--sample <n>', 'photographs that score (default: 1000)', positiveInteger)
     .option('--rounding <multiple>', "of kept widths: a number, or 'paper' for the paper's uniform widths", '8')
     .option('--held <n>', 'photographs held back for validation (default: an eighth, 64 at most)', naturalNumber)
-    .option(
-      '--validate <folder>',
-      "images with masks in SA-1B's format: mIoU chooses, not the features' error",
-      userPath,
-    )
     .option('--subset <n>', 'so many of the photographs, by chance', positiveInteger)
     .option('--strict', 'a photograph that cannot be read is an error', false)
-    .option('--seed <n>', 'of noise, samples and order', seedNumber, 1)
-    .option(
-      '--run <folder>',
-      'where everything goes; the same command goes on in it',
-      userPath,
-      userPath('slimsam-run'),
-    )
     .option('--save <minutes>', 'between two checkpoints, besides those after each epoch', positiveNumber, 10);
+  inRunFolder(command, {
+    validate: "mIoU chooses, not the features' error",
+    seed: 'of noise, samples and order',
+    run: 'slimsam-run',
+  });
   return common(
     command,
     'slimsam compress sam_vit_b_01ec64.pth --images photographs --ratio 0.5 --run out/slim50',

@@ -10,20 +10,20 @@ import { loadOnlySam } from '../load-model.ts';
 import {
   type CommonOptions,
   common,
+  inRunFolder,
   naturalNumber,
   positiveInteger,
   positiveNumber,
-  seedNumber,
+  type RunFolderOptions,
   userPath,
 } from '../options.ts';
 import { type Session, withBackend } from '../with-backend.ts';
 
-interface Options extends CommonOptions {
+interface Options extends CommonOptions, RunFolderOptions {
   readonly sam?: string;
   readonly vit?: string;
   readonly start?: string;
   readonly images: readonly { readonly folder: string; readonly share: number }[];
-  readonly validate?: string;
   readonly stage: 'decoder' | 'whole';
   readonly size: number;
   readonly width: number;
@@ -41,9 +41,7 @@ interface Options extends CommonOptions {
   readonly minutes?: number;
   readonly pause?: number;
   readonly every: number;
-  readonly seed: number;
   readonly cache: boolean;
-  readonly run: string;
 }
 
 /** `slimsam train --vit MODEL --images DIR`: a SAM on a plain ViT, in a run folder that can go on. */
@@ -58,7 +56,6 @@ export function trainCommand(signal: AbortSignal): Command {
       "photographs in SA-1B's format, and how often each is taken",
       sources,
     )
-    .option('--validate <folder>', "images with masks in SA-1B's format: mIoU at every checkpoint", userPath)
     .addOption(new Option('--stage <name>', 'what is trained').choices(['decoder', 'whole']).default('decoder'))
     .option('--size <pixels>', 'of the square that the ViT reads', positiveInteger, 448)
     .option('--width <n>', 'of the embedding and the decoder, a multiple of 32', positiveInteger, 128)
@@ -76,9 +73,8 @@ export function trainCommand(signal: AbortSignal): Command {
     .option('--minutes <n>', 'of training in all: the learning rate comes to 0 by then', positiveNumber)
     .option('--pause <n>', 'stops after so many minutes of this call, with its state written', positiveNumber)
     .option('--every <n>', 'steps between checkpoints, a multiple of 8', positiveInteger, 200)
-    .option('--seed <n>', 'of weights, views and order', seedNumber, 1)
-    .option('--cache', 'keeps what the frozen encoder computed, for --chunks that come again', false)
-    .option('--run <folder>', 'where everything goes; the same command goes on in it', userPath, userPath('sam-run'));
+    .option('--cache', 'keeps what the frozen encoder computed, for --chunks that come again', false);
+  inRunFolder(command, { validate: 'mIoU at every checkpoint', seed: 'of weights, views and order', run: 'sam-run' });
   return common(
     command,
     'slimsam train --vit dinov2-small --images sa1b/train --validate sa1b/val --run out/sam',

@@ -1,0 +1,8 @@
+/** A signal that aborts at the process's first SIGINT, SIGTERM or SIGHUP; the second one ends the process. */
+export function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(name, () => stop.abort(new Error('stopped; the same command goes on after the last checkpoint')));
+  }
+  return stop.signal;
+}
