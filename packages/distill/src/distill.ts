@@ -1,4 +1,4 @@
-import type { Weights } from '@slimsam/weights';
+import { checkFields, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LossParts, Position } from './loss.ts';
 import { distance, type Features } from './slimming-losses.ts';
@@ -60,6 +60,7 @@ export interface DistillOptions<Teacher extends string, Batch extends Images = t
 export function distill<Teacher extends string, Batch extends Images = tf.Tensor4D>(
   options: DistillOptions<Teacher, Batch>,
 ): AsyncGenerator<TrainingStep, void, undefined> {
+  checkFields('distill', options, { student: 'object', teachers: 'object', taps: 'function', loss: 'function' });
   const { student, teachers, taps, loss, ...rest } = options;
   const names = Object.keys(teachers) as Teacher[];
   const usedAt = (position: Position): UsedFeatures<Teacher> => {

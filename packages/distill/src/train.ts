@@ -1,4 +1,4 @@
-import { disposeWeights, type Weights } from '@slimsam/weights';
+import { checkFields, disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Optimizer, OptimizerState } from './adam.ts';
 import { GradientSum, gradientsOf } from './gradients.ts';
@@ -197,6 +197,7 @@ function learningRateAt({ learningRate }: { learningRate: LearningRate }, positi
 function check<Batch extends tf.TensorContainer, Prepared extends tf.TensorContainer>(
   options: TrainOptions<Batch, Prepared>,
 ): void {
+  checkFields('train', options, { weights: 'object', batches: 'function', loss: 'function', optimizer: 'object' });
   const { weights, resume, epochs, accumulate = 1, trainable = () => true, learningRate } = options;
   for (const [name, value] of Object.entries({ epochs, accumulate })) {
     if (!Number.isInteger(value) || value < 1) throw new Error(`train: expected ${name} to be 1, 2, …, got ${value}`);

@@ -1,4 +1,12 @@
-import { disposeWeights, listIssues, loadWeights, printable, saveWeights, type Weights } from '@slimsam/weights';
+import {
+  checkFields,
+  disposeWeights,
+  listIssues,
+  loadWeights,
+  printable,
+  saveWeights,
+  type Weights,
+} from '@slimsam/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import type { Best } from './best.ts';
@@ -31,6 +39,7 @@ const header = z.strictObject({
 
 /** Writes a training state, whole or not at all: one safetensors file with weights, moments, best weights and position. */
 export async function saveTraining(path: string, state: TrainingState, extras: TrainingExtras = {}): Promise<void> {
+  checkFields('saveTraining', state, { weights: 'object', optimizer: 'object', position: 'object' });
   const { weights, optimizer, position } = state;
   const { best, plateau, notes } = extras;
   const tables = { weight: weights, m: optimizer.m, v: optimizer.v, best: best?.weights ?? {} };

@@ -1,4 +1,4 @@
-import { type Axes, type Axis, type Dimension, dims } from '@slimsam/weights';
+import { type Axes, type Axis, checkFields, type Dimension, dims } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { dimensionOf, presentAxes, type Shapes } from './axis.ts';
 import { foldParts, type Scores } from './importance.ts';
@@ -38,6 +38,12 @@ export interface ActivationOptions<Batch> {
  * @throws when there is no batch, a tap has no axis or another number of channels, or the signal aborts (its reason)
  */
 export async function accumulateActivations<Batch>(options: ActivationOptions<Batch>): Promise<Activations> {
+  checkFields('accumulateActivations', options, {
+    weights: 'object',
+    tapAxes: 'object',
+    taps: 'function',
+    batches: 'iterable',
+  });
   const { weights, axes, tapAxes, taps, batches, signal } = options;
   const found = new Map<string, TapSums>();
   for await (const batch of batches) {

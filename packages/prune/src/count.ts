@@ -1,8 +1,9 @@
-import type { Costs } from '@slimsam/weights';
+import { type Costs, checkFields } from '@slimsam/weights';
 import { product, type Shapes } from './axis.ts';
 
 /** Number of parameters, of all weights or of those whose name starts with the prefix ('image_encoder.'). */
 export function countParameters(weights: Shapes, options: { prefix?: string } = {}): number {
+  checkFields('countParameters', { weights }, { weights: 'object' });
   return Object.entries(weights)
     .filter(([name]) => name.startsWith(options.prefix ?? ''))
     .reduce((total, [, { shape }]) => total + product(shape), 0);

@@ -1,4 +1,4 @@
-import { valueAndGradients, type Weights } from '@slimsam/weights';
+import { checkFields, valueAndGradients, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
@@ -39,6 +39,7 @@ export interface Gradients {
  * @throws when there is no batch, the loss is not a finite scalar, or the signal aborts (its reason); sums are then freed.
  */
 export async function accumulateGradients<Batch>(options: AccumulateOptions<Batch>): Promise<Gradients> {
+  checkFields('accumulateGradients', options, { loss: 'function', weights: 'object', batches: 'iterable' });
   const { loss, weights, batches, mode = options.from?.mode ?? 'squared', from, signal } = options;
   let sums: Weights = from?.sums ?? {};
   let total = from?.loss ?? 0;

@@ -1,4 +1,4 @@
-import { type Axes, type Dimension, dims, partsOf, type Weights } from '@slimsam/weights';
+import { type Axes, checkFields, type Dimension, dims, partsOf, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { dimensionOf, factorSizes, presentAxes, product } from './axis.ts';
 import { type Criterion, type CriterionName, criteria, type ElementCriterion } from './criteria.ts';
@@ -37,6 +37,7 @@ export interface ImportanceOptions {
  * @throws when a dimension, a gradient or a score is missing.
  */
 export async function importance(options: ImportanceOptions): Promise<Scores> {
+  checkFields('importance', options, { weights: 'object', axes: 'object', dimensions: 'list' });
   const { weights, axes, dimensions, seed = 0, scored = 'matrices', reduction = 'mean' } = options;
   const criterion = criterionOf(options.criterion);
   const table = dims(presentAxes(axes, weights), weights);

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { type PerDimension, valueFor } from './axis.ts';
 import { channelsAt, climb, type Ladder, makeLadders } from './ladder.ts';
 import type { Normalise } from './normalise.ts';
@@ -49,6 +50,7 @@ export interface Selection {
  * @throws when a ratio is missing or outside [0, 1), roundTo or minimum is not a positive integer, or a score is not finite.
  */
 export function select(options: SelectOptions): Selection {
+  checkFields('select', options, { importance: 'object' });
   const { importance, reference } = options;
   const ratioOf = ratios(options.ratio, { names: Object.keys(importance), caller: 'select' });
   const ladders = makeLadders({ ...options, caller: 'select' });

@@ -1,4 +1,4 @@
-import { type Axes, type Axis, type Dimension, dims, partsOf, type Weights } from '@slimsam/weights';
+import { type Axes, type Axis, checkFields, type Dimension, dims, partsOf, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { dimensionOf, type Keep, keptRows, presentAxes, product, type Shapes, touches } from './axis.ts';
 
@@ -80,6 +80,7 @@ function checked(
   axes: Axes,
   { keep, caller }: { keep: Keep; caller: string },
 ): { present: Axes; table: ReadonlyMap<string, Dimension> } {
+  checkFields(caller, { weights, axes }, { weights: 'object', axes: 'object' });
   const present = presentAxes(axes, weights);
   const table = dims(present, weights);
   if (typeof keep !== 'object' || keep === null)

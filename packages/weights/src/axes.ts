@@ -1,3 +1,5 @@
+import { checkFields } from './check-fields.ts';
+
 /** A row-major product: `[4, 'blocks.0.head']` is 4 heads by the head's channels. */
 export type Product = readonly (number | string)[];
 
@@ -37,6 +39,7 @@ export function dims(
   axes: Axes,
   weights: Readonly<Record<string, { shape: readonly number[] }>>,
 ): Map<string, Dimension> {
+  checkFields('dims', { axes, weights }, { axes: 'object', weights: 'object' });
   const members = collectMembers(axes, weights);
   const solved: Solved = { sizes: new Map(), products: new Map() };
   let open = [...members];

@@ -1,4 +1,5 @@
 export { type Axes, type Axis, type Dimension, dims, linear, type Member, type Product, partsOf } from './axes.ts';
+export { checkFields } from './check-fields.ts';
 export type { Attention, Costs } from './costs.ts';
 export {
   type ExpectedShapes,

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 /**
  * Intersection over union of two masks of the same size; 1 when both are empty.
  *
@@ -5,6 +6,7 @@
  * @throws when the sizes differ
  */
 export function maskIou(a: Uint8Array, b: Uint8Array): number {
+  checkFields('maskIou', { a, b }, { a: 'list', b: 'list' });
   if (a.length !== b.length)
     throw new Error(`maskIou: expected masks of one size, got ${a.length} and ${b.length} pixels`);
   let overlap = 0;

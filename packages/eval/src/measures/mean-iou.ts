@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { Sa1bImage } from '../data/sa1b-image.ts';
 import { maskIou } from '../masks/mask-iou.ts';
 import { decodeRle } from '../masks/rle.ts';
@@ -38,6 +39,7 @@ export interface MeanIouOptions {
  * @throws when predict gives another number or size of masks, no image has an annotation, or the signal aborts
  */
 export async function meanIou(options: MeanIouOptions): Promise<{ miou: number; perImage: ImageIou[] }> {
+  checkFields('meanIou', options, { images: 'iterable', predict: 'function' });
   const perImage: ImageIou[] = [];
   for await (const { imagePath, width, height, annotations } of options.images) {
     options.signal?.throwIfAborted();

@@ -1,4 +1,4 @@
-import { type Dimension, dims, type Weights } from '@slimsam/weights';
+import { checkFields, type Dimension, dims, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { keptRows, type Shapes } from '../axis.ts';
 import { prunedShapes } from '../surgery.ts';
@@ -11,6 +11,7 @@ import type { Plan } from './plan.ts';
  * @throws when the weights are not of the plan's model, naming the first difference
  */
 export function applyPlan(plan: Plan, weights: Weights, options: { readonly partial?: boolean } = {}): Weights {
+  checkFields('applyPlan', { plan, weights }, { plan: 'object', weights: 'object' });
   checkModel(plan, weights, { ...options, caller: 'applyPlan' });
   const { blocks } = plan;
   const staying = Object.fromEntries(Object.entries(weights).filter(([name]) => renamed(name, blocks) !== undefined));

@@ -1,4 +1,4 @@
-import { type Axes, type Costs, dims } from '@slimsam/weights';
+import { type Axes, type Costs, checkFields, dims } from '@slimsam/weights';
 import { dimensionOf, type Keep, type PerDimension, presentAxes, type Shapes } from '../axis.ts';
 import { countMacs, countParameters, type Macs } from '../count.ts';
 import { climb, type Ladder, makeLadders } from '../ladder.ts';
@@ -64,6 +64,7 @@ export interface PlanOptions extends RankingOptions {
  *   named), or all blocks are dropped
  */
 export async function plan(options: PlanOptions): Promise<Plan> {
+  checkFields('plan', options, { weights: 'object', axes: 'object', importance: 'object' });
   const { weights, importance, target, costs } = options;
   const axes = presentAxes(options.axes, weights);
   const table = dims(axes, weights);

@@ -1,4 +1,4 @@
-import { disposeWeights, type Weights } from '@slimsam/weights';
+import { checkFields, disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Model, networkOf } from '../models/network.ts';
 import { holdBack } from '../photographs/order.ts';
@@ -58,6 +58,8 @@ export async function* compress<M extends Model>(
   model: M,
   options: CompressOptions<M>,
 ): AsyncGenerator<CompressEvent<M>, Compressed<M>, undefined> {
+  checkFields('compress', model, { weights: 'object', config: 'object' });
+  checkFields('compress', options, { photographs: 'object', recipe: 'object' });
   const { recipe, run, signal, photographs } = options;
   checkRecipe(recipe);
   const context = contextOf(model, options);

@@ -1,6 +1,7 @@
 import { type ImageIou, type MeanIouOptions, meanIou, measureLatency } from '@slimsam/eval';
 import { countMacs, countParameters } from '@slimsam/prune';
 import { createPredictor, decodeImage, encoderCosts, type Sam } from '@slimsam/vit';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** What is reported of a SAM. */
@@ -36,6 +37,7 @@ export async function evaluateSam(
   images?: MeanIouOptions['images'],
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
+  checkFields('evaluateSam', sam, { weights: 'object', config: 'object' });
   const { onImage, signal } = options;
   const { weights, config } = sam;
   const quality =

@@ -1,4 +1,4 @@
-import { saveWeights, type Weights, writeFileAtomic } from '@slimsam/weights';
+import { checkFields, saveWeights, type Weights, writeFileAtomic } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { huggingFaceConfigs } from './hugging-face-config.ts';
 import type { Sam } from './load-sam.ts';
@@ -26,6 +26,7 @@ export interface SaveSamOptions {
  *   it wants the same widths in every block, and q as wide as the embedding
  */
 export async function saveSam(path: string, sam: Sam, options: SaveSamOptions = {}): Promise<void> {
+  checkFields('saveSam', sam, { weights: 'object', config: 'object' });
   const { dtype = 'F32', names = 'meta', qkv = 'fused' } = options;
   if (names === 'hugging-face') {
     if (options.part)

@@ -1,4 +1,5 @@
 import type { Weights } from '@slimsam/weights';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
 import { decodeImage, type ImageSource, isSource } from '../images/image.ts';
@@ -69,6 +70,7 @@ export interface Predictor {
  */
 export function createPredictor(weights: Weights, config: SamConfig): Predictor {
   const sam = { weights, config };
+  checkFields('createPredictor', sam, { weights: 'object', config: 'object' });
 
   function embed(image: ImagePixels): EmbeddedImage;
   function embed(image: ImageSource): Promise<EmbeddedImage>;

@@ -1,4 +1,4 @@
-import { type Axes, type Axis, type Costs, linear } from '@slimsam/weights';
+import { type Axes, type Axis, type Costs, checkFields, linear } from '@slimsam/weights';
 import { gridSize, type SamConfig } from './config.ts';
 import { encoderDepth, hasRelativePositions, type Named } from './encoder.ts';
 
@@ -14,6 +14,7 @@ export function encoderAxes(
   config: SamConfig,
   options: { readonly widths?: 'tied' | 'free' } = {},
 ): Axes {
+  checkFields('encoderAxes', { weights, config }, { weights: 'object', config: 'object' });
   const encoder = 'image_encoder';
   const relative = hasRelativePositions(weights);
   const blocks = Array.from({ length: encoderDepth(weights) }, (_, i) => `${encoder}.blocks.${i}`);
