@@ -18,17 +18,21 @@ export function mergeRles(rles: readonly AnyRle[], { intersect = false }: { read
   return { size: first.size, counts: merged };
 }
 
-/** Runs of the pixels that are in at least `least` of two masks. */
-function mergeRuns(a: Uint32Array, b: Uint32Array, least: 1 | 2): Uint32Array {
-  const merged = new Uint32Array(a.length + b.length + 1);
-  let length = 0;
+/**
+ * Cuts two masks at the ends of the runs of both. `visit` receives each stretch's length, in how many of the masks it lies, and in how
+ * many the next one does, undefined after the last. Runs of 0 pixels are stretches too.
+ */
+function eachStretch(
+  a: Uint32Array,
+  b: Uint32Array,
+  visit: (length: number, inside: number, next: number | undefined) => void,
+): void {
   let [i, j] = [1, 1];
   let [restA, restB] = [a[0]!, b[0]!];
-  let [insideA, insideB, inside] = [0, 0, 0];
-  let run = 0;
+  let [insideA, insideB] = [0, 0];
   for (let rest = 1; rest > 0; ) {
     const step = Math.min(restA, restB);
-    run += step;
+    const inside = insideA + insideB;
     restA -= step;
     restB -= step;
     if (restA === 0 && i < a.length) {
@@ -40,40 +44,31 @@ function mergeRuns(a: Uint32Array, b: Uint32Array, least: 1 | 2): Uint32Array {
       insideB ^= 1;
     }
     rest = restA + restB;
-    const before = inside;
-    inside = insideA + insideB >= least ? 1 : 0;
-    if (inside !== before || rest === 0) {
-      merged[length++] = run;
-      run = 0;
-    }
+    visit(step, inside, rest > 0 ? insideA + insideB : undefined);
   }
+}
+
+/** Runs of the pixels that are in at least `least` of two masks. */
+function mergeRuns(a: Uint32Array, b: Uint32Array, least: 1 | 2): Uint32Array {
+  const merged = new Uint32Array(a.length + b.length + 1);
+  let length = 0;
+  let run = 0;
+  eachStretch(a, b, (step, inside, next) => {
+    run += step;
+    if (next !== undefined && next >= least === inside >= least) return;
+    merged[length++] = run;
+    run = 0;
+  });
   return merged.slice(0, length);
 }
 
 /** Pixels in both of two masks, and in at least one. */
 function overlap(a: Uint32Array, b: Uint32Array, out: Float64Array): void {
-  let [i, j] = [1, 1];
-  let [restA, restB] = [a[0]!, b[0]!];
-  let [insideA, insideB] = [0, 0];
   let [both, either] = [0, 0];
-  for (let rest = 1; rest > 0; ) {
-    const step = Math.min(restA, restB);
-    if (insideA + insideB > 0) {
-      either += step;
-      if (insideA + insideB === 2) both += step;
-    }
-    restA -= step;
-    restB -= step;
-    if (restA === 0 && i < a.length) {
-      restA = a[i++]!;
-      insideA ^= 1;
-    }
-    if (restB === 0 && j < b.length) {
-      restB = b[j++]!;
-      insideB ^= 1;
-    }
-    rest = restA + restB;
-  }
+  eachStretch(a, b, (step, masks) => {
+    if (masks > 0) either += step;
+    if (masks === 2) both += step;
+  });
   out[0] = both;
   out[1] = either;
 }

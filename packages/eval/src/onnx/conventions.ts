@@ -12,7 +12,7 @@ export interface ImageConvention {
 }
 
 /** How it wants its prompts and gives its masks. */
-export interface PromptConvention {
+interface PromptConvention {
   /** Axes of 1 before [points, 2]: segment-anything has one, batches of prompts two. */
   readonly points: string;
   readonly labels: string;
