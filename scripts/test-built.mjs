@@ -19,10 +19,10 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { packAll } from './pack.mjs';
 import { root } from './setup/paths.mjs';
 import { tarFiles } from './setup/swiftshader.mjs';
 
-const names = readdirSync(path.join(root, 'packages'));
 /** What a tarball may hold. */
 const publicFile =
   /^(package[.]json|(README|KERNELS)[.]md|LICENSE|(dist|generated)\/.+(?<![.](test|spec))[.](js|d[.]ts))$/;
@@ -58,12 +58,8 @@ async function succeed(...parameters) {
 /** Packs and unpacks all packages. @param {string} project @returns {Promise<Map<string, { tarball: string; files: string[] }>>} */
 async function install(project) {
   const modules = path.join(project, 'node_modules');
-  const workspaces = names.flatMap((name) => ['--workspace', `packages/${name}`]);
-  await succeed('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', project, ...workspaces], root);
   const packed = new Map();
-  for (const name of names) {
-    const manifest = JSON.parse(readFileSync(path.join(root, 'packages', name, 'package.json'), 'utf8'));
-    const tarball = path.join(project, `${manifest.name.replace(/^@(.*)\//, '$1-')}-${manifest.version}.tgz`);
+  for (const { folder: name, manifest, tarball } of packAll(project)) {
     const files = [];
     for (const file of tarFiles(gunzipSync(readFileSync(tarball)))) {
       const relative = file.name.replace(/^package\//, '');

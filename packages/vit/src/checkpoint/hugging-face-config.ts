@@ -1,5 +1,5 @@
 import { listIssues } from '@slimsam/weights';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { SamConfig } from '../sam/config.ts';
 import type { Processor } from './read-processor.ts';
 import type { SamWidths } from './sam-shapes.ts';

@@ -1,5 +1,5 @@
 import { listIssues, type TensorFile } from '@slimsam/weights';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const rgb = z.tuple([z.number(), z.number(), z.number()]);
 const side = z.int().positive();

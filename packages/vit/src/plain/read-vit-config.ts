@@ -1,5 +1,5 @@
 import { listIssues, type TensorFile } from '@slimsam/weights';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Processor, readProcessor } from '../checkpoint/read-processor.ts';
 import type { Named } from '../sam/encoder.ts';
 import { parseVitConfig, type VitConfig } from './config.ts';

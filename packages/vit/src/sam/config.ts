@@ -1,5 +1,5 @@
 import { listIssues } from '@slimsam/weights';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What the shapes of the weights cannot tell about a SAM. Widths and depths come from the weights, so pruning keeps the config. */
 export interface SamConfig {
