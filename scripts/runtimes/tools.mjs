@@ -8,7 +8,7 @@ const windows = process.platform === 'win32';
 const platform = `${windows ? 'win' : process.platform}-${process.arch}`;
 
 /** Packages of npm, with their versions, that are installed into .cache/runtimes when they are first asked for. */
-export const versions = {
+const versions = {
   node20: [`node-${platform}@20.20.2`],
   node22: [`node-${platform}@22.23.3`],
   node24: [`node-${platform}@24.21.0`],

@@ -8,7 +8,7 @@ assert.equal(typeof require('slimsam').compress, 'function');
 assert.equal(typeof require('slimsam/node').openPhotographs, 'function');
 assert.ok(require('@slimsam/vit/package.json').version);
 
-(async () => {
+void (async () => {
   const backend = await useWebgpu();
   const { config, sizes } = samPresets.tiny;
   const predictor = createPredictor(initSam(config, sizes, { seed: 1 }), config);
