@@ -110,6 +110,7 @@ export async function loadEmbedding(source: Source, options: OpenOptions = {}): 
 }
 
 function describe(value: unknown): string {
+  if (value instanceof Promise) return 'a Promise; await embed() of what must be decoded';
   return typeof value === 'object' && value !== null ? `{ ${Object.keys(value).join(', ')} }` : String(value);
 }
 
