@@ -4,7 +4,7 @@ import { describe, isGlobal, isInstance, isOpaque, type Opaque, readPickle } fro
 import { printable } from './printable.ts';
 import { decode, type RawTensor } from './safetensors.ts';
 import { elementBytes } from './safetensors-header.ts';
-import { readZipDirectory, readZipEntry, type ZipEntry } from './zip.ts';
+import { readZipDirectory, readZipEntry, type ZipEntry, zipReader } from './zip.ts';
 
 /** Storage classes by the dtype of what they hold. */
 const storages: Readonly<Record<string, RawTensor['dtype']>> = {
@@ -88,14 +88,15 @@ export async function openPytorch(source: ByteSource, allowed: readonly string[]
   });
   const found = collect(source, root);
   checkFound(source, found);
-  let last: { entry: ZipEntry; bytes: Uint8Array } | undefined; // tensors of one storage are read one after another
-  const storageBytes = async (entry: ZipEntry) => {
-    if (last?.entry !== entry) last = { entry, bytes: await readZipEntry(source, entry) };
-    return last.bytes;
-  };
   const inOrder = [...found.tensors].sort(
     ([, a], [, b]) => a.storage.entry.header - b.storage.entry.header || a.offset - b.offset,
   );
+  const readEntry = zipReader(source, [...new Set(inOrder.map(([, { storage }]) => storage.entry))]);
+  let last: { entry: ZipEntry; bytes: Uint8Array } | undefined; // tensors of one storage are read one after another
+  const storageBytes = async (entry: ZipEntry) => {
+    if (last?.entry !== entry) last = { entry, bytes: await readEntry(entry) };
+    return last.bytes;
+  };
   return {
     name: source.name,
     tensors: Object.fromEntries(inOrder.map(([name, { storage, shape }]) => [name, { dtype: storage.dtype, shape }])),

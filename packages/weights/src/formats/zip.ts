@@ -65,7 +65,34 @@ export async function readZipDirectory(source: ByteSource): Promise<Map<string, 
 /** The bytes of a file. @throws when its local header says otherwise, or their checksum differs */
 export async function readZipEntry(source: ByteSource, entry: ZipEntry): Promise<Uint8Array> {
   const start = await zipDataStart(source, entry);
-  const bytes = await source.read(start, start + entry.size);
+  return checked(source, { entry, bytes: await source.read(start, start + entry.size) });
+}
+
+/**
+ * Reads entries as `readZipEntry` does. While they are asked for in the given order, the next one is read from the disk during the checksum
+ * of one, which would else make loading a tenth longer.
+ */
+export function zipReader(source: ByteSource, order: readonly ZipEntry[]): (entry: ZipEntry) => Promise<Uint8Array> {
+  const following = new Map(order.map((entry, i) => [entry, order[i + 1]]));
+  let expected = order[0];
+  let ahead: { entry: ZipEntry; bytes: Promise<Uint8Array> } | undefined;
+  return async (entry) => {
+    const next = source.overlaps && entry === expected ? following.get(entry) : undefined;
+    expected = following.get(entry);
+    const reading =
+      ahead?.entry === entry
+        ? ahead.bytes
+        : zipDataStart(source, entry).then((start) => source.read(start, start + entry.size));
+    // an error of the next entry is thrown once that is asked for
+    const nextStart = next && zipDataStart(source, next).catch(() => undefined);
+    const [bytes, start] = await Promise.all([reading, nextStart]);
+    ahead = next && start !== undefined ? { entry: next, bytes: source.read(start, start + next.size) } : undefined;
+    ahead?.bytes.catch(() => {});
+    return checked(source, { entry, bytes });
+  };
+}
+
+function checked(source: ByteSource, { entry, bytes }: { entry: ZipEntry; bytes: Uint8Array }): Uint8Array {
   if (entry.crc !== 0 && entry.size > 0 && crc32(bytes) !== entry.crc)
     fail(
       source,

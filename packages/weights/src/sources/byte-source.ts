@@ -27,6 +27,8 @@ export interface ByteSource {
   readonly name: string;
   /** Bytes. */
   readonly size: number;
+  /** Whether reads may overlap at no cost: a file's do, a server's stream goes forward. */
+  readonly overlaps: boolean;
   /** The bytes [start, end). */
   read(start: number, end: number): Promise<Uint8Array>;
   close(): Promise<void>;
@@ -51,6 +53,7 @@ export async function openBytes(source: FileSource, options: OpenOptions = {}): 
 function openMemory(bytes: Uint8Array): ByteSource {
   return {
     name: 'the given bytes',
+    overlaps: false,
     size: bytes.length,
     read: async (start, end) => bytes.subarray(start, end),
     close: async () => {},
@@ -65,6 +68,7 @@ async function openPath(path: string | URL, { onProgress, signal }: OpenOptions)
   return {
     name,
     size,
+    overlaps: true,
     async read(start, end) {
       signal?.throwIfAborted();
       const bytes = new Uint8Array(end - start);

@@ -79,6 +79,7 @@ export async function openHttp(url: URL, options: OpenOptions): Promise<ByteSour
   return {
     name,
     size,
+    overlaps: false,
     async read(start, end) {
       let bytes = new Uint8Array(Math.min(end - start, reserved));
       let filled = 0;
@@ -175,6 +176,7 @@ async function wholeFile(
       return {
         name,
         size: bytes.length,
+        overlaps: false,
         read: async (start, end) => bytes.subarray(start, end),
         close: async () => {},
       };
