@@ -43,6 +43,7 @@ export async function writeEvaluationReport(options: EvaluationReport): Promise<
     resultTable(runs),
     ...sizeTable(measured),
     ...apTables(runs),
+    ...edgeTable(runs),
     ...comparisonTable(comparisons),
     runTable(runs),
   ];
@@ -120,6 +121,17 @@ function apTables(runs: readonly ResultsFolder[]): ReportTable[] {
         ...(boundary ? [summary.boundary_ap ?? '–'] : []),
       ]),
     }));
+}
+
+/** BSDS500's numbers. */
+function edgeTable(runs: readonly ResultsFolder[]): ReportTable[] {
+  const rows = runs.flatMap(({ config, summary: { edges } }) =>
+    edges
+      ? [[config.model.name, ...['ods', 'ois', 'ap', 'r50', 'ods_threshold'].map((name) => edges[name] ?? '–')]]
+      : [],
+  );
+  const columns = ['model', 'ODS', 'OIS', 'AP', 'R50', 'threshold of ODS'];
+  return rows.length > 0 ? [{ title: 'Edges', columns, rows }] : [];
 }
 
 function comparisonTable(comparisons: readonly Comparison[]): ReportTable[] {
