@@ -13,6 +13,7 @@ import { say } from './setup/log.mjs';
 import { runCommand } from './setup/run-command.mjs';
 
 const { argv } = process;
+if (process.env.NX_TASK_TARGET_PROJECT) delete process.env.FORCE_COLOR; // Nx sets it, also where nobody looks at colours
 const separator = argv.indexOf('--');
 const command = separator === -1 ? [] : argv.slice(separator + 1);
 /** Commands that compute elsewhere, or not at all. */

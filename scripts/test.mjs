@@ -1,16 +1,17 @@
 /**
  * The README's test command: builds, checks and tests everything, stops at the first failure, and ends with the number of
- * tests that passed and failed.
+ * tests that passed and failed. Nx remembers the builds and the tests of each workspace: what did not change is not run again
+ * (NX_SKIP_NX_CACHE=true runs it all the same).
  *
  * Run it through scripts/setup.mjs, which puts node_modules/.bin in PATH and finds a WebGPU adapter.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { cacheFolder, root } from './setup/paths.mjs';
 
 const nx = { NX_DAEMON: 'false', NX_NO_CLOUD: 'true', NX_TUI: 'false' };
-const sourceReport = path.join(cacheFolder, 'test-source.json');
+const sourceReports = path.join(cacheFolder, 'test'); // a file for each workspace, which Nx brings back with what it remembers
 const browserReport = path.join(cacheFolder, 'test-browser.json');
 const builtReport = path.join(cacheFolder, 'test-built.json');
 
@@ -26,8 +27,9 @@ const steps = [
   { name: 'unused code', command: ['knip'] },
   {
     name: 'tests of the source',
-    command: ['vitest', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${sourceReport}`],
-    report: sourceReport,
+    command: ['nx', 'run-many', '-t', 'test', '--parallel=1', '--output-style=stream'],
+    env: nx,
+    report: sourceReports,
   },
   {
     name: 'tests in headless Chromium',
@@ -65,9 +67,14 @@ function run([program = '', ...parameters], env) {
   });
 }
 
-/** @param {string} report a JSON report with vitest's names @returns {{ passed: number; failed: number }} */
+/** @param {string} report a JSON report with vitest's names, or a folder of them @returns {{ passed: number; failed: number }} */
 function readCounts(report) {
   try {
+    if (statSync(report).isDirectory()) {
+      const all = readdirSync(report).map((file) => readCounts(path.join(report, file)));
+      const sum = (/** @type {'passed' | 'failed'} */ key) => all.reduce((total, counts) => total + counts[key], 0);
+      return { passed: sum('passed'), failed: sum('failed') };
+    }
     const { numPassedTests, numFailedTests, numFailedTestSuites } = JSON.parse(readFileSync(report, 'utf8'));
     return { passed: numPassedTests, failed: Math.max(numFailedTests, numFailedTestSuites ? 1 : 0) };
   } catch {
@@ -76,7 +83,7 @@ function readCounts(report) {
 }
 
 mkdirSync(cacheFolder, { recursive: true });
-for (const { report } of steps) if (report) rmSync(report, { force: true });
+for (const { report } of steps) if (report) rmSync(report, { force: true, recursive: true });
 let passed = 0;
 let failed = 0;
 for (const { name, command, env = {}, report } of steps) {
