@@ -1,6 +1,9 @@
 import { encodePng } from '#encode-png';
 import { type ImagePixels, toRgb } from './image-pixels.ts';
 
+/** Uint8Array<ArrayBuffer>, as TypeScript before 5.7 can read it too. */
+type Bytes = ReturnType<Uint8Array['slice']>;
+
 /** Pixels for a PNG. */
 export interface RasterToEncode {
   readonly width: number;
@@ -37,7 +40,7 @@ const usual = [
 export async function maskPng(
   mask: Uint8Array,
   size: { readonly width: number; readonly height: number },
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<Bytes> {
   const { width, height } = size;
   checkMask(mask, { width, height, call: 'maskPng' });
   return encodePng({ width, height, data: mask.map((inside) => (inside ? 255 : 0)) });
@@ -53,7 +56,7 @@ export async function overlayPng(
   image: ImagePixels,
   masks: readonly Uint8Array[],
   { opacity = 0.5, colors = usual }: OverlayOptions = {},
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<Bytes> {
   const { width, height, data } = toRgb(image, 'overlayPng');
   if (!(opacity > 0 && opacity <= 1)) throw new Error(`overlayPng: expected opacity in (0, 1], got ${opacity}`);
   if (colors.length === 0) throw new Error('overlayPng: expected colors, got none; leave them out for seven');

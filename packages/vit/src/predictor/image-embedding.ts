@@ -13,6 +13,9 @@ import type { Sam } from '../checkpoint/load-sam.ts';
 import { fitLongestSide } from '../images/resize.ts';
 import { gridSize } from '../sam/config.ts';
 
+/** Uint8Array<ArrayBuffer>, as TypeScript before 5.7 can read it too. */
+type Bytes = ReturnType<Uint8Array['slice']>;
+
 /** Pixels of the largest image; that of `decodeImage`. Masks are of the image's size, so a file must not claim any. */
 const mostPixels = 2 ** 28;
 
@@ -65,7 +68,7 @@ export interface SerializeEmbeddingOptions {
 export async function serializeEmbedding(
   { embedding, originalSize, inputSize }: ImageEmbedding,
   { dtype = 'F32' }: SerializeEmbeddingOptions = {},
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<Bytes> {
   const data = await embedding.data<'float32'>();
   const metadata = { original_size: JSON.stringify(originalSize), input_size: JSON.stringify(inputSize) };
   return serializeSafetensors({ embedding: { dtype, shape: embedding.shape, data } }, metadata);
