@@ -88,7 +88,7 @@ function targetsOf(root, folder) {
 
 export const name = 'slimsam-targets';
 
-/** @type {import('@nx/devkit').CreateNodesV2} */
+/** @type {import('nx/src/devkit-exports.js').CreateNodesV2} */
 export const createNodesV2 = [
   '{package.json,packages/*/package.json,examples/package.json}',
   (manifests, _options, { workspaceRoot }) =>
