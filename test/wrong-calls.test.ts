@@ -1,7 +1,7 @@
 /** What callers without TypeScript can get wrong: one clear error each, at once, that names the call and the field; no tensor stays. */
 import '@tensorflow/tfjs-backend-cpu';
 import '@slimsam/tensor-webgpu/ops';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { adam, distill, loadTraining, plateau, saveTraining, train } from '@slimsam/distill';
@@ -22,6 +22,7 @@ import { createPredictor, encoderAxes, loadEmbedding, loadSam, resizeSam, saveSa
 import { dims, linear, openTensors, saveWeights, scope } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { compress, evaluateSam } from 'slimsam';
+import { openRun } from 'slimsam/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 /** What TypeScript would not let through. */
@@ -35,6 +36,7 @@ beforeAll(async () => {
   await tf.setBackend('cpu');
   weights = { 'a.weight': tf.ones([4, 3]), 'a.bias': tf.ones([4]) };
   folder = await mkdtemp(join(tmpdir(), 'wrong-calls-'));
+  await writeFile(join(folder, 'file'), 'x');
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -157,6 +159,8 @@ const calls: [string, () => unknown, string][] = [
     () => compress(wrong({ weights, config: {} }), wrong({})).next(),
     'photographs to be',
   ],
+  ['a run in a file', () => openRun(join(folder, 'file')), 'to be a folder or to become one, got a file there'],
+  ['a run below a file', () => openRun(join(folder, 'file/run')), 'got a file where a folder should be'],
   ['evaluateSam(null)', () => evaluateSam(wrong(null)), 'evaluateSam: expected options { weights, config }, got null'],
 ];
 

@@ -42,7 +42,22 @@ const notes = z.object({
  * @throws when another process has the folder, or it cannot be written
  */
 export async function openRun(folder: string): Promise<RunFolder> {
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    const found: Record<string, string> = {
+      EEXIST: 'a file there',
+      ENOTDIR: 'a file where a folder should be',
+      EACCES: 'no permission',
+      EROFS: 'a read-only disk',
+      ENOSPC: 'a full disk',
+    };
+    const got = found[error.code ?? ''] ?? error.message;
+    throw new Error(
+      `run folder: expected '${folder}' to be a folder or to become one, got ${got}; take another folder`,
+      {
+        cause: error,
+      },
+    );
+  });
   const locked = await lock(folder);
   try {
     for (const name of await readdir(folder)) {
