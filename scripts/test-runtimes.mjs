@@ -70,7 +70,7 @@ try {
     await row(label, 'require of every package', () => succeed(node(), ['require.cjs'], { cwd: all }).then(() => ''));
   }
   const bun = () => path.join(tool('bun'), '@oven', readdirSync(path.join(tool('bun'), '@oven'))[0] ?? '', 'bin/bun');
-  await row('Bun', 'import and require of every package', async () => {
+  await row('Bun', 'import of tensor-webgpu, require of every package', async () => {
     await succeed(bun(), ['run', 'train.mjs'], { cwd: all });
     await succeed(bun(), ['run', 'require.cjs'], { cwd: all });
     return '';

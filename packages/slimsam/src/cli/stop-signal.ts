@@ -2,7 +2,9 @@
 export function stopSignal(): AbortSignal {
   const stop = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(name, () => stop.abort(new Error('stopped; the same command goes on after the last checkpoint')));
+    process.once(name, () =>
+      stop.abort(new Error('stopped; the same command goes on in its run folder, where it has one')),
+    );
   }
   return stop.signal;
 }
