@@ -219,7 +219,7 @@ describe('images of any shape', () => {
       [Number.NaN, 5, 60],
     ] as const) {
       expect(() => predictor.embed({ width, height, data: new Uint8Array(bytes) })).toThrow(
-        `preprocess: expected an image with data [height, width, 3], got ${width} x ${height} pixels and ${bytes} bytes`,
+        `embed: expected an image with data [height, width, 3 or 4], got ${width} x ${height} pixels and ${bytes} bytes`,
       );
     }
     expect(tf.memory().numTensors).toBe(before);
