@@ -67,7 +67,11 @@ test.each([
   ['a ratio of 1', ['--ratio', '1'], /--ratio.*'1' is invalid. expected a number in \[0, 1\)/],
   ['no epochs', ['--epochs', '0'], /--epochs.*expected a positive integer/],
   ['an unknown option', ['--rato', '0.5'], /unknown option '--rato'/],
-  ['an unknown backend', ['--backend', 'cuda'], /'cuda' is invalid. Allowed choices are webgpu, cpu, tfjs-node-gpu/],
+  [
+    'an unknown backend',
+    ['--backend', 'cuda'],
+    /'cuda' is invalid. Allowed choices are webgpu, cpu, wasm, tfjs-node, tfjs-node-gpu, auto/,
+  ],
   ['a file in the place of the results', ['--out', 'file'], /EEXIST.*file/],
 ])('%s is one clear error', async (name, options, message) => {
   const paths = options.map((word) => (existsSync(at(word)) || word === 'nowhere' ? at(word) : word));
