@@ -52,7 +52,14 @@ const evaluate = (line: string) =>
   );
 
 /** The numbers of a run that --json printed. */
-async function summaryOf(line: string): Promise<{ miou: number; click_miou: number[]; masks: number; images: number }> {
+interface Summary {
+  miou: number;
+  click_miou: number[];
+  masks: number;
+  images: number;
+}
+
+async function summaryOf<T = Summary>(line: string): Promise<T> {
   out = '';
   expect(await evaluate(`${line} --json`), err).toBe(0);
   return JSON.parse(out).summary;
@@ -109,13 +116,13 @@ function writeCoco(change: (annotations: Record<string, unknown>[]) => void = ()
 test('instances from ground-truth boxes and from a detector’s; bad records are an error, or skipped and listed', async () => {
   writeCoco();
   const line = '@onnx --data @data --annotations @coco.json --protocol instances';
-  const { stats } = (await summaryOf(`${line} --out @truth-boxes`)) as unknown as { stats: { AP: number } };
+  const { stats } = await summaryOf<{ stats: { AP: number } }>(`${line} --out @truth-boxes`);
   expect(stats.AP).toBeGreaterThanOrEqual(0);
   const boxes = json('coco.json').annotations.map((one: { image_id: number; bbox: number[] }) => ({
     ...{ image_id: one.image_id, category_id: 1, score: 0.5, bbox: one.bbox },
   }));
   writeFileSync(at('boxes.json'), JSON.stringify(boxes));
-  const lvis = (await summaryOf(`${line} --lvis --boxes @boxes.json --out @lvis`)) as unknown as { stats: object };
+  const lvis = await summaryOf<{ stats: object }>(`${line} --lvis --boxes @boxes.json --out @lvis`);
   expect(Object.keys(lvis.stats)).toContain('APr');
 
   writeCoco((annotations) => Object.assign(annotations[1]!, { bbox: [1, 2, -3, 4] }));
@@ -138,11 +145,9 @@ test('edges: of boundaries beside the images', async () => {
   await sharp(line, { raw: { width: 64, height: 64, channels: 1 } })
     .png()
     .toFile(at('people', `${name}-1.png`));
-  const { edges } = (await summaryOf(
+  const { edges } = await summaryOf<{ edges: Record<string, number> }>(
     '@onnx --data @photos --truth @people --protocol edges --out @edges',
-  )) as unknown as {
-    edges: Record<string, number>;
-  };
+  );
   expect(Object.keys(edges)).toEqual(['ods', 'ods_threshold', 'ois', 'ap', 'r50']);
 }, 60_000);
 

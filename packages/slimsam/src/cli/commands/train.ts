@@ -6,6 +6,7 @@ import { viewComposer } from '../../training/compose-views.ts';
 import { readLabelled } from '../../training/labelled-photographs.ts';
 import { streamFolder } from '../../training/stream-cache.ts';
 import { trainRun } from '../../training/train-run.ts';
+import type { TrainSamOptions } from '../../training/train-sam.ts';
 import { loadOnlySam } from '../load-model.ts';
 import {
   type CommonOptions,
@@ -19,22 +20,18 @@ import {
 } from '../options.ts';
 import { type Session, withBackend } from '../with-backend.ts';
 
-interface Options extends CommonOptions, RunFolderOptions {
+type Training = Pick<
+  TrainSamOptions,
+  'stage' | 'steps' | 'rate' | 'warmup' | 'batch' | 'prompts' | 'chunk' | 'passes' | 'chunks'
+>;
+
+interface Options extends CommonOptions, RunFolderOptions, Training {
   readonly sam?: string;
   readonly vit?: string;
   readonly start?: string;
   readonly images: readonly { readonly folder: string; readonly share: number }[];
-  readonly stage: 'decoder' | 'whole';
   readonly size: number;
   readonly width: number;
-  readonly steps: number;
-  readonly rate: number;
-  readonly warmup: number;
-  readonly batch: number;
-  readonly prompts: number;
-  readonly chunk: number;
-  readonly passes: number;
-  readonly chunks?: number;
   readonly pasted: number;
   readonly scenes: number;
   readonly threads: number;
