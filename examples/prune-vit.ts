@@ -5,7 +5,6 @@
 import { countParameters } from '@slimsam/prune';
 import { initVit, loadVit, parseVitConfig, saveVit, type Vit } from '@slimsam/vit';
 import { Command, Option } from 'commander';
-import pc from 'picocolors';
 import { compress, type Recipe } from 'slimsam';
 import { backends, openBackend, openPhotographs, output, parse, present } from 'slimsam/node';
 
@@ -44,7 +43,7 @@ try {
   await saveVit(options.out, model);
   console.log(`saved: ${options.out}`);
 } catch (error) {
-  console.error(pc.red((error as Error).message));
+  console.error((error as Error).message);
   process.exitCode = 1;
 } finally {
   for (const end of close) await end();

@@ -6,7 +6,6 @@ import { generateScenes } from '@slimsam/scenes';
 import { loadSam } from '@slimsam/vit';
 import { disposeWeights, writeFileAtomic } from '@slimsam/weights';
 import { Command, Option } from 'commander';
-import pc from 'picocolors';
 import { compress, type Evaluation, evaluateSam, slimSam } from 'slimsam';
 import {
   backends,
@@ -56,7 +55,7 @@ try {
   close.push(backend.close);
   const { adapter, reason } = backend;
   if (reason) console.log(`--backend auto: ${reason}`);
-  console.log(`computing on ${pc.bold(adapter)}`);
+  console.log(`computing on ${adapter}`);
   const teacher = await loadSam(fileURLToPath(new URL('teacher/', import.meta.url)));
   const scenes = async (folder: string, count: number, seed: number) => {
     const bar = session.bar('make scenes', count);
@@ -108,7 +107,7 @@ try {
   await rm(run.folder, { recursive: true }); // what a run goes on from is of no use after its end
   for (const { weights } of Object.values(models)) disposeWeights(weights);
 } catch (error) {
-  console.error(pc.red((error as Error).message));
+  console.error((error as Error).message);
   process.exitCode = 1;
 } finally {
   for (const end of close) await end();

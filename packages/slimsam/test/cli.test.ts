@@ -10,6 +10,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { runProgram } from '../src/cli/program.ts';
 import { tinySam, tinyVit } from './tiny.ts';
 
+// The hardest case for output without colour codes: libraries see a CI machine, which they colour although it is no terminal.
+vi.hoisted(() => {
+  process.env.CI = 'true';
+});
+
 let work = '';
 const at = (...names: string[]) => path.join(work, ...names);
 beforeAll(async () => {

@@ -20,6 +20,10 @@ export interface Bar {
   stop(): void;
 }
 
+/** Colours for a terminal only: picocolors alone also writes them into the pipes and files of every CI machine (`CI` is set there). */
+export const colours = (stream: { readonly isTTY?: boolean }) =>
+  pc.createColors(pc.isColorSupported && stream.isTTY === true);
+
 /** Milliseconds between two lines where there is no terminal. */
 const quiet = 20_000;
 
@@ -28,7 +32,7 @@ export function output({ json }: { readonly json: boolean }): Output {
   return {
     json,
     note,
-    warn: (line) => note(pc.yellow(line)),
+    warn: (line) => note(colours(process.stderr).yellow(line)),
     result: (lines, value) => console.log(json ? JSON.stringify(value) : lines),
     bar: (name, total) => (process.stderr.isTTY ? terminalBar(name, total) : lineBar(name, total, note)),
   };
@@ -57,7 +61,7 @@ function lineBar(name: string, total: number, note: (line: string) => void): Bar
 
 /** A table of text, without colour codes where stdout is no terminal. */
 export function table(columns: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const style = pc.isColorSupported && process.stdout.isTTY ? {} : { head: [], border: [] };
+  const style = colours(process.stdout).isColorSupported ? {} : { head: [], border: [] };
   const made = new Table({
     head: [...columns],
     style,

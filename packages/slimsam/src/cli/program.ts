@@ -1,5 +1,4 @@
 import { Command, CommanderError } from 'commander';
-import pc from 'picocolors';
 import { compressCommand } from './commands/compress.ts';
 import { costsCommand } from './commands/costs.ts';
 import { evaluateCommand } from './commands/evaluate.ts';
@@ -7,6 +6,7 @@ import { exportCommand } from './commands/export.ts';
 import { infoCommand } from './commands/info.ts';
 import { segmentCommand } from './commands/segment.ts';
 import { trainCommand } from './commands/train.ts';
+import { colours } from './output.ts';
 
 /** Of the process: done, failed, a wrong command line, stopped by a signal. */
 const codes = { done: 0, failed: 1, usage: 2, stopped: 130 };
@@ -38,7 +38,7 @@ export async function runProgram(words: readonly string[], signal: AbortSignal):
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? codes.done : codes.usage; // it has said why
     const message = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`${pc.red(`slimsam: ${message.replace(/\s*\n\s*/g, ' ')}`)}\n`);
+    process.stderr.write(`${colours(process.stderr).red(`slimsam: ${message.replace(/\s*\n\s*/g, ' ')}`)}\n`);
     return signal.aborted ? codes.stopped : codes.failed;
   }
 }
