@@ -7,10 +7,20 @@ import { DeviceFailure } from './runtime/device-failure.ts';
 import { checkTensors } from './runtime/fitting.ts';
 import { Launcher } from './runtime/launcher.ts';
 import { checkBinding } from './runtime/limits.ts';
-import { bytesOf, type ComplexParts, type TensorRecord, tensorRecord, typedArray } from './runtime/tensor-record.ts';
-import { awaitGpu } from './runtime/wait.ts';
+import {
+  bytesOf,
+  type ComplexParts,
+  keptElements,
+  knownValues,
+  sizeOf,
+  type TensorRecord,
+  tensorRecord,
+  typedArray,
+} from './runtime/tensor-record.ts';
+import { TensorStore } from './runtime/tensor-store.ts';
+import { awaitGpu, settled } from './runtime/wait.ts';
 import type { Clock } from './watching/dispatch-timer.ts';
-import { type Leak, Origins } from './watching/origins.ts';
+import type { Leak } from './watching/origins.ts';
 import type { DispatchTime } from './watching/recorder.ts';
 
 /** What a kernel is to make. */
@@ -29,8 +39,7 @@ export class WebgpuBackend extends tf.KernelBackend {
   readonly #shared: boolean;
   readonly #launcher: Launcher;
   readonly #failure: DeviceFailure;
-  readonly #records = new Map<tf.DataId, TensorRecord>();
-  readonly #origins = new Origins();
+  readonly #tensors = new TensorStore((buffer) => this.#launcher.release(buffer));
   #disposed = false;
 
   constructor(opened: OpenDevice) {
@@ -62,7 +71,7 @@ export class WebgpuBackend extends tf.KernelBackend {
       if (over) made.push(this.#get(over.dataId));
       else {
         const { half } = shader.outputs[i]!;
-        const record = tensorRecord(dtype, sizeOf(shape), { half, origin: this.#origins.of(label, shape) });
+        const record = tensorRecord(dtype, sizeOf(shape), { half, origin: this.#tensors.origins.of(label, shape) });
         checkBinding(bytesOf(record), label, shape, this.facts);
         made.push(record);
       }
@@ -91,9 +100,7 @@ export class WebgpuBackend extends tf.KernelBackend {
         record.values = undefined;
         results.push(this.makeView(over, shape));
       } else {
-        const dataId = {};
-        this.#records.set(dataId, record);
-        results.push({ dataId, shape: shape.slice(), dtype: record.dtype });
+        results.push({ dataId: this.#tensors.add(record), shape: shape.slice(), dtype: record.dtype });
       }
     }
     return results;
@@ -122,7 +129,7 @@ export class WebgpuBackend extends tf.KernelBackend {
 
   /** Whether the values are stored in half precision. */
   isHalf({ dataId }: tf.TensorInfo): boolean {
-    return this.#records.get(dataId)?.half ?? false;
+    return this.#tensors.find(dataId)?.half ?? false;
   }
 
   /** The same values under another shape: no copy, one more reference. */
@@ -138,7 +145,7 @@ export class WebgpuBackend extends tf.KernelBackend {
 
   /** The values when they are still known on the CPU (constants, freshly made tensors), else undefined. */
   cpuValues(input: tf.TensorInfo): tf.backend_util.TypedArray | undefined {
-    return this.#records.get(input.dataId)?.values;
+    return this.#tensors.find(input.dataId)?.values;
   }
 
   /** A string tensor of UTF-8 texts. */
@@ -153,9 +160,8 @@ export class WebgpuBackend extends tf.KernelBackend {
 
   /** A complex64 tensor; its parts belong to it from now on. */
   makeComplex(parts: ComplexParts): tf.TensorInfo {
-    const dataId = {};
     const { shape } = parts.real;
-    this.#records.set(dataId, tensorRecord('complex64', sizeOf(shape), { parts }));
+    const dataId = this.#tensors.add(tensorRecord('complex64', sizeOf(shape), { parts }));
     return { dataId, shape, dtype: 'complex64' };
   }
 
@@ -184,20 +190,11 @@ export class WebgpuBackend extends tf.KernelBackend {
   ): void {
     if (dtype === 'complex64')
       throw new Error('webgpu: expected real values, got complex64; use tf.complex(real, imag)');
-    const elements = sizeOf(shape);
-    if (dtype === 'string') {
-      this.#records.set(dataId, tensorRecord(dtype, elements, { refCount, texts: values as Uint8Array[] }));
-      return;
-    }
-    const typed = values as tf.backend_util.TypedArray;
-    const kept = elements <= keptElements ? typed.slice() : typed;
-    const origin = this.#origins.of('values', shape);
-    this.#records.set(dataId, tensorRecord(dtype, elements, { refCount, values: kept, origin }));
+    this.#tensors.put(dataId, values, { shape, dtype, refCount });
   }
 
   override async read(dataId: tf.DataId): Promise<tf.backend_util.BackendValues> {
     const record = this.#get(dataId);
-    if (record.texts) return record.texts.slice(); // holes stay holes, as TensorFlow.js wants them
     if (record.parts) {
       const [real, imag] = await Promise.all([
         this.read(record.parts.real.dataId),
@@ -205,8 +202,8 @@ export class WebgpuBackend extends tf.KernelBackend {
       ]);
       return tf.backend_util.mergeRealAndImagArrays(real as Float32Array, imag as Float32Array);
     }
-    if (record.values) return record.values.slice();
-    if (record.elements === 0) return typedArray(new ArrayBuffer(0), record.dtype);
+    const known = knownValues(record);
+    if (known) return known;
     this.#check('read');
     if (record.half) {
       const x = { dataId, shape: [record.elements], dtype: record.dtype };
@@ -235,13 +232,12 @@ export class WebgpuBackend extends tf.KernelBackend {
    */
   override readSync(dataId: tf.DataId): tf.backend_util.BackendValues {
     const record = this.#get(dataId);
-    if (record.texts) return record.texts.slice();
     if (record.parts) {
       const [real, imag] = [record.parts.real, record.parts.imag].map((part) => this.readSync(part.dataId));
       return tf.backend_util.mergeRealAndImagArrays(real as Float32Array, imag as Float32Array);
     }
-    if (record.values) return record.values.slice();
-    if (record.elements === 0) return typedArray(new ArrayBuffer(0), record.dtype);
+    const known = knownValues(record);
+    if (known) return known;
     this.#check('read');
     throw new Error(
       'webgpu: expected an asynchronous read of values that are on the GPU, got dataSync() or arraySync(); use `await tensor.data()`',
@@ -256,18 +252,11 @@ export class WebgpuBackend extends tf.KernelBackend {
   }
 
   override disposeData(dataId: tf.DataId, force = false): boolean {
-    const record = this.#records.get(dataId);
-    if (!record) return true;
-    record.refCount--;
-    if (!force && record.refCount > 0) return false;
-    this.#records.delete(dataId);
-    if (record.parts) for (const part of Object.values(record.parts)) this.disposeData(part.dataId, force);
-    if (record.buffer) this.#launcher.release(record.buffer);
-    return true;
+    return this.#tensors.free(dataId, force);
   }
 
   override refCount(dataId: tf.DataId): number {
-    return this.#records.get(dataId)?.refCount ?? 0;
+    return this.#tensors.find(dataId)?.refCount ?? 0;
   }
 
   override incRef(dataId: tf.DataId): void {
@@ -275,7 +264,7 @@ export class WebgpuBackend extends tf.KernelBackend {
   }
 
   override numDataIds(): number {
-    return this.#records.size;
+    return this.#tensors.size;
   }
 
   override memory(): { unreliable: boolean; numBytesInGPU: number; numBytesIdle: number } {
@@ -346,16 +335,8 @@ export class WebgpuBackend extends tf.KernelBackend {
 
   /** Notes from now on, until `stop`, where tensors are made; `left` lists those that still live. `findLeaks` is made of it. */
   trackTensors(): { left(besides?: readonly tf.TensorInfo[]): Leak[]; stop(): void } {
-    const { since, stop } = this.#origins.watch();
-    const left = (besides: readonly tf.TensorInfo[] = []): Leak[] => {
-      const others = new Set(besides.map(({ dataId }) => dataId));
-      return Array.from(this.#records).flatMap(([dataId, record]) => {
-        const { origin, dtype, refCount } = record;
-        if (!origin || origin.order <= since || others.has(dataId)) return [];
-        const { label, shape, stack } = origin;
-        return [{ label, shape, dtype, bytes: bytesOf(record), references: refCount, stack }];
-      });
-    };
+    const { since, stop } = this.#tensors.origins.watch();
+    const left = (besides: readonly tf.TensorInfo[] = []): Leak[] => this.#tensors.made(since, besides);
     return { left, stop };
   }
 
@@ -371,11 +352,11 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.#failure.dispose();
     if (this.#shared) this.#launcher.dispose();
     else this.device.destroy(); // with all its buffers
-    this.#records.clear();
+    this.#tensors.clear();
   }
 
   #get(dataId: tf.DataId): TensorRecord {
-    const record = this.#records.get(dataId);
+    const record = this.#tensors.find(dataId);
     if (record) return record;
     this.#check('webgpu');
     throw new Error('webgpu: expected a live tensor, got one that was disposed or belongs to another backend');
@@ -409,24 +390,6 @@ export class WebgpuBackend extends tf.KernelBackend {
   }
 }
 
-const keptElements = 64; // tensors this small keep their CPU values beside the buffer
 const mapRead = 0x1; // GPUBufferUsage.MAP_READ
 const copyDst = 0x8; // GPUBufferUsage.COPY_DST
 const mapModeRead = 0x1; // GPUMapMode.READ
-
-/** As `tf.util.sizeFromShape`, of a shape that nobody may change. */
-function sizeOf(shape: readonly number[]): number {
-  let size = 1;
-  for (const extent of shape) size *= extent;
-  return size;
-}
-
-/** Waits for `work`, at most so long. */
-async function settled(work: Promise<unknown>, milliseconds: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeout = new Promise((resolve) => {
-    timer = setTimeout(resolve, milliseconds);
-  });
-  await Promise.race([work, timeout]);
-  clearTimeout(timer);
-}

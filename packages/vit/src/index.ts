@@ -6,17 +6,12 @@ export { labelMap } from './everything/label-map.ts';
 export type { EverythingOptions, EverythingProgress } from './everything/options.ts';
 export { type EncodeMask, type EverythingMask, segmentEverything } from './everything/segment-everything.ts';
 export { halfPrecision } from './half-precision.ts';
-export {
-  type DecodeImageOptions,
-  decodeImage,
-  type ImageSource,
-  type ReadImageFolderOptions,
-  type RgbImage,
-  readImageFolder,
-} from './images/image.ts';
+export { decodeImage, type ReadImageFolderOptions, readImageFolder } from './images/image.ts';
 export type { ImagePixels } from './images/image-pixels.ts';
+export type { DecodeImageOptions, ImageSource } from './images/image-source.ts';
 export { maskPng, type OverlayOptions, overlayPng } from './images/mask-png.ts';
 export { type Preprocessed, preprocess } from './images/preprocess.ts';
+export type { RgbImage } from './images/rgb-image.ts';
 export { vitAxes, vitCosts, vitTapAxes } from './plain/axes.ts';
 export { parseVitConfig, type VitConfig } from './plain/config.ts';
 export { type VitFeatures, vitFeatures, vitHead, vitTaps } from './plain/features.ts';

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { encodeTensor, layOut, parseSafetensors, type RawTensor, type Safetensors } from './formats/safetensors.ts';
+import type { RawTensor } from './formats/raw-tensor.ts';
+import { encodeTensor, layOut, parseSafetensors, type Safetensors } from './formats/safetensors.ts';
 import { parseHeader } from './formats/safetensors-header.ts';
 import { requireBackend } from './require-backend.ts';
-import { openBytes, systemError } from './sources/byte-source.ts';
+import { openBytes, systemError } from './sources/open-bytes.ts';
 import { removeStale, temporaryName } from './temporary-files.ts';
 import type { Weights } from './weights.ts';
 

@@ -11,19 +11,15 @@ export {
   writeFileAtomic,
 } from './files.ts';
 export { listIssues, printable } from './formats/printable.ts';
-export {
-  encodeTensor,
-  parseSafetensors,
-  type RawTensor,
-  type Safetensors,
-  serializeSafetensors,
-} from './formats/safetensors.ts';
+export type { RawTensor } from './formats/raw-tensor.ts';
+export { encodeTensor, parseSafetensors, type Safetensors, serializeSafetensors } from './formats/safetensors.ts';
 export { type ValueAndGradients, valueAndGradients } from './gradients.ts';
+export { type OpenTensorsOptions, openTensors, type Source } from './open-tensors.ts';
 export { recomputed } from './recomputed.ts';
 export { requireBackend } from './require-backend.ts';
 export type { FileSource, OpenOptions, Progress } from './sources/byte-source.ts';
 export type { HubSource } from './sources/hub-source.ts';
 export { openRegularFile, readTextFile } from './sources/regular-file.ts';
-export { type Attribute, type OpenTensorsOptions, openTensors, type Source, type TensorFile } from './tensor-file.ts';
+export type { Attribute, TensorFile } from './tensor-file.ts';
 export { truncatedNormal } from './truncated-normal.ts';
 export { disposeWeights, type Scope, scope, type Weights } from './weights.ts';

@@ -1,20 +1,12 @@
 import { isHtml } from './formats/html.ts';
 import { printable } from './formats/printable.ts';
-import { addressOf, type FileSource, type OpenOptions, readIfThere } from './sources/byte-source.ts';
+import { addressOf, type FileSource, type OpenOptions } from './sources/byte-source.ts';
+import type { Folder } from './sources/folder.ts';
 import { openHub } from './sources/hub.ts';
 import { type HubSource, isHubId } from './sources/hub-source.ts';
 import { MissingFile } from './sources/missing-file.ts';
+import { readIfThere } from './sources/open-bytes.ts';
 import type { TensorFile } from './tensor-file.ts';
-
-/** A folder on a disk, on a web server or on the Hub. */
-export interface Folder {
-  /** A file of it, for errors. */
-  name(file: string): string;
-  /** Path or address of a file. @throws MissingFile where it is known that there is none */
-  find(file: string): Promise<string>;
-  /** Names of its files, where they can be listed. */
-  list?(): Promise<string[]>;
-}
 
 type Place = { folder: Folder; file?: undefined } | { folder?: undefined; file: FileSource; beside?: Folder };
 

@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { crc32ByTables, crc32 as ours } from '../src/formats/crc32.ts';
-import { openTensors } from '../src/tensor-file.ts';
+import { openTensors } from '../src/open-tensors.ts';
 import { call, instance, named, type Python, pickleOf, tensorOf, torchFile, zipOf } from './pytorch-files.ts';
 
 const values = Float32Array.of(1, 2, 3, 4, 5, 6);

@@ -46,6 +46,28 @@ export const tensorRecord = (
 export const bytesOf = ({ elements, half }: Pick<TensorRecord, 'elements' | 'half'>): number =>
   elements * (half ? 2 : 4);
 
+/** Tensors this small keep their CPU values beside the buffer. */
+export const keptElements = 64;
+
+/** A copy of what is on the CPU, or undefined. Holes between texts stay holes, as TensorFlow.js wants them. */
+export function knownValues({
+  texts,
+  values,
+  elements,
+  dtype,
+}: TensorRecord): tf.backend_util.BackendValues | undefined {
+  if (texts) return texts.slice();
+  if (values) return values.slice();
+  return elements === 0 ? typedArray(new ArrayBuffer(0), dtype) : undefined;
+}
+
+/** As `tf.util.sizeFromShape`, of a shape that nobody may change. */
+export function sizeOf(shape: readonly number[]): number {
+  let size = 1;
+  for (const extent of shape) size *= extent;
+  return size;
+}
+
 /** Values as a buffer holds them: every dtype in 32-bit words. */
 export function asWords(values: tf.backend_util.TypedArray, dtype: tf.DataType): Float32Array | Int32Array {
   if (dtype === 'float32') return values instanceof Float32Array ? values : Float32Array.from(values);

@@ -27,6 +27,16 @@ function sleepBetweenTurns(): void {
   setImmediate(sleepBetweenTurns);
 }
 
+/** Waits for `work`, at most so long. */
+export async function settled(work: Promise<unknown>, milliseconds: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([work, timeout]);
+  clearTimeout(timer);
+}
+
 const inNode = typeof process !== 'undefined' && process.versions?.node !== undefined;
 let waits = 0;
 let turn = 0;

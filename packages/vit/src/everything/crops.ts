@@ -1,4 +1,4 @@
-import type { RgbImage } from '../images/image.ts';
+import type { RgbImage } from '../images/rgb-image.ts';
 import type { Box } from './boxes.ts';
 
 /** A part of the image that is encoded on its own, and the places that are asked about in it. */

@@ -1,9 +1,11 @@
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import { decodeImage, type ImageSource, isSource, type RgbImage } from '../images/image.ts';
+import { decodeImage } from '../images/image.ts';
 import { type ImagePixels, toRgb } from '../images/image-pixels.ts';
+import { type ImageSource, isSource } from '../images/image-source.ts';
 import { preprocess } from '../images/preprocess.ts';
+import type { RgbImage } from '../images/rgb-image.ts';
 import { batchSizes } from '../masks/batch-sizes.ts';
 import type { SamConfig } from '../sam/config.ts';
 import { encodeImage } from '../sam/encoder.ts';

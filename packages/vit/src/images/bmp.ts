@@ -1,4 +1,4 @@
-import type { RgbImage } from './image.ts';
+import type { RgbImage } from './rgb-image.ts';
 
 /** Bits of one channel in a pixel: value = (pixel & mask) / 2^shift, at most `most`. */
 interface Channel {

@@ -1,6 +1,7 @@
-import type { DecodeHow, ImageSource, RgbImage } from './image.ts';
 import { withoutAlpha } from './image-pixels.ts';
+import type { DecodeHow, ImageSource } from './image-source.ts';
 import { checkRasterFormat } from './raster-format.ts';
+import type { RgbImage } from './rgb-image.ts';
 
 /** Decodes with the browser's own decoders: see `decodeImage`. A string is an address. */
 export async function decodePixels(source: ImageSource, { scaleByMaximum }: DecodeHow): Promise<RgbImage> {

@@ -1,8 +1,9 @@
 import type { Sharp } from 'sharp';
 import { decodeBmp } from './bmp.ts';
-import type { DecodeHow, ImageSource, RgbImage } from './image.ts';
+import type { DecodeHow, ImageSource } from './image-source.ts';
 import { checkRasterFormat, rasterFormatOf } from './raster-format.ts';
 import { readDeep } from './read-deep.ts';
+import type { RgbImage } from './rgb-image.ts';
 
 /** Decodes with sharp: see `decodeImage`. A string is a file's path. */
 export async function decodePixels(source: ImageSource, how: DecodeHow): Promise<RgbImage> {

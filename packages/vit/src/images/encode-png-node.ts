@@ -1,4 +1,4 @@
-import type { RasterToEncode } from './mask-png.ts';
+import type { RasterToEncode } from './rgb-image.ts';
 
 /** A PNG of 8-bit grey or RGB pixels, by sharp. */
 export async function encodePng({ width, height, data }: RasterToEncode): Promise<Uint8Array<ArrayBuffer>> {

@@ -1,4 +1,4 @@
-import type { RgbImage } from './image.ts';
+import type { RgbImage } from './rgb-image.ts';
 
 /** 8-bit pixels with alpha, as the ImageData of a canvas. */
 interface RgbaImage {

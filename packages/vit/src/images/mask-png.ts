@@ -4,14 +4,6 @@ import { type ImagePixels, toRgb } from './image-pixels.ts';
 /** Uint8Array<ArrayBuffer>, as TypeScript before 5.7 can read it too. */
 type Bytes = ReturnType<Uint8Array['slice']>;
 
-/** Pixels for a PNG. */
-export interface RasterToEncode {
-  readonly width: number;
-  readonly height: number;
-  /** [height, width] grey or [height, width, 3] */
-  readonly data: Uint8Array;
-}
-
 /** How `overlayPng` tints. */
 export interface OverlayOptions {
   /** Share of the tint in (0, 1], 0.5 by default. */

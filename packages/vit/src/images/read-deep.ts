@@ -1,5 +1,6 @@
 import type { Sharp } from 'sharp';
-import type { DecodeHow, RgbImage } from './image.ts';
+import type { DecodeHow } from './image-source.ts';
+import type { RgbImage } from './rgb-image.ts';
 
 /** Spaces in which libvips holds values as the file has them. */
 const plainSpaces: readonly string[] = ['b-w', 'grey16', 'rgb16', 'srgb', 'rgb', 'scrgb'];

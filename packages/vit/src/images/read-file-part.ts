@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { fileKind } from './file-kind.ts';
-import type { FilePart } from './image.ts';
+import type { FilePart } from './image-source.ts';
 
 /**
  * Reads a file, or a part of it. Opening never waits, as a FIFO without a writer would make it.

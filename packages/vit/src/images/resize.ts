@@ -1,5 +1,5 @@
-import type { RgbImage } from './image.ts';
 import { cubic, type Filter, resamplingTaps, triangle } from './interpolation.ts';
+import type { RgbImage } from './rgb-image.ts';
 
 /** Pillow's fixed point: 32 bits less 8 for the pixel and 2 for overshoot. */
 const precisionBits = 22;

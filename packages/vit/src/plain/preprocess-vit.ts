@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { RgbImage } from '../images/image.ts';
 import { type ImagePixels, toRgb } from '../images/image-pixels.ts';
 import { resizeImage } from '../images/resize.ts';
+import type { RgbImage } from '../images/rgb-image.ts';
 import type { VitConfig, VitProcessing } from './config.ts';
 
 /**

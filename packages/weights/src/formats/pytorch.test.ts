@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { call, instance, type Python, pickleOf, tensorOf, torchFile, zipOf } from '../../test/pytorch-files.ts';
-import { openTensors } from '../tensor-file.ts';
+import { openTensors } from '../open-tensors.ts';
 
 const values = Float32Array.of(1, 2, 3, 4, 5, 6);
 const map = (fields: Record<string, Python>) => new Map(Object.entries(fields));

@@ -2,7 +2,8 @@ import type { ByteSource } from '../sources/byte-source.ts';
 import type { Attribute, TensorFile } from '../tensor-file.ts';
 import { describe, isGlobal, isInstance, isOpaque, type Opaque, readPickle } from './pickle.ts';
 import { printable } from './printable.ts';
-import { decode, type RawTensor } from './safetensors.ts';
+import type { RawTensor } from './raw-tensor.ts';
+import { decode } from './safetensors.ts';
 import { elementBytes } from './safetensors-header.ts';
 import { readZipDirectory, readZipEntry, type ZipEntry, zipReader } from './zip.ts';
 

@@ -1,6 +1,6 @@
 import { isHtml } from './html.ts';
 import { printable } from './printable.ts';
-import type { RawTensor } from './safetensors.ts';
+import type { RawTensor } from './raw-tensor.ts';
 import { scanHeader } from './scan-header.ts';
 
 /** Bytes of one element. */

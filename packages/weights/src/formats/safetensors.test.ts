@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { parseSafetensors, type RawTensor, serializeSafetensors } from './safetensors.ts';
+import type { RawTensor } from './raw-tensor.ts';
+import { parseSafetensors, serializeSafetensors } from './safetensors.ts';
 
 /** A file with any text as header. */
 function file(header: unknown, dataBytes: number, length?: bigint): Uint8Array {

@@ -1,15 +1,9 @@
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half.ts';
+import type { RawTensor } from './raw-tensor.ts';
 import { type Entry, elementBytes, parseHeader } from './safetensors-header.ts';
 
 /** Uint8Array<ArrayBuffer>, as TypeScript before 5.7 can read it too. */
 type Bytes = ReturnType<Uint8Array['slice']>;
-
-/** A tensor of a safetensors file. F16, BF16 and F64 are held as float32, I64 as int32, BOOL as 0 and 1. */
-export interface RawTensor {
-  dtype: 'F32' | 'F16' | 'BF16' | 'F64' | 'I32' | 'U8' | 'BOOL' | 'I64';
-  shape: number[];
-  data: Float32Array | Int32Array | Uint8Array;
-}
 
 /** The contents of a safetensors file. */
 export interface Safetensors {

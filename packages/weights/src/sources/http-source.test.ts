@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { serializeSafetensors } from '../formats/safetensors.ts';
-import { openTensors } from '../tensor-file.ts';
+import { openTensors } from '../open-tensors.ts';
 import type { Progress } from './byte-source.ts';
 
 const big = Float32Array.from({ length: 300_000 }, (_, i) => i % 1000);

@@ -1,7 +1,7 @@
 import { writeFileAtomic } from '../files.ts';
 import { printable } from '../formats/printable.ts';
-import type { Folder } from '../tensor-folder.ts';
 import { inNode, type OpenOptions } from './byte-source.ts';
+import type { Folder } from './folder.ts';
 import { download } from './hub-download.ts';
 import { type HubFile, hubError, isUnreachable, openRepository, type Repository } from './hub-repository.ts';
 import { type HubSource, isHubId } from './hub-source.ts';

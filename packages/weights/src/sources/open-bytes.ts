@@ -1,0 +1,93 @@
+import { addressOf, type ByteSource, type FileSource, type OpenOptions } from './byte-source.ts';
+import { openHttp } from './http-source.ts';
+import { MissingFile } from './missing-file.ts';
+import { openRegularFile } from './regular-file.ts';
+
+/** Opens a file for reads in pieces. @throws when there is none, naming it */
+export async function openBytes(source: FileSource, options: OpenOptions = {}): Promise<ByteSource> {
+  if (source instanceof Uint8Array) return openMemory(source);
+  const address = addressOf(source);
+  return address ? openHttp(address, options) : openPath(source, options);
+}
+
+function openMemory(bytes: Uint8Array): ByteSource {
+  return {
+    name: 'the given bytes',
+    overlaps: false,
+    size: bytes.length,
+    read: async (start, end) => bytes.subarray(start, end),
+    close: async () => {},
+  };
+}
+
+async function openPath(path: string | URL, { onProgress, signal }: OpenOptions): Promise<ByteSource> {
+  const name = String(path);
+  const file = await openRegularFile(path).catch((error) => unreadable(name, error));
+  const { size } = await file.stat();
+  let loaded = 0;
+  return {
+    name,
+    size,
+    overlaps: true,
+    async read(start, end) {
+      signal?.throwIfAborted();
+      const bytes = new Uint8Array(end - start);
+      let filled = 0; // in pieces, since one read stops at 2 GiB
+      while (filled < bytes.length) {
+        const length = Math.min(2 ** 30, bytes.length - filled);
+        const { bytesRead } = await file
+          .read(bytes, filled, length, start + filled)
+          .catch((error) => unreadable(name, error));
+        if (bytesRead === 0)
+          throw new Error(`openBytes: expected ${size} bytes in '${name}', got ${start + filled}; truncated?`);
+        filled += bytesRead;
+      }
+      loaded = Math.min(size, loaded + filled);
+      onProgress?.({ file: name, loaded, total: size });
+      return bytes;
+    },
+    close: () => file.close(),
+  };
+}
+
+/** The whole of a file, or undefined when there is none. @throws when there is one that cannot be read */
+export async function readIfThere(source: FileSource, options: OpenOptions = {}): Promise<Uint8Array | undefined> {
+  let file: ByteSource;
+  try {
+    file = await openBytes(source, options);
+  } catch (error) {
+    if (error instanceof MissingFile) return undefined;
+    throw error;
+  }
+  try {
+    return await file.read(0, file.size);
+  } finally {
+    await file.close();
+  }
+}
+
+function unreadable(name: string, error: unknown): never {
+  const message = `openBytes: expected a readable file, got ${systemError(error)} for '${name}'`;
+  const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  throw missing ? new MissingFile(message, { cause: error }) : new Error(message, { cause: error });
+}
+
+/** A system error in words. */
+export function systemError(error: unknown): string {
+  const code =
+    error instanceof Error && 'code' in error
+      ? String(error.code)
+      : error instanceof Error
+        ? error.message
+        : String(error);
+  const words: Record<string, string> = {
+    ENOSPC: 'a full disk (ENOSPC); free some space',
+    EDQUOT: 'a full quota (EDQUOT); free some space',
+    ENOENT: 'no such file or folder (ENOENT)',
+    ENOTDIR: 'a file where a folder should be (ENOTDIR)',
+    EISDIR: 'a folder (EISDIR)',
+    EACCES: 'no permission (EACCES)',
+    EROFS: 'a read-only disk (EROFS)',
+  };
+  return words[code] ?? code;
+}
