@@ -6,7 +6,7 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { formats, liveTensors } from './formats.ts';
 import { inputOf, validInputs } from './mutate.ts';
-import { type Told, wordsOf } from './verdict.ts';
+import { isSlow, type Told, wordsOf } from './verdict.ts';
 
 const [names = '[]', seed = '1', first = '0', count = '1', parent = '.'] = process.argv.slice(2);
 const wanted: string[] = JSON.parse(names);
@@ -22,20 +22,19 @@ for (let i = Number(first); i < Number(first) + Number(count); i++) {
   const format = wanted[i % wanted.length]!;
   const bytes = inputOf(valid.get(format)!, { seed: Number(seed), number: i });
   process.send!({ begun: i } satisfies Told);
-  const before = { memory: memory(), tensors: liveTensors(), time: performance.now() };
+  const before = { memory: memory(), tensors: liveTensors(), time: performance.now(), processor: process.cpuUsage() };
   let refused: string | undefined;
   try {
     await formats[format]!.read(bytes, folder);
   } catch (error) {
     refused = error instanceof Error ? error.message : String(error);
   }
-  const seconds = (performance.now() - before.time) / 1000;
-  const grown = memory() - before.memory;
-  await tell({
-    ended: i,
-    problems: wordsOf({ refused, seconds, grown, size: bytes.length, leaked: liveTensors() - before.tensors }),
-    refused: refused !== undefined,
-  });
+  const { user, system } = process.cpuUsage(before.processor);
+  const reading = {
+    ...{ refused, seconds: (performance.now() - before.time) / 1000, processor: (user + system) / 1e6 },
+    ...{ grown: memory() - before.memory, size: bytes.length, leaked: liveTensors() - before.tensors },
+  };
+  await tell({ ended: i, problems: wordsOf(reading), slow: isSlow(reading), refused: refused !== undefined });
 }
 console.warn = warn;
 rmSync(folder, { recursive: true });

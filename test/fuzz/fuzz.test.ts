@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { formats } from './formats.ts';
 import { fuzz } from './fuzz.ts';
 import { validInputs } from './mutate.ts';
-import { wordsOf } from './verdict.ts';
+import { isSlow, wordsOf } from './verdict.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -32,10 +32,12 @@ test('mutated inputs of every format are read or refused, in time, in bounds and
 });
 
 test('a slow, greedy, leaking or wordless reading is told', () => {
-  const fine = { refused: undefined, seconds: 0.1, grown: 1e6, size: 100, leaked: 0 };
+  const fine = { refused: undefined, seconds: 0.1, processor: 0.1, grown: 1e6, size: 100, leaked: 0 };
   expect(wordsOf(fine)).toEqual([]);
   expect(wordsOf({ ...fine, refused: 'read: expected 3 bytes, got 2' })).toEqual([]);
-  expect(wordsOf({ ...fine, seconds: 2.1 })).toEqual(['2.1 s']);
+  expect(wordsOf({ ...fine, seconds: 2.6, processor: 2.1 })).toEqual(['2.6 s, 2.1 s of processor time']);
+  expect(isSlow({ ...fine, seconds: 9, processor: 1.9 }), 'a busy machine').toBe(false);
+  expect(isSlow({ ...fine, seconds: 9, processor: 0.1 }), 'it waits').toBe(true);
   expect(wordsOf({ ...fine, grown: 3e8 })).toEqual(['300 MB for 100 bytes']);
   expect(wordsOf({ ...fine, leaked: 1 })).toEqual(['1 tensors stayed']);
   expect(wordsOf({ ...fine, refused: "Cannot read properties of undefined (reading 'x')" })).toHaveLength(2);
