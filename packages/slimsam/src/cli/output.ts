@@ -21,8 +21,9 @@ export interface Bar {
 }
 
 /** Colours for a terminal only: picocolors alone also writes them into the pipes and files of every CI machine (`CI` is set there). */
-export const colours = (stream: { readonly isTTY?: boolean }) =>
-  pc.createColors(pc.isColorSupported && stream.isTTY === true);
+export function colours(stream: { readonly isTTY?: boolean }): ReturnType<typeof pc.createColors> {
+  return pc.createColors(pc.isColorSupported && stream.isTTY === true);
+}
 
 /** Milliseconds between two lines where there is no terminal. */
 const quiet = 20_000;
