@@ -51,7 +51,7 @@ const imports =
 
 /** @param {string} root @param {string} folder of the workspace; `.` is the repository's own */
 function targetsOf(root, folder) {
-  const own = folder === '.' ? ['test', 'scripts'] : [folder];
+  const own = folder === '.' ? ['test', 'scripts', 'bench'] : [folder];
   const name = folder === '.' ? 'repository' : path.basename(folder);
   const filters = folder === '.' ? ["--exclude='packages/**'", "--exclude='examples/**'"] : [`${folder}/`];
   const sources = (/** @type {readonly string[]} */ places) =>

@@ -22,7 +22,7 @@ const steps = [
   { name: 'lint', command: ['biome', 'check', '--error-on-warnings', '.'] },
   {
     name: 'boundaries',
-    command: ['depcruise', 'packages', 'examples', '--config', 'dependency-cruiser.config.mjs'],
+    command: ['depcruise', 'packages', 'examples', 'bench', '--config', 'dependency-cruiser.config.mjs'],
   },
   { name: 'unused code', command: ['knip'] },
   {

@@ -4,13 +4,13 @@ import type { WebgpuBackend } from '@slimsam/tensor-webgpu';
 import { bottleneckTaps, encodeImage, encoderAxes, encoderCosts, initSam } from '@slimsam/vit';
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { addEncoder } from '../../vit/src/onnx/encoder-graph.ts';
-import { createGraph } from '../../vit/src/onnx/graph.ts';
+import { type Measured, median } from '../packages/tensor-webgpu/bench/measure.ts';
+import { onnxName, onnxSession } from '../packages/tensor-webgpu/bench/peers/onnxruntime.ts';
+import { expectFits } from '../packages/tensor-webgpu/bench/peers/runner.ts';
+import { addEncoder } from '../packages/vit/src/onnx/encoder-graph.ts';
+import { createGraph } from '../packages/vit/src/onnx/graph.ts';
 import { samBConfig as config, samB } from './cases/vit-block.ts';
-import { type Measured, median } from './measure.ts';
 import { type Peak, watchMemory } from './memory-watch.ts';
-import { onnxName, onnxSession } from './peers/onnxruntime.ts';
-import { expectFits } from './peers/runner.ts';
 
 export interface SamRow {
   readonly case: string;

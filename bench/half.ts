@@ -8,12 +8,12 @@ import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { encodeImage, halfPrecision } from '@slimsam/vit';
 import { disposeWeights, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { block } from '../../vit/src/sam/encoder.ts';
+import { median } from '../packages/tensor-webgpu/bench/measure.ts';
+import { benchOptions } from '../packages/tensor-webgpu/bench/options.ts';
+import { writeJson } from '../packages/tensor-webgpu/bench/report.ts';
+import { block } from '../packages/vit/src/sam/encoder.ts';
 import { samB, samBConfig } from './cases/vit-block.ts';
-import { median } from './measure.ts';
 import { watchMemory } from './memory-watch.ts';
-import { benchOptions } from './options.ts';
-import { writeJson } from './report.ts';
 import { randomWeights } from './sam.ts';
 
 const { filter, rounds, json } = benchOptions({ rounds: 7 });

@@ -1,10 +1,10 @@
 import type { SamConfig } from '@slimsam/vit';
 import { scope } from '@slimsam/weights';
-import { addBlock } from '../../../vit/src/onnx/encoder-graph.ts';
-import type { Graph } from '../../../vit/src/onnx/graph.ts';
-import { reshape } from '../../../vit/src/onnx/layers.ts';
-import { block } from '../../../vit/src/sam/encoder.ts';
-import { type Case, values } from './case.ts';
+import { type Case, values } from '../../packages/tensor-webgpu/bench/cases/case.ts';
+import { addBlock } from '../../packages/vit/src/onnx/encoder-graph.ts';
+import type { Graph } from '../../packages/vit/src/onnx/graph.ts';
+import { reshape } from '../../packages/vit/src/onnx/layers.ts';
+import { block } from '../../packages/vit/src/sam/encoder.ts';
 import { type Block, blockOutput } from './vit-block-float64.ts';
 import { jaxBlock } from './vit-block-jax.ts';
 

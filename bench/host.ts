@@ -6,10 +6,10 @@
 import { useWebgpu, type WebgpuBackend } from '@slimsam/tensor-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 import * as dawn from 'webgpu';
+import { benchOptions } from '../packages/tensor-webgpu/bench/options.ts';
+import { importPeer, installPeers } from '../packages/tensor-webgpu/bench/peers/install.ts';
+import { writeJson } from '../packages/tensor-webgpu/bench/report.ts';
 import { hostEncode, hostStep } from './cases/host-sam.ts';
-import { benchOptions } from './options.ts';
-import { importPeer, installPeers } from './peers/install.ts';
-import { writeJson } from './report.ts';
 
 const calls = 200; // of an op in a row; the best of the rounds, for machines that do other things too
 

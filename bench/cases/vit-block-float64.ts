@@ -1,4 +1,4 @@
-import { erf } from '../../test/erf.ts';
+import { erf } from '../../packages/tensor-webgpu/test/erf.ts';
 
 /** A block of SAM's encoder in float64: the residual stream x [side, side, C] and the weights by their checkpoint names. */
 export interface Block {

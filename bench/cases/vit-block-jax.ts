@@ -1,4 +1,4 @@
-import type { Jax, JaxArray } from './case.ts';
+import type { Jax, JaxArray } from '../../packages/tensor-webgpu/bench/cases/case.ts';
 
 /** Sizes of a block of SAM's encoder on an image's side x side tokens, with attention in windows of size x size. */
 interface Sizes {

@@ -5,14 +5,14 @@
  */
 
 import { useWebgpu } from '@slimsam/tensor-webgpu';
-import type { Pass } from './cases/case.ts';
+import type { Pass } from '../packages/tensor-webgpu/bench/cases/case.ts';
+import { measure, type Row } from '../packages/tensor-webgpu/bench/measure.ts';
+import { benchOptions } from '../packages/tensor-webgpu/bench/options.ts';
+import { openOurs, openRunners } from '../packages/tensor-webgpu/bench/peers/open.ts';
+import { processor } from '../packages/tensor-webgpu/bench/processor.ts';
+import { reasons, rowText, writeJson } from '../packages/tensor-webgpu/bench/report.ts';
 import { blockCases } from './cases/vit-block.ts';
-import { measure, type Row } from './measure.ts';
 import { watchMemory } from './memory-watch.ts';
-import { benchOptions } from './options.ts';
-import { openOurs, openRunners } from './peers/open.ts';
-import { processor } from './processor.ts';
-import { reasons, rowText, writeJson } from './report.ts';
 import { type SamRow, samEncode, stageOneStep } from './sam.ts';
 
 const { filter, rounds, json } = benchOptions({ rounds: 3 });
