@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { ablateCommand } from './commands/ablate.ts';
 import { compressCommand } from './commands/compress.ts';
 import { costsCommand } from './commands/costs.ts';
 import { evaluateCommand } from './commands/evaluate.ts';
@@ -29,6 +30,7 @@ export async function runProgram(words: readonly string[], signal: AbortSignal):
     exportCommand,
     infoCommand,
     trainCommand,
+    ablateCommand,
   ]) {
     program.addCommand(make(signal).exitOverride());
   }

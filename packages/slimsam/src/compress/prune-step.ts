@@ -158,9 +158,9 @@ async function* scoreOn(
         ...(from && { from }),
         ...(signal && { signal }),
         // each photograph has noise of its own, a function of its place in the list
-        loss: (trained, { pixels, index: place }) => {
+        loss: (trained, { pixels, index: place, name }) => {
           const { embedding } = network.forward({ ...weights, ...trained }, pixels, { recompute });
-          return lossOf(embedding, { seed: (seed * 1_000_003 + index * 100_003 + place) | 0 });
+          return lossOf(embedding, { seed: (seed * 1_000_003 + index * 100_003 + place) | 0, name });
         },
       });
       yield gradients.count;

@@ -1,6 +1,7 @@
 import type { Forward } from '@slimsam/distill';
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { featureDistance } from '../evaluate/feature-distance.ts';
 import { cachedTeacher } from '../teacher-cache/teacher-cache.ts';
 import { type Context, pixelsOf, unreadable } from './context.ts';
 import type { ValidationResult } from './events.ts';
@@ -23,20 +24,14 @@ export async function validate(
   const teacher = context.teacherCache && cachedTeacher({ forward, weights: original }, context.teacherCache);
   for await (const { name, pixels } of pixelsOf(context, held)) {
     const known = (await teacher?.features({ images: pixels, names: [name] }, []))?.embedding;
-    const sums = tf.tidy(() => {
-      const x = forward(student, pixels, []).embedding;
-      const y = known ?? forward(original, pixels, []).embedding;
-      const squares = (a: tf.Tensor) => tf.sum(tf.square(a), channels);
-      const [xx, yy, xy] = [squares(x), squares(y), tf.sum(tf.mul(x, y), channels)];
-      const cosines = tf.div(xy, tf.add(tf.sqrt(tf.mul(xx, yy)), 1e-12));
-      const distance = tf.sum(tf.squaredDifference(x, y));
-      return tf.stack([tf.div(distance, x.size), tf.div(distance, tf.sum(yy)), tf.mean(cosines)]);
+    const [x, y] = tf.tidy(() => {
+      const own = forward(student, pixels, []).embedding;
+      return [own, known ?? forward(original, pixels, []).embedding];
     });
-    known?.dispose();
-    const [mse, share, mean] = (await sums.data().finally(() => sums.dispose())) as Float32Array;
-    error += mse!;
-    relative += share!;
-    cosine += mean!;
+    const found = await featureDistance(x!, y!, { channels }).finally(() => tf.dispose([x, y]));
+    error += found.error;
+    relative += found.share;
+    cosine += found.cosine;
     count++;
   }
   if (count === 0) throw unreadable(context.photographs);

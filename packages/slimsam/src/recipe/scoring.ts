@@ -2,8 +2,13 @@ import type { AccumulationMode, Criterion, CriterionName, Normalise } from '@sli
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Multiples } from '../models/rounding.ts';
 
-/** A loss of the output [B, …] alone, from which channels are scored. */
-export type ScoringLoss = (output: tf.Tensor, photograph: { readonly seed: number }) => tf.Scalar;
+/**
+ * A loss of the output [1, …] of a photograph, from which channels are scored: `seed` is its own, `name` tells labels where there are any.
+ */
+export type ScoringLoss = (
+  output: tf.Tensor,
+  photograph: { readonly seed: number; readonly name: string },
+) => tf.Scalar;
 
 /** How a pruning step scores, ranks and rounds. */
 export interface Scoring {

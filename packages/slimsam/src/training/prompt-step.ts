@@ -24,8 +24,8 @@ export type PromptStep = {
 
 /** What eight steps ask in turn: of all prompts 60 % are one point. */
 const cycle = ['single', 'three', 'single', 'two', 'single', 'three', 'single', 'refined'] as const;
-/** Of the prompts of a `single` step, the rest are boxes. */
-const pointShare = 0.65;
+/** Of the prompts of a `single` step; the rest are points. */
+const boxShare = 0.55;
 
 /** Whether step number `step` asks a second point after the answer to the first. */
 export const isRefined = (step: number): boolean => cycle[step % cycle.length] === 'refined';
@@ -43,12 +43,19 @@ interface Ask {
  */
 export function promptStep(
   views: readonly (readonly ObjectPrompts[])[],
-  options: { readonly step: number; readonly seed: number; readonly prompts: number; readonly side: number },
+  options: {
+    readonly step: number;
+    readonly seed: number;
+    readonly prompts: number;
+    readonly side: number;
+    /** Boxes among the prompts of every other step; 0.55 unless given, so that 60 % of all are one point. */
+    readonly boxes?: number | undefined;
+  },
 ): PromptStep {
-  const { step, seed, prompts, side } = options;
+  const { step, seed, prompts, side, boxes = boxShare } = options;
   const random = randomOf(seed, step, 1);
   const kind = cycle[step % cycle.length]!;
-  const some = Math.max(1, Math.round(prompts * (kind === 'single' ? pointShare : 0.5)));
+  const some = Math.max(1, Math.round(prompts * (kind === 'single' ? 1 - boxes : 0.5)));
   const point: Ask = { points: 1, box: false, count: prompts };
   const asks: Ask[] =
     kind === 'single'

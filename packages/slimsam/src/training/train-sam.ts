@@ -30,6 +30,8 @@ export interface TrainSamOptions {
   readonly batch: number;
   /** Prompts a view. */
   readonly prompts: number;
+  /** The share of boxes among the prompts of every other step; 0.55 unless given: then 60 % of all prompts are one point. */
+  readonly boxes?: number;
   /** Views that are made at once, a multiple of `batch`. */
   readonly chunk: number;
   /** How often each view is used, with other prompts, before the next chunk. */
@@ -119,7 +121,8 @@ export async function* trainSam(sam: Sam, options: TrainSamOptions): AsyncGenera
         for (let i = startBatch; i < perChunk && epoch * perChunk + i < steps; i++) {
           const number = epoch * perChunk + i;
           const { input, targets, prompts } = ready[order[i]!]!;
-          let step = promptStep(prompts, { step: number, seed, prompts: options.prompts, side: config.imageSize });
+          const how = { prompts: options.prompts, boxes: options.boxes, side: config.imageSize };
+          let step = promptStep(prompts, { step: number, seed, ...how });
           if (isRefined(number)) {
             const embedding = tf.tidy(() => embeddingOf(latest, input));
             step = refine(latest, config, { embedding, step, targets, seed: seed + number });

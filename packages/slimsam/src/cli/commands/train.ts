@@ -15,6 +15,7 @@ import {
   naturalNumber,
   positiveInteger,
   positiveNumber,
+  probability,
   type RunFolderOptions,
   userPath,
 } from '../options.ts';
@@ -22,7 +23,7 @@ import { type Session, withBackend } from '../with-backend.ts';
 
 type Training = Pick<
   TrainSamOptions,
-  'stage' | 'steps' | 'rate' | 'warmup' | 'batch' | 'prompts' | 'chunk' | 'passes' | 'chunks'
+  'stage' | 'steps' | 'rate' | 'warmup' | 'batch' | 'prompts' | 'boxes' | 'chunk' | 'passes' | 'chunks'
 >;
 
 interface Options extends CommonOptions, RunFolderOptions, Training {
@@ -61,6 +62,7 @@ export function trainCommand(signal: AbortSignal): Command {
     .option('--warmup <n>', 'steps until it', naturalNumber, 60)
     .option('--batch <n>', 'views a step', positiveInteger, 4)
     .option('--prompts <n>', 'prompts a view', positiveInteger, 12)
+    .option('--boxes <share>', 'of the prompts of every other step', probability, 0.55)
     .option('--chunk <n>', 'views that are made at once', positiveInteger, 128)
     .option('--passes <n>', 'how often each view is used in its chunk', positiveInteger, 4)
     .option('--chunks <n>', 'chunks until the views begin anew (default: all are new)', positiveInteger)
