@@ -1,6 +1,8 @@
 import {
   checkFields,
   disposeWeights,
+  type FileSource,
+  type FileTarget,
   listIssues,
   loadWeights,
   printable,
@@ -38,7 +40,7 @@ const header = z.strictObject({
 });
 
 /** Writes a training state, whole or not at all: one safetensors file with weights, moments, best weights and position. */
-export async function saveTraining(path: string, state: TrainingState, extras: TrainingExtras = {}): Promise<void> {
+export async function saveTraining(file: FileTarget, state: TrainingState, extras: TrainingExtras = {}): Promise<void> {
   checkFields('saveTraining', state, { weights: 'object', optimizer: 'object', position: 'object' });
   const { weights, optimizer, position } = state;
   const { best, plateau, notes } = extras;
@@ -54,7 +56,7 @@ export async function saveTraining(path: string, state: TrainingState, extras: T
     plateau: plateau ?? null,
     notes: notes ?? null,
   };
-  await saveWeights(path, Object.fromEntries(tensors), { metadata: { training: JSON.stringify(training) } });
+  await saveWeights(file, Object.fromEntries(tensors), { metadata: { training: JSON.stringify(training) } });
 }
 
 /**
@@ -62,8 +64,8 @@ export async function saveTraining(path: string, state: TrainingState, extras: T
  *
  * @throws when the file is not a training state
  */
-export async function loadTraining(path: string): Promise<{ readonly state: TrainingState } & TrainingExtras> {
-  const { weights: tensors, metadata } = await loadWeights(path);
+export async function loadTraining(source: FileSource): Promise<{ readonly state: TrainingState } & TrainingExtras> {
+  const { weights: tensors, metadata } = await loadWeights(source);
   try {
     const parsed = header.safeParse(parseJson(metadata.training));
     if (!parsed.success) throw new Error(listIssues(parsed.error.issues));
@@ -84,8 +86,9 @@ export async function loadTraining(path: string): Promise<{ readonly state: Trai
     };
   } catch (error) {
     disposeWeights(tensors);
+    const name = source instanceof Blob || source instanceof Uint8Array ? 'the given bytes' : `'${source}'`;
     throw new Error(
-      `loadTraining: expected '${path}' to be a file of saveTraining, got ${error instanceof Error ? error.message : error}`,
+      `loadTraining: expected ${name} to be a file of saveTraining, got ${error instanceof Error ? error.message : error}`,
     );
   }
 }

@@ -12,8 +12,9 @@ export { type OpenPhotographsOptions, openPhotographs } from './photographs/open
 
 export { type FinishedRun, finishRun } from './report/finish-run.ts';
 export { type RunReport, writeRunReport } from './report/run-report.ts';
-export { type Metric, readMetrics } from './run/metrics.ts';
+export type { Metric } from './run/metrics.ts';
 export { openRun, type RunFolder, savePruned } from './run/open-run.ts';
+export { readMetrics } from './run/read-metrics.ts';
 export { openTeacherCache, type TeacherCacheOptions } from './teacher-cache/open-teacher-cache.ts';
 
 export type { ViewOptions, ViewSource } from './training/compose-view.ts';

@@ -7,8 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compress, type Recipe, slimSam } from '../src/index.ts';
 import { finishRun } from '../src/report/finish-run.ts';
 import { differences } from '../src/run/difference.ts';
-import { readMetrics } from '../src/run/metrics.ts';
 import { openRun } from '../src/run/open-run.ts';
+import { readMetrics } from '../src/run/read-metrics.ts';
 import { scenes, tinySam, valuesOf, withWebgpu } from './tiny.ts';
 
 withWebgpu();

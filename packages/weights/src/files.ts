@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { type FileContent, type FileTarget, nameOf, writeHandle } from './file-target.ts';
 import type { RawTensor } from './formats/raw-tensor.ts';
 import { encodeTensor, layOut, parseSafetensors, type Safetensors } from './formats/safetensors.ts';
 import { parseHeader } from './formats/safetensors-header.ts';
 import { requireBackend } from './require-backend.ts';
+import type { FileSource } from './sources/byte-source.ts';
 import { openBytes, systemError } from './sources/open-bytes.ts';
 import { removeStale, temporaryName } from './temporary-files.ts';
 import type { Weights } from './weights.ts';
@@ -21,7 +23,7 @@ export interface LoadedWeights {
 
 /** Reads a safetensors file. @throws when the file cannot be read, or see `parseSafetensors` */
 export async function readSafetensors(path: string): Promise<Safetensors> {
-  return parseSafetensors(await readFile(path), path);
+  return parseSafetensors((await readWhole(path)).bytes, path);
 }
 
 /**
@@ -29,8 +31,9 @@ export async function readSafetensors(path: string): Promise<Safetensors> {
  *
  * @throws when the file cannot be read or parsed, or a tensor of `expected` is missing or has another shape (all are named)
  */
-export async function loadWeights(path: string, options: ExpectedShapes = {}): Promise<LoadedWeights> {
-  return parseWeights(await readFile(path), path, options);
+export async function loadWeights(source: FileSource, options: ExpectedShapes = {}): Promise<LoadedWeights> {
+  const { name, bytes } = await readWhole(source);
+  return parseWeights(bytes, name, options);
 }
 
 /** `loadWeights` for bytes that are already in memory (in browsers: what `fetch` gave). */
@@ -56,11 +59,12 @@ export function parseWeights(bytes: Uint8Array, source: string, options: Expecte
  * @throws when dtype or metadata are of another type, or the file cannot be written; an old file of that name is then still there
  */
 export async function saveWeights(
-  path: string,
+  target: FileTarget,
   weights: Weights,
   options: { metadata?: Record<string, string>; dtype?: 'F32' | 'F16' } = {},
 ): Promise<void> {
   const { dtype = 'F32' } = options;
+  const path = nameOf(target);
   if (typeof weights !== 'object' || weights === null)
     throw new Error(`saveWeights: expected a table of weights for '${path}', got ${String(weights)}`);
   if (dtype !== 'F32' && dtype !== 'F16')
@@ -73,7 +77,7 @@ export async function saveWeights(
   );
   const { header, order, size } = layOut(infos, options.metadata ?? {});
   parseHeader(header, path, header.length + size); // what could not be read back is not written
-  await writeFileAtomic(path, chunks());
+  await writeFileAtomic(target, chunks());
 
   async function* chunks(): AsyncGenerator<Uint8Array> {
     yield header;
@@ -84,14 +88,14 @@ export async function saveWeights(
 
 /**
  * Writes a file, all or nothing: into a temporary file of the same folder, flushed to the disk, then renamed. What killed processes
- * left of such temporary files is removed from the folder first.
+ * left of such temporary files is removed from the folder first. A browser's handle is written through `createWritable`, which
+ * replaces the file when all is there.
  *
- * @throws when the folder is missing, the disk is full and so on; the temporary file is removed and an old file stays
+ * @throws when the folder is missing, the disk or the quota is full and so on; the temporary file is removed and an old file stays
  */
-export async function writeFileAtomic(
-  path: string,
-  content: Uint8Array | string | AsyncIterable<Uint8Array>,
-): Promise<void> {
+export async function writeFileAtomic(target: FileTarget, content: FileContent): Promise<void> {
+  if (typeof target !== 'string') return writeHandle(target, content);
+  const path = target;
   const { dirname, open, rename, rm } = await import('#node');
   await removeStale(dirname(path));
   const temporary = await temporaryName(path);
@@ -114,16 +118,16 @@ export async function writeFileAtomic(
   }
 }
 
-function sizeOf(content: Uint8Array | string | AsyncIterable<Uint8Array>): string {
+function sizeOf(content: FileContent): string {
   if (typeof content === 'string') return `${new TextEncoder().encode(content).length} bytes`;
   return content instanceof Uint8Array ? `${content.length} bytes` : 'the content';
 }
 
-/** The whole of a file. */
-async function readFile(path: string): Promise<Uint8Array> {
-  const file = await openBytes(path);
+/** The whole of a file, and its name for errors. */
+async function readWhole(source: FileSource): Promise<{ name: string; bytes: Uint8Array }> {
+  const file = await openBytes(source);
   try {
-    return await file.read(0, file.size);
+    return { name: file.name, bytes: await file.read(0, file.size) };
   } finally {
     await file.close();
   }

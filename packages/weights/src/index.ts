@@ -1,6 +1,7 @@
 export { type Axes, type Axis, type Dimension, dims, linear, type Member, type Product, partsOf } from './axes.ts';
 export { checkFields } from './check-fields.ts';
 export type { Attention, Costs } from './costs.ts';
+export type { FileContent, FileTarget, WritableFile } from './file-target.ts';
 export {
   type ExpectedShapes,
   type LoadedWeights,

@@ -23,10 +23,13 @@ export interface OpenTensorsOptions extends OpenOptions {
  * @throws when the file cannot be read, is truncated or of another format, or a pickle names anything outside of the list
  */
 export async function openTensors(source: Source, options: OpenTensorsOptions = {}): Promise<TensorFile> {
-  const known = typeof source === 'string' || source instanceof URL || source instanceof Uint8Array;
-  if (source === '' || !(known || (typeof source === 'object' && source !== null && typeof source.hub === 'string')))
+  const known = [URL, Uint8Array, Blob].some((kind) => source instanceof kind) || typeof source === 'string';
+  if (
+    source === '' ||
+    !(known || (typeof source === 'object' && source !== null && 'hub' in source && typeof source.hub === 'string'))
+  )
     throw new Error(
-      `openTensors: expected a path, an address, bytes as a Uint8Array or { hub: 'owner/name' }, got ${source === '' ? "''" : String(source)}`,
+      `openTensors: expected a path, an address, bytes as a Uint8Array, a Blob or { hub: 'owner/name' }, got ${source === '' ? "''" : String(source)}`,
     );
   const open = (file: FileSource) => openFile(file, options);
   const place = await locate(source, options);

@@ -12,7 +12,7 @@ type Place = { folder: Folder; file?: undefined } | { folder?: undefined; file: 
 
 /** Tells folders (an address that ends with '/', a path, a model of the Hub) from files; a file of the Hub is downloaded. */
 export async function locate(source: FileSource | HubSource, options: OpenOptions): Promise<Place> {
-  if (source instanceof Uint8Array) return { file: source };
+  if (source instanceof Uint8Array || source instanceof Blob) return { file: source };
   if (typeof source !== 'string' && !(source instanceof URL)) {
     const folder = await openHub(source, options);
     return source.file === undefined ? { folder } : { file: await folder.find(source.file) };

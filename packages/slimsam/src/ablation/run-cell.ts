@@ -10,7 +10,7 @@ import { sample } from '../photographs/order.ts';
 import type { Photographs } from '../photographs/photographs.ts';
 import { subsetOf } from '../photographs/subset.ts';
 import type { ScoringLoss } from '../recipe/scoring.ts';
-import { readMetrics } from '../run/metrics.ts';
+import { readMetrics } from '../run/read-metrics.ts';
 import { openRun } from '../run/open-run.ts';
 import type { LabelledImages } from './labelled-images.ts';
 import { type ImageMeasures, measureStudent, measures, type TeacherAnswers } from './measure-student.ts';

@@ -5,7 +5,8 @@ import { createPredictor, decodeImage, type RgbImage, type Sam } from '@slimsam/
 import * as tf from '@tensorflow/tfjs-core';
 import type { Evaluation } from '../evaluate/evaluate-sam.ts';
 import type { Photographs } from '../photographs/photographs.ts';
-import { type Metric, readMetrics } from '../run/metrics.ts';
+import type { Metric } from '../run/metrics.ts';
+import { readMetrics } from '../run/read-metrics.ts';
 import { evaluationRows } from './evaluation-rows.ts';
 
 /** What the report of a run shows. */

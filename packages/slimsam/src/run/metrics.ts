@@ -1,16 +1,15 @@
-import { appendFile, readFile } from 'node:fs/promises';
-import { writeFileAtomic } from '@slimsam/weights';
 import type { CompressEvent } from '../compress/events.ts';
 
 /** An event as it stands in metrics.jsonl: all but the photographs' counting and the models. */
 export type Metric = Exclude<CompressEvent, { type: 'done' | 'scored' }>;
 
+/** A line of metrics.jsonl; undefined for events that are not kept. */
+export function metricLine(event: CompressEvent): string | undefined {
+  return event.type === 'done' || event.type === 'scored' ? undefined : `${JSON.stringify(event)}\n`;
+}
+
 /** The events of a run, one JSON a line. A last line that a kill tore is passed over. */
-export async function readMetrics(file: string): Promise<Metric[]> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  });
+export function parseMetrics(text: string, file: string): Metric[] {
   const lines = text.split('\n').filter((line) => line !== '');
   return lines.flatMap((line, i) => {
     try {
@@ -24,23 +23,10 @@ export async function readMetrics(file: string): Promise<Metric[]> {
   });
 }
 
-export async function appendMetric(file: string, event: CompressEvent): Promise<void> {
-  if (event.type === 'done' || event.type === 'scored') return;
-  await appendFile(file, `${JSON.stringify(event)}\n`).catch((error: NodeJS.ErrnoException) => {
-    const reason =
-      error.code === 'ENOSPC' ? 'a full disk (ENOSPC); free some space, the same command goes on' : error.message;
-    throw new Error(`metrics: expected to write to '${file}', got ${reason}`, { cause: error });
-  });
-}
-
-/** Takes back what was noted after a step of a recipe's step: the run goes on from there. */
-export async function trimMetrics(file: string, { index, step }: { index: number; step: number }): Promise<void> {
-  const metrics = await readMetrics(file);
-  const kept = metrics.filter((event) => {
+/** The events up to a step of a recipe's step, from which the run goes on. */
+export function metricsUpTo(metrics: readonly Metric[], { index, step }: { index: number; step: number }): Metric[] {
+  return metrics.filter((event) => {
     if (event.type === 'skipped' || event.index < index) return true;
     return event.index === index && step > 0 && (!('step' in event) || event.step <= step);
   });
-  if (kept.length < metrics.length) {
-    await writeFileAtomic(file, kept.map((event) => `${JSON.stringify(event)}\n`).join(''));
-  }
 }

@@ -1,4 +1,4 @@
-import { checkFields, saveWeights, type Weights, writeFileAtomic } from '@slimsam/weights';
+import { checkFields, type FileTarget, saveWeights, type Weights, writeFileAtomic } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { huggingFaceConfigs } from './hugging-face-config.ts';
 import type { Sam } from './load-sam.ts';
@@ -21,11 +21,11 @@ export interface SaveSamOptions {
  * Face's, config.json and preprocessor_config.json stand beside model.safetensors. SamModel scales attention by the heads' own
  * width, so a pruned model's q and relative positions are rescaled to it (see `loadSam`).
  *
- * @param path a file for Meta's names, a folder for Hugging Face's, which is made if need be
+ * @param target a file for Meta's names (in browsers a handle), a folder for Hugging Face's, which is made if need be
  * @throws when the file cannot be written (an old one then stays), a value is beyond F16's +-65504, or SamModel cannot hold the model:
  *   it wants the same widths in every block, and q as wide as the embedding
  */
-export async function saveSam(path: string, sam: Sam, options: SaveSamOptions = {}): Promise<void> {
+export async function saveSam(target: FileTarget, sam: Sam, options: SaveSamOptions = {}): Promise<void> {
   checkFields('saveSam', sam, { weights: 'object', config: 'object' });
   const { dtype = 'F32', names = 'meta', qkv = 'fused' } = options;
   if (names === 'hugging-face') {
@@ -35,12 +35,16 @@ export async function saveSam(path: string, sam: Sam, options: SaveSamOptions = 
       );
     if (qkv === 'split')
       throw new Error("saveSam: expected qkv: 'fused' with Hugging Face's names, got 'split'; SamModel has no other");
-    return saveFolder(path, sam, dtype);
+    if (typeof target !== 'string')
+      throw new Error(
+        "saveSam: expected a folder's path for Hugging Face's names, got a handle; save with names: 'meta'",
+      );
+    return saveFolder(target, sam, dtype);
   }
   const wanted = Object.fromEntries(ofPart(Object.entries(sam.weights), options.part));
   const { made, weights } = qkv === 'split' ? splitQkv(wanted) : { made: [], weights: wanted };
   try {
-    await saveWeights(path, weights, { dtype, metadata: { format: 'pt', sam_config: JSON.stringify(sam.config) } });
+    await saveWeights(target, weights, { dtype, metadata: { format: 'pt', sam_config: JSON.stringify(sam.config) } });
   } finally {
     tf.dispose(made);
   }

@@ -6,7 +6,7 @@ import type { Float, GraphRecord } from './graph.ts';
 import { encodeModel, readParts } from './model-proto.ts';
 import { decoderOf, encoderOf } from './segment-anything.ts';
 import { promptDecoderOf, transformersJsConfigs, visionEncoderOf } from './transformers-js.ts';
-import { type OutputFile, writeFolder } from './write-folder.ts';
+import { type OutputFile, type WritableFolder, writeFolder } from './write-folder.ts';
 
 /** Options of `exportOnnx`. */
 export interface ExportOnnxOptions {
@@ -34,11 +34,16 @@ const twoGigabytes = 2 ** 31 - 1;
  *
  * In F16 files places of points, means and variances, and the resizing of masks stay float32.
  *
+ * @param folder a path in Node, a directory's handle in browsers
  * @returns the paths written
  * @throws when an option or the config is none of those above, weights are missing or misshapen (named with both shapes), a weight is beyond
  *   F16's +-65504, or the folder cannot be written; then nothing is left behind and older files stay
  */
-export async function exportOnnx(folder: string, sam: Sam, options: ExportOnnxOptions = {}): Promise<string[]> {
+export async function exportOnnx(
+  folder: string | WritableFolder,
+  sam: Sam,
+  options: ExportOnnxOptions = {},
+): Promise<string[]> {
   const { convention = 'segment-anything', dtype = 'F32', singleMask, externalDataFrom = twoGigabytes } = options;
   oneOf('convention', convention, ['segment-anything', 'transformers.js']);
   oneOf('dtype', dtype, ['F32', 'F16']);

@@ -1,4 +1,4 @@
-import { saveWeights } from '@slimsam/weights';
+import { type FileTarget, saveWeights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Vit } from './load-vit.ts';
 
@@ -11,7 +11,7 @@ import type { Vit } from './load-vit.ts';
  *   then stays), or a value is beyond F16's +-65504
  */
 export async function saveVit(
-  path: string,
+  target: FileTarget,
   { weights, config, origins }: Vit,
   options: { readonly dtype?: 'F32' | 'F16' } = {},
 ): Promise<void> {
@@ -31,7 +31,7 @@ export async function saveVit(
     return Object.fromEntries(entries);
   });
   try {
-    await saveWeights(path, named, {
+    await saveWeights(target, named, {
       ...options,
       metadata: { format: 'pt', vit_config: JSON.stringify(config) },
     });

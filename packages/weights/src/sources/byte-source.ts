@@ -1,5 +1,5 @@
-/** A file: its path, its http(s) address (in a browser also a relative one), or its bytes that are already in memory. */
-export type FileSource = string | URL | Uint8Array;
+/** A file: its path, its http(s) address (in a browser also a relative one), its bytes in memory, or a Blob, such as a browser's File. */
+export type FileSource = string | URL | Uint8Array | Blob;
 
 /** How far a file has been read, in bytes. */
 export interface Progress {

@@ -6,6 +6,7 @@ import { openRegularFile } from './regular-file.ts';
 /** Opens a file for reads in pieces. @throws when there is none, naming it */
 export async function openBytes(source: FileSource, options: OpenOptions = {}): Promise<ByteSource> {
   if (source instanceof Uint8Array) return openMemory(source);
+  if (source instanceof Blob) return openBlob(source, options);
   const address = addressOf(source);
   return address ? openHttp(address, options) : openPath(source, options);
 }
@@ -16,6 +17,27 @@ function openMemory(bytes: Uint8Array): ByteSource {
     overlaps: false,
     size: bytes.length,
     read: async (start, end) => bytes.subarray(start, end),
+    close: async () => {},
+  };
+}
+
+/** Reads slice by slice: a File's bytes stay on its disk until then. */
+function openBlob(blob: Blob, { onProgress, signal }: OpenOptions): ByteSource {
+  const { size } = blob;
+  const name = 'name' in blob ? `'${String(blob.name)}'` : 'the given Blob';
+  let loaded = 0;
+  return {
+    ...{ name, size, overlaps: true },
+    async read(start, end) {
+      signal?.throwIfAborted();
+      const bytes = await blob
+        .slice(start, end)
+        .arrayBuffer()
+        .catch((error) => unreadable(name, error));
+      loaded = Math.min(size, loaded + bytes.byteLength);
+      onProgress?.({ file: name, loaded, total: size });
+      return new Uint8Array(bytes);
+    },
     close: async () => {},
   };
 }
