@@ -36,6 +36,15 @@ export default {
       },
     },
     {
+      name: 'slimsam-browser-without-node',
+      severity: 'error',
+      from: { path: '^packages/slimsam/src/browser[.]ts$' },
+      to: {
+        path: '^packages/slimsam/src/(node[.]ts|cli/|report/|run/(open-run|lock|read-metrics)[.]ts|photographs/(decoding|listing)/)',
+        reachable: true,
+      },
+    },
+    {
       name: 'no-circular',
       comment: 'Types included.',
       severity: 'error',

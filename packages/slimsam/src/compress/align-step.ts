@@ -37,8 +37,8 @@ export interface AlignInputs {
   /** The model before the last pruning. */
   readonly previous: Weights;
   readonly run: RunStore | undefined;
-  /** Minutes between two checkpoints, besides those after each epoch. */
-  readonly saveMinutes: number;
+  /** Minutes between two checkpoints, besides those after each epoch; asked after each step. */
+  readonly saveMinutes: () => number;
   /** Called with the best weights so far. */
   readonly saveBest: (weights: Weights) => Promise<void>;
   /** What is measured besides the features' error; higher is better. */
@@ -147,7 +147,7 @@ export async function* alignStep(
         yield { type: 'validation', index, name, epoch: position.epoch, step: position.step, best: isBest, ...found };
         if (isBest) await inputs.saveBest(now);
       }
-      if (run && (epochDone || performance.now() - lastSave > inputs.saveMinutes * 60_000)) {
+      if (run && (epochDone || performance.now() - lastSave > inputs.saveMinutes() * 60_000)) {
         const notes: Notes = { validation: best };
         await run.saveTraining(index, state, { best: keeper.best, plateau: rate.state(), notes });
         lastSave = performance.now();

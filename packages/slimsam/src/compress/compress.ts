@@ -38,8 +38,8 @@ export interface CompressOptions<M extends Model = Model> {
   readonly measure?: (model: M) => Promise<number>;
   /** Where the run is kept; without it a run that is broken off is lost. */
   readonly run?: RunStore;
-  /** Minutes between two checkpoints, besides those after each epoch; 10 unless given. */
-  readonly saveMinutes?: number;
+  /** Minutes between two checkpoints, besides those after each epoch; 10 unless given. A function is asked after each step: 0 saves now. */
+  readonly saveMinutes?: number | (() => number);
   /** What else the run depends on, such as the adapter: a run of other facts does not go on. Plain JSON. */
   readonly facts?: Readonly<Record<string, unknown>>;
   readonly signal?: AbortSignal;
@@ -144,7 +144,8 @@ async function* runStep<M extends Model>(
   if (step.kind === 'align') {
     const { run, saveMinutes = 10, measure } = options;
     return yield* alignStep(context, {
-      ...{ step, index, weights, plan, original, run, saveMinutes },
+      ...{ step, index, weights, plan, original, run },
+      saveMinutes: typeof saveMinutes === 'function' ? saveMinutes : () => saveMinutes,
       previous: previous?.weights ?? original,
       saveBest: async (best) => run?.saveBest(modelOf(best), plan),
       measure: measure && ((student) => measure(modelOf(student))),

@@ -1,0 +1,228 @@
+import * as Comlink from 'comlink';
+import { askFile, modelChoice, onFiles } from './choose.ts';
+import { button, byId, canvas, html, input, save } from './dom.ts';
+import { isLost, type Session } from './engine.ts';
+import { hush, tell } from './explain.ts';
+import { type LossPoint, plot } from './plot.ts';
+import { colors, paint } from './stage.ts';
+import type { Source, Told } from './worker/compressor.ts';
+import type { ModelFacts } from './worker/models.ts';
+import type { Settings } from './worker/storage.ts';
+
+/** Compresses a model on the user's photographs. */
+export function setUpCompress(session: Session): void {
+  const chosen = modelChoice(session, 'compress-model', (names) => names.indexOf('teacher'));
+  const status = html('run-status');
+  const form = byId('compress-form', HTMLFormElement);
+  let source: Source | undefined;
+  let slim: ModelFacts | undefined;
+  let view = createRunView();
+  let state: 'idle' | 'running' | 'pausing' | 'paused' = 'idle';
+
+  const choose = (next: Source, text: string) => {
+    source = next;
+    html('photographs').textContent = text;
+  };
+  const chooseFiles = (files: readonly File[]) => {
+    const pictures = files.filter(
+      ({ name, type }) => type.startsWith('image/') || /\.(heic|avif|tiff?|bmp)$/i.test(name),
+    );
+    if (pictures.length === 0 && files.length === 0) return;
+    if (pictures.length === 0)
+      tell(new Error('photographs: expected pictures, got none among these files; take JPEG or PNG files'));
+    else choose({ files: pictures }, `${pictures.length} photographs`);
+  };
+  button('choose-photographs').addEventListener('click', async () => chooseFiles(await askFile('photograph-files')));
+  button('choose-folder').addEventListener('click', async () => chooseFiles(await askFile('photograph-folder')));
+  button('use-scenes').addEventListener('click', () => choose({ scenes: 64 }, '64 drawn scenes'));
+  onFiles((files) => location.hash === '#compress' && chooseFiles(files));
+  input('ratio').addEventListener('input', () => {
+    html('ratio-text').textContent = `${Math.round(input('ratio').valueAsNumber * 100)} %`;
+  });
+
+  const update = async () => {
+    const idle = state === 'idle';
+    const stored = idle ? await session.engine.stored().catch(() => undefined) : undefined;
+    for (const element of form.querySelectorAll('fieldset')) element.disabled = !idle;
+    button('start').hidden = !idle;
+    button('pause').hidden = button('stop').hidden = idle;
+    button('pause').textContent = state === 'running' ? 'Pause' : state === 'paused' ? 'Go on' : 'Pausing';
+    button('pause').disabled = state === 'pausing';
+    button('go-on').hidden = button('discard').hidden = !stored;
+    if (stored) button('go-on').textContent = `Go on with ${stored.model}, ${Math.round(stored.ratio * 100)} %`;
+    html('done').hidden = !slim;
+  };
+
+  /** Shows a run until its end; after a lost device it goes on from what was saved. */
+  async function follow(begin: (told: (what: Told) => void) => Promise<ModelFacts | undefined>): Promise<void> {
+    hush();
+    slim = undefined;
+    view = createRunView();
+    state = 'running';
+    html('run').hidden = false;
+    await update();
+    const awake = await navigator.wakeLock?.request('screen').catch(() => undefined);
+    try {
+      slim = await begin(
+        Comlink.proxy((what: Told) => {
+          if (what.type === 'paused') {
+            state = 'paused';
+            status.textContent = 'Paused; what was done is saved.';
+            void update();
+          } else view.show(what);
+        }),
+      );
+      status.textContent = slim
+        ? `Done: ${(slim.parameters / 1e6).toFixed(2)} M parameters, ${(slim.bytes / 1e6).toFixed(1)} MB.`
+        : 'Stopped; what was saved stays.';
+      if (slim) {
+        session.add(slim);
+        await session.engine.discard();
+      }
+    } catch (error) {
+      tell(error);
+      status.textContent = 'Broken off; what was saved stays.';
+      if (isLost(error)) await session.restart().catch(tell);
+    } finally {
+      state = 'idle';
+      await awake?.release();
+      await update();
+    }
+  }
+
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    if (!source) {
+      tell(new Error('photographs: expected some to compress on, got none; choose files, a folder, or draw scenes'));
+      return;
+    }
+    const from = source;
+    const settings: Settings = {
+      model: session.models.find(({ id }) => id === chosen())?.name ?? '',
+      ratio: input('ratio').valueAsNumber,
+      epochs: input('epochs').valueAsNumber,
+      batch: input('batch').valueAsNumber,
+      learningRate: input('rate').valueAsNumber,
+      seed: input('seed').valueAsNumber,
+    };
+    void follow((told) => session.engine.compress(chosen(), from, settings, told));
+  });
+  button('go-on').addEventListener('click', () => void follow((told) => session.engine.goOn(told)));
+  button('discard').addEventListener('click', () => void session.engine.discard().then(update, tell));
+  button('pause').addEventListener('click', async () => {
+    const pausing = state === 'running';
+    state = pausing ? 'pausing' : 'running';
+    if (pausing) status.textContent = 'Pausing after this step.';
+    await (pausing ? session.engine.pause() : session.engine.proceed());
+    await update();
+  });
+  button('stop').addEventListener('click', async () => {
+    await session.engine.stop();
+    await session.engine.proceed();
+  });
+  for (const element of document.querySelectorAll<HTMLButtonElement>('[data-files]')) {
+    element.addEventListener('click', () => {
+      const kind = element.dataset.files === 'onnx' ? 'onnx' : 'safetensors';
+      session.engine.files(kind).then((files) => {
+        for (const file of files) save(file, file.name);
+      }, tell);
+    });
+  }
+  button('open-slim').addEventListener('click', () => {
+    byId('segment-model', HTMLSelectElement).value = slim!.id;
+    byId('segment-model', HTMLSelectElement).dispatchEvent(new Event('change'));
+    location.hash = '#segment';
+  });
+  session.onChange((what) => what === 'models' && void update());
+  void update();
+}
+
+/** The phases, the curve and the masks of one run. */
+function createRunView(): { show(told: Told): void } {
+  const status = html('run-status');
+  const phases = html('phases');
+  const losses: LossPoint[] = [];
+  const errors: LossPoint[] = [];
+  const bars = new Map<number, HTMLProgressElement>();
+  const totals = new Map<number, number>();
+  let drawn = false;
+  phases.replaceChildren();
+  html('skipped').replaceChildren();
+  for (const when of ['before', 'pruned', 'now']) canvas(`preview-${when}`).closest('figure')!.hidden = true;
+
+  const before = (index: number) => [...totals].reduce((sum, [i, steps]) => sum + (i < index ? steps : 0), 0);
+  const draw = () => {
+    if (drawn) return;
+    drawn = true;
+    requestAnimationFrame(() => {
+      drawn = false;
+      plot(byId('curve', SVGSVGElement), { losses, errors, total: Math.max(1, before(Number.POSITIVE_INFINITY)) });
+    });
+  };
+  const advance = (index: number, done: number, total: number) => {
+    const bar = bars.get(index);
+    if (bar) [bar.max, bar.value] = [Math.max(1, total), total === 0 ? 1 : done];
+  };
+  const minutes = (seconds: number) =>
+    seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} minutes`;
+
+  return {
+    show(told) {
+      if (told.type === 'importing')
+        status.textContent = `Keeping photograph ${told.done} of ${told.total} in this browser.`;
+      else if (told.type === 'steps') {
+        phases.replaceChildren(
+          ...told.names.map((name, i) => {
+            const item = document.createElement('li');
+            const bar = document.createElement('progress');
+            bar.value = 0;
+            bar.setAttribute('aria-label', name);
+            bars.set(i, bar);
+            item.append(name, bar);
+            return item;
+          }),
+        );
+      } else if (told.type === 'preview') {
+        const at = canvas(`preview-${told.when}`);
+        at.closest('figure')!.hidden = false;
+        const { bitmap } = told;
+        const picture = { bitmap, width: bitmap.width, height: bitmap.height };
+        paint(
+          at,
+          picture,
+          told.masks.map((mask, i) => ({ mask, color: colors[i]! })),
+        );
+        at.setAttribute('role', 'img');
+        at.setAttribute('aria-label', `${told.masks.length} masks of a photograph, ${told.when}`);
+        bitmap.close();
+      } else if (told.type === 'event') {
+        const { event } = told;
+        if (event.type === 'phase') {
+          if (event.kind === 'align') totals.set(event.index, event.total);
+          advance(event.index, event.done, event.total);
+          for (const [index, bar] of bars) if (index < event.index) bar.value = bar.max;
+        } else if (event.type === 'scored') {
+          advance(event.index, event.done, event.total);
+          status.textContent = `Scoring photograph ${event.done} of ${event.total}.`;
+        } else if (event.type === 'pruned') {
+          advance(event.index, 1, 1);
+          status.textContent = `Pruned: ${(event.parameters / 1e6).toFixed(2)} M encoder parameters are left.`;
+        } else if (event.type === 'step') {
+          totals.set(event.index, event.steps);
+          advance(event.index, event.step, event.steps);
+          losses.push({ step: before(event.index) + event.step, loss: event.loss });
+          const left = minutes(event.seconds * (event.steps - event.step));
+          status.textContent = `${event.name}: step ${event.step} of ${event.steps}, loss ${event.loss.toPrecision(3)}, about ${left} left.`;
+          draw();
+        } else if (event.type === 'validation') {
+          errors.push({ step: before(event.index) + event.step, loss: event.relative });
+          draw();
+        } else if (event.type === 'skipped') {
+          const item = document.createElement('li');
+          item.textContent = `${event.name} is left out: ${event.reason}`;
+          html('skipped').append(item);
+        }
+      }
+    },
+  };
+}

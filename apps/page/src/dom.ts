@@ -1,0 +1,33 @@
+/** The element of an id. @throws when the page has none of that kind */
+export function byId<T extends Element>(id: string, kind: new () => T): T {
+  const found = document.getElementById(id);
+  if (found instanceof kind) return found;
+  throw new Error(`page: expected an element ${kind.name} with id '${id}', got ${String(found)}`);
+}
+
+export const button = (id: string): HTMLButtonElement => byId(id, HTMLButtonElement);
+export const input = (id: string): HTMLInputElement => byId(id, HTMLInputElement);
+export const select = (id: string): HTMLSelectElement => byId(id, HTMLSelectElement);
+export const canvas = (id: string): HTMLCanvasElement => byId(id, HTMLCanvasElement);
+export const html = (id: string): HTMLElement => byId(id, HTMLElement);
+
+/** A row of a table; the first cell is its header. */
+export function row(cells: readonly string[]): HTMLTableRowElement {
+  const made = document.createElement('tr');
+  cells.forEach((text, i) => {
+    const cell = document.createElement(i === 0 ? 'th' : 'td');
+    if (i === 0) cell.setAttribute('scope', 'row');
+    cell.textContent = text;
+    made.append(cell);
+  });
+  return made;
+}
+
+/** Lets the user save a file. */
+export function save(blob: Blob, name: string): void {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
