@@ -4,11 +4,13 @@
  *
  *     npm run test:runtimes [-- NAME…]        rows whose name has one of the words
  */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { transformSync } from 'esbuild';
 import { packAll } from './pack.mjs';
-import { bundle, bundlerNames } from './runtimes/bundle.mjs';
+import { readmeSnippets } from './readme-snippets.mjs';
+import { bundle, bundlerNames, sizeOf } from './runtimes/bundle.mjs';
 import { withPage } from './runtimes/page.mjs';
 import { succeed, tool } from './runtimes/tools.mjs';
 import { root } from './setup/paths.mjs';
@@ -37,11 +39,19 @@ const home = mkdtempSync(path.join(tmpdir(), 'slimsam-runtimes-'));
 const programs = path.join(root, 'scripts/runtimes/programs');
 const built = readdirSync(path.join(root, 'scripts/built'));
 
-/** An empty folder with some of the packages. @param {string} name @param {readonly string[]} packages @returns {Promise<string>} */
-async function install(name, packages) {
+/**
+ * An empty folder with some of the packages.
+ *
+ * @param {string} name
+ * @param {readonly string[]} packages
+ * @param {object} [manifest] more of its package.json
+ * @returns {Promise<string>}
+ */
+async function install(name, packages, manifest = {}) {
   const project = path.join(home, name);
   mkdirSync(project);
-  writeFileSync(path.join(project, 'package.json'), '{ "name": "user", "private": true, "type": "module" }\n');
+  const all = { name: 'user', private: true, type: 'module', ...manifest };
+  writeFileSync(path.join(project, 'package.json'), `${JSON.stringify(all)}\n`);
   await succeed('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error', ...packages], {
     cwd: project,
     seconds: 600,
@@ -60,6 +70,34 @@ try {
   for (const script of built) cpSync(path.join(root, 'scripts/built', script), path.join(all, script));
   for (const name of ['require.cjs', 'train.mjs']) cpSync(path.join(programs, name), path.join(all, name));
 
+  /** What a README's install lines install, where the registry had these packages. @param {string} readme @param {readonly string[]} names */
+  const installAsRead = (readme, names) => {
+    const files = Object.fromEntries(packed.map(({ manifest, tarball }) => [manifest.name, `file:${tarball}`]));
+    const dependencies = Object.fromEntries(names.map((name) => [name, files[name] ?? '*']));
+    return install(`readme-${readme}`, [], { dependencies, overrides: files });
+  };
+  /** What slimsam's snippets read: a SAM and photographs of the user's own. @param {string} project */
+  const makeFiles = async (project) => {
+    if (!existsSync(path.join(files, 'sam.safetensors'))) {
+      mkdirSync(files);
+      writeFileSync(
+        path.join(all, 'files.mjs'),
+        `import '@tensorflow/tfjs-backend-cpu';
+import { generateScenes } from '@slimsam/scenes';
+import { initSam, samPresets, saveSam } from '@slimsam/vit';
+const { config, sizes } = samPresets.tiny;
+process.chdir(${JSON.stringify(files)});
+await saveSam('sam.safetensors', { config, weights: initSam(config, sizes, { seed: 1 }) });
+await generateScenes({ folder: 'photographs', count: 8, seed: 1, size: 64 });
+await generateScenes({ folder: 'labelled', count: 2, seed: 2, size: 64 });
+`,
+      );
+      await succeed(process.execPath, ['files.mjs'], { cwd: all });
+    }
+    cpSync(files, project, { recursive: true });
+  };
+  const files = path.join(home, 'files');
+
   for (const version of /** @type {const} */ (['node20', 'node22', 'node24'])) {
     const label = version.replace('node', 'Node ');
     const node = () => path.join(readOnly(tool(version)), process.platform === 'win32' ? 'bin/node.exe' : 'bin/node');
@@ -68,6 +106,20 @@ try {
       return `${/^\D*pass (\d+)$/m.exec(output)?.[1]} tests`;
     });
     await row(label, 'require of every package', () => succeed(node(), ['require.cjs'], { cwd: all }).then(() => ''));
+  }
+  const snippets = readmeSnippets();
+  for (const readme of new Set(snippets.map((snippet) => snippet.readme))) {
+    await row('Node 20', `README of ${readme}: its install lines and snippets`, async () => {
+      const own = snippets.filter((snippet) => snippet.readme === readme);
+      const project = readme === 'root' ? all : await installAsRead(readme, own[0]?.installs ?? []);
+      await makeFiles(project);
+      for (const { name, text } of own) {
+        const { code } = transformSync(text, { loader: 'ts', format: 'esm', target: 'es2022' });
+        writeFileSync(path.join(project, `${name}.mjs`), code);
+        await succeed(process.execPath, [`${name}.mjs`], { cwd: project });
+      }
+      return `${own.length} ran`;
+    });
   }
   const bun = () => path.join(tool('bun'), '@oven', readdirSync(path.join(tool('bun'), '@oven'))[0] ?? '', 'bin/bun');
   await row('Bun', 'import of tensor-webgpu, require of every package', async () => {
@@ -87,7 +139,7 @@ try {
     return output.trim().split('\n').at(-1) ?? '';
   });
 
-  const app = await install('app', [...only('weights', 'tensor-webgpu', 'vit'), core]);
+  const app = await install('app', [...only('weights', 'tensor-webgpu', 'vit', 'eval'), core]);
   for (const name of ['app.js', 'index.html']) cpSync(path.join(programs, name), path.join(app, name));
   const data = path.join(home, 'data');
   mkdirSync(data);
@@ -95,11 +147,13 @@ try {
     path.join(app, 'data.mjs'),
     `import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { createPredictor, decodeImage, initSam, samPresets, saveSam } from '@slimsam/vit';
+import { exportOnnx } from '@slimsam/vit/onnx';
 import sharp from 'sharp';
 const backend = await useWebgpu();
 const { config, sizes } = samPresets.tiny;
 const weights = initSam(config, sizes, { seed: 1 });
 await saveSam(${JSON.stringify(path.join(data, 'sam.safetensors'))}, { weights, config });
+await exportOnnx(${JSON.stringify(data)}, { weights, config });
 const pixels = new Uint8Array(40 * 24 * 3).map((_, i) => (i * 7) % 256);
 const photo = ${JSON.stringify(path.join(data, 'photo.png'))};
 await sharp(pixels, { raw: { width: 40, height: 24, channels: 3 } }).png().toFile(photo);
@@ -117,18 +171,50 @@ backend.dispose();
     throw new Error(`expected scores ${expected} as in Node, got ${scores}`);
   };
 
+  /** A folder with another app.js, beside the packages of `app`. @param {string} name of its program */
+  const projectOf = (name) => {
+    const project = path.join(app, name);
+    mkdirSync(project);
+    cpSync(path.join(programs, `${name}.js`), path.join(project, 'app.js'));
+    cpSync(path.join(programs, 'index.html'), path.join(project, 'index.html'));
+    return project;
+  };
+
   for (const name of bundlerNames) {
     await row(name, 'a page of ten lines in Chromium', async () => {
-      const { out, bytes, gzip } = await bundle(name, app);
-      const told = await withPage([out, data], async (page) => {
+      const out = await bundle(name, app);
+      const told = await withPage([out, data], async (page, served) => {
         await page.waitForFunction(() => document.title.startsWith('{'), undefined, { timeout: 240_000 });
-        return JSON.parse(await page.title());
+        return { ...JSON.parse(await page.title()), size: sizeOf(served) };
       });
       if (told.error) throw new Error(told.error);
       near(told.scores);
-      return `${(bytes / 1e3).toFixed(0)} kB, gzip ${(gzip / 1e3).toFixed(0)} kB`;
+      return `fetches ${told.size}`;
     });
   }
+
+  await row('webpack', 'masks and COCO of eval in Chromium', async () => {
+    const out = await bundle('webpack', projectOf('masks'));
+    return withPage([out], async (page, served) => {
+      await page.waitForFunction(() => document.title.startsWith('{'), undefined, { timeout: 240_000 });
+      const { error, area, ap, refused } = JSON.parse(await page.title());
+      if (error) throw new Error(error);
+      if (area !== 6 || !(Math.abs(ap - 1) < 1e-9) || !/expected Node/.test(refused))
+        throw new Error(`expected an area of 6, an AP of 1 and an error of a reader, got ${area}, ${ap}, ${refused}`);
+      return `fetches ${sizeOf(served)}`;
+    });
+  });
+
+  await row('onnxruntime-web 1.30', 'beside tensor-webgpu on one device, in Chromium', async () => {
+    const out = await bundle('esbuild', projectOf('shared-device'));
+    return withPage([out, data, path.join(tool('onnxruntime'), 'onnxruntime-web/dist')], async (page) => {
+      await page.waitForFunction(() => document.title.startsWith('{'), undefined, { timeout: 240_000 });
+      const { error, largest, open } = JSON.parse(await page.title());
+      if (error) throw new Error(error);
+      if (!(largest < 1e-4) || !open) throw new Error(`embeddings differ by ${largest}, the device is open: ${open}`);
+      return `embeddings within ${largest.toExponential(0)}`;
+    });
+  });
 
   await row('vite', 'examples/browser: a worker in Chromium', async () => {
     const page = await install('worker', [...only('weights', 'tensor-webgpu', 'vit'), core]);

@@ -1,69 +1,96 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { format } from 'node:util';
+import { generateScenes } from '@slimsam/scenes';
+import { initSam, samPresets, saveSam } from '@slimsam/vit';
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { readmeFolders, readmeSnippets } from '../scripts/readme-snippets.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const bin = path.join(root, 'node_modules/.bin');
-const folders = ['.', ...readdirSync(path.join(root, 'packages')).map((name) => `packages/${name}`)];
-const name = (folder: string): string => path.basename(path.resolve(root, folder));
+const all = readmeSnippets();
+/** The whole of TensorFlow.js is not installed here: npm run test:runtimes runs its snippet, and all others, from tarballs. */
+const snippets = all.filter(({ text }) => !text.includes("from '@tensorflow/tfjs'"));
 
 /** Inside of the repository, so that imports of the packages resolve. */
 const generated = path.join(root, '.cache/readme');
+const start = process.cwd();
 let work = '';
 
-beforeAll(() => {
+beforeAll(async () => {
   rmSync(generated, { recursive: true, force: true });
   mkdirSync(generated, { recursive: true });
-  work = mkdtempSync(path.join(tmpdir(), 'slimsam-readme-'));
-  for (const folder of folders) {
-    const readme = path.join(root, folder, 'README.md');
-    const snippet = existsSync(readme) ? /```ts\n([\s\S]*?)```/.exec(readFileSync(readme, 'utf8'))?.[1] : undefined;
-    if (snippet) writeFileSync(path.join(generated, `${folder === '.' ? 'root' : name(folder)}.mts`), snippet);
-  }
-  // what slimsam's lines read: a SAM and photographs of the user's own
-  const files = `
-    import { generateScenes } from '@slimsam/scenes';
-    import '@tensorflow/tfjs-backend-cpu';
-    import { initSam, samPresets, saveSam } from '@slimsam/vit';
-    const { config, sizes } = samPresets.tiny;
-    await saveSam('sam.safetensors', { config, weights: initSam(config, sizes, { seed: 1 }) });
-    await generateScenes({ folder: 'photographs', count: 8, seed: 1, size: 64 });
-    await generateScenes({ folder: 'labelled', count: 2, seed: 2, size: 64 });
-  `;
-  writeFileSync(path.join(generated, 'files.mts'), files);
-  expect(run(path.join(bin, 'tsx'), ['--conditions=@slimsam/source', path.join(generated, 'files.mts')], work)).toBe(
-    'ended well',
-  );
-  rmSync(path.join(generated, 'files.mts'));
+  for (const { name, text } of snippets) writeFileSync(path.join(generated, `${name}.mts`), text);
   const config = { extends: '../../tsconfig.check.json', include: ['*.mts'] };
   writeFileSync(path.join(generated, 'tsconfig.json'), JSON.stringify(config));
+  // what slimsam's lines read: a SAM and photographs of the user's own
+  work = mkdtempSync(path.join(tmpdir(), 'slimsam-readme-'));
+  process.chdir(work);
+  await tf.setBackend('cpu');
+  const { config: sam, sizes } = samPresets.tiny;
+  await saveSam('sam.safetensors', { config: sam, weights: initSam(sam, sizes, { seed: 1 }) });
+  await generateScenes({ folder: 'photographs', count: 8, seed: 1, size: 64 });
+  await generateScenes({ folder: 'labelled', count: 2, seed: 2, size: 64 });
 });
 
 afterAll(() => {
+  process.chdir(start);
   rmSync(generated, { recursive: true, force: true });
   rmSync(work, { recursive: true, force: true });
 });
 
-/** Ends well, or gives its output. */
-function run(program: string, parameters: string[], cwd: string): string {
-  const { status, stdout, stderr } = spawnSync(program, parameters, { cwd, encoding: 'utf8', timeout: 100_000 });
-  return status === 0 ? 'ended well' : `${stdout}${stderr}`;
-}
-
-test.each(folders)('%s has a README with a snippet', (folder) => {
-  const readme = path.join(root, folder, 'README.md');
-  expect(existsSync(readme), `${folder}/README.md`).toBe(true);
-  expect(readFileSync(readme, 'utf8')).toMatch(/```ts\n/);
+test.each(readmeFolders())('%s has a README with a snippet', (folder) => {
+  expect(all.map(({ readme }) => readme)).toContain(folder === '.' ? 'root' : path.basename(folder));
 });
 
 test('the snippets have the right types', () => {
-  expect(run(path.join(bin, 'tsc'), ['-p', generated], root)).toBe('ended well');
+  const tsc = path.join(root, 'node_modules/.bin/tsc');
+  const { status, stdout } = spawnSync(tsc, ['-p', generated], { cwd: root, encoding: 'utf8', timeout: 100_000 });
+  expect(stdout).toBe('');
+  expect(status).toBe(0);
 });
 
-test.each(folders)('the snippet of %s runs', (folder) => {
-  const file = path.join(generated, `${folder === '.' ? 'root' : name(folder)}.mts`);
-  expect(run(path.join(bin, 'tsx'), ['--conditions=@slimsam/source', file], work)).toBe('ended well');
+test.each(all.filter(({ readme }) => readme !== 'root'))(
+  '$readme: the install lines name what $name imports',
+  (snippet) => {
+    const imported = [...snippet.text.matchAll(/(?:from|import) '((?:@[^/']+\/)?[^/']+)[^']*'/g)].map(
+      ([, name]) => name!,
+    );
+    const ours = imported.filter((name) => !name.startsWith('node:'));
+    expect(ours.filter((name) => !snippet.installs.includes(name))).toEqual([]);
+  },
+);
+
+/** What some of them print, apart from spaces. */
+const prints = new Map<string, RegExp[]>([
+  ['prune-1', [/^2048 -> 1024 /, /parameters\s+\| 2,048 \|\s+1,\d+ \|/, /\{ hidden: 0\.5 \}/]],
+  ['tensor-webgpu-3', [/2, 2, 2, 2, 2, 2/]],
+  ['vit-1', [/^\[ -?[\d.]+ \] \d+ bytes of a PNG/]],
+  ['vit-2', [/[1-9]\d* masks on [1-9]\d* pixels; [1-9]\d* runs/]],
+  ['vit-3', [/4800 logits; stable \[/, /2 masks refined/]],
+  ['vit-4', [/3 scores in half precision/]],
+  ['vit-5', [/vision_encoder_fp16\.onnx/]],
+  ['vit-6', [/\[ 1, 21, 16 \] \[ 1, 16 \] \[ 1, 16, 4, 4 \] \[ 1, 21, 16 \] \[ 1, 10 \] 2 attentions/]],
+  ['vit-7', [/2 blocks, all global/]],
+  ['weights-1', [/size: 8/, /Tensor/]],
+  ['weights-2', [/16 \] \[ 'first', 'last' \]/]],
+]);
+
+let output = '';
+beforeEach(async () => {
+  output = '';
+  vi.spyOn(console, 'log').mockImplementation((...values) => {
+    output += `${format(...values)}\n`;
+  });
+  await tf.setBackend('cpu'); // as in a process of its own, the one that a snippet imports
+  return () => vi.restoreAllMocks();
+});
+
+test.each(snippets)('snippet $name runs', async ({ name }) => {
+  await import(pathToFileURL(path.join(generated, `${name}.mts`)).href);
+  for (const printed of prints.get(name) ?? []) expect(output.replaceAll(/\s+/g, ' ')).toMatch(printed);
 });

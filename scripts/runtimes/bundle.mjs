@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { succeed, tool } from './tools.mjs';
@@ -53,20 +53,24 @@ export const bundlerNames = /** @type {(keyof typeof bundlers)[]} */ (Object.key
 /**
  * @param {keyof typeof bundlers} name
  * @param {string} project with the packages installed, app.js and index.html
- * @returns {Promise<{ out: string; bytes: number; gzip: number }>} the folder to serve, and how much JavaScript is in it
+ * @returns {Promise<string>} the folder to serve
  */
 export async function bundle(name, project) {
   const out = path.join(project, `out-${name}`);
   mkdirSync(out, { recursive: true });
   await bundlers[name](project, out);
   if (name !== 'vite') cpSync(path.join(project, 'index.html'), path.join(out, 'index.html'));
-  let bytes = 0;
-  let gzip = 0;
-  for (const file of readdirSync(out, { recursive: true, encoding: 'utf8' })) {
+  return out;
+}
+
+/** How much JavaScript is in files, and gzipped. @param {Iterable<string>} files @returns {string} */
+export function sizeOf(files) {
+  let [bytes, gzip] = [0, 0];
+  for (const file of files) {
     if (!file.endsWith('.js')) continue;
-    const text = readFileSync(path.join(out, file));
+    const text = readFileSync(file);
     bytes += text.length;
     gzip += gzipSync(text, { level: 9 }).length;
   }
-  return { out, bytes, gzip };
+  return `${(bytes / 1e3).toFixed(0)} kB, gzip ${(gzip / 1e3).toFixed(0)} kB`;
 }

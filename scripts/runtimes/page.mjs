@@ -7,7 +7,9 @@ import { chromium } from '../setup/chromium.mjs';
 const types = /** @type {Record<string, string>} */ ({
   '.html': 'text/html',
   '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
   '.png': 'image/png',
+  '.wasm': 'application/wasm',
 });
 
 /**
@@ -15,15 +17,19 @@ const types = /** @type {Record<string, string>} */ ({
  *
  * @template T
  * @param {readonly string[]} folders
- * @param {(page: import('playwright').Page) => Promise<T>} use
+ * @param {(page: import('playwright').Page, served: ReadonlySet<string>) => Promise<T>} use with the paths of the files that the page fetched so far
  * @returns {Promise<T>}
  */
 export async function withPage(folders, use) {
+  /** @type {Set<string>} */
+  const served = new Set();
   const server = createServer(({ url = '/' }, response) => {
     const name = new URL(url, 'http://localhost').pathname.replace(/\/$/, '/index.html');
     for (const folder of folders) {
       try {
-        const bytes = readFileSync(path.join(folder, path.normalize(name)));
+        const file = path.join(folder, path.normalize(name));
+        const bytes = readFileSync(file);
+        served.add(file);
         response.setHeader('content-type', types[path.extname(name)] ?? 'application/octet-stream');
         response.end(bytes);
         return;
@@ -38,7 +44,7 @@ export async function withPage(folders, use) {
     const page = await browser.newPage();
     const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
     await page.goto(`http://127.0.0.1:${port}/`);
-    return await use(page);
+    return await use(page, served);
   } finally {
     await browser.close();
     server.close();

@@ -23,6 +23,7 @@ const versions = {
     '@rollup/plugin-terser@1.0.2',
   ],
   esbuild: ['esbuild@0.28.2'],
+  onnxruntime: ['onnxruntime-web@1.30.0'],
 };
 
 /**

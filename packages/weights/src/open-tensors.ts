@@ -1,4 +1,3 @@
-import { openPytorch } from './formats/pytorch.ts';
 import { decode } from './formats/safetensors.ts';
 import { longestHeader, parseHeader } from './formats/safetensors-header.ts';
 import type { ByteSource, FileSource, OpenOptions } from './sources/byte-source.ts';
@@ -43,7 +42,10 @@ async function openFile(source: FileSource, options: OpenTensorsOptions): Promis
   const bytes = await openBytes(source, options);
   try {
     const [a, b] = await bytes.read(0, Math.min(4, bytes.size));
-    if (a === 0x50 && b === 0x4b) return await openPytorch(bytes, options.allowed ?? []);
+    if (a === 0x50 && b === 0x4b) {
+      const { openPytorch } = await import('./formats/pytorch.ts'); // pages without a .pth do not fetch its reader
+      return await openPytorch(bytes, options.allowed ?? []);
+    }
     if (a === 0x80 && b === 2 && bytes.size > 2 ** 10) {
       throw new Error(
         `openTensors: expected safetensors or a zip in ${bytes.name}, got a bare pickle; save it with PyTorch >= 1.6`,

@@ -1,5 +1,4 @@
-import { access, readFile } from 'node:fs/promises';
-import path from 'node:path';
+import { access, path, readFile } from '#node';
 import { refuse } from '../coco/bad-record.ts';
 import type { CocoInstance, GroundTruth } from '../coco/instances.ts';
 import type { EvalImage } from './eval-image.ts';

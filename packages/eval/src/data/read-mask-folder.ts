@@ -1,5 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
-import path from 'node:path';
+import { path, readdir, readFile } from '#node';
 import { refuse } from '../coco/bad-record.ts';
 import { encodeRle, rleBox, runsArea } from '../masks/rle.ts';
 import { optionalPeer } from '../optional-peer.ts';

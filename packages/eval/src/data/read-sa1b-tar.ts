@@ -1,7 +1,4 @@
-import { createReadStream } from 'node:fs';
-import path from 'node:path';
-import { createGunzip } from 'node:zlib';
-import { extract } from 'tar-stream';
+import { createGunzip, createReadStream, extract, path } from '#node';
 import { refuse } from '../coco/bad-record.ts';
 import type { ReadImagesOptions } from './read-sa1b.ts';
 import { type PackedSa1bImage, parseSa1b, reason, sa1bImage } from './sa1b-image.ts';

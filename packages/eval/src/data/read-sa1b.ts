@@ -1,6 +1,5 @@
-import { readdir } from 'node:fs/promises';
-import path from 'node:path';
 import { openRegularFile, readTextFile } from '@slimsam/weights';
+import { path, readdir } from '#node';
 import { type OnBad, refuse } from '../coco/bad-record.ts';
 import { parseSa1b, reason, type Sa1bImage, sa1bImage } from './sa1b-image.ts';
 

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import * as z from 'zod';
+import { createHash } from '#node';
 import { type BadRecord, type OnBad, refuse } from '../coco/bad-record.ts';
 import { decompressRle, type Rle } from '../masks/rle.ts';
 import type { EvalAnnotation, EvalImage } from './eval-image.ts';

@@ -1,6 +1,5 @@
-import { mkdir } from 'node:fs/promises';
-import path from 'node:path';
 import { writeFileAtomic } from '@slimsam/weights';
+import { mkdir, path } from '#node';
 import { badRecordText } from '../coco/bad-record.ts';
 import type { ImageRecord } from './records.ts';
 import { readRecords, readResults } from './results-folder.ts';

@@ -1,7 +1,6 @@
-import { appendFile, mkdir, open, readFile, truncate } from 'node:fs/promises';
-import path from 'node:path';
 import { writeFileAtomic } from '@slimsam/weights';
 import * as z from 'zod';
+import { appendFile, mkdir, open, path, readFile, truncate } from '#node';
 import type { BadRecord } from '../coco/bad-record.ts';
 import type { CocoCategory, CocoImage } from '../coco/instances.ts';
 import { reason } from '../data/sa1b-image.ts';

@@ -41,12 +41,27 @@ function markOf(marks: NonNullable<ReportPlot['marks']>, few: boolean) {
   return { type: 'line', strokeWidth: 2, interpolate: 'linear', ...point } as const;
 }
 
+const dashes = [
+  [1, 0],
+  [8, 4],
+  [2, 3],
+];
+
+/** Of a plot, pixels. */
+const width = 640;
+
+/** So many names side by side that a legend is no wider than its plot: a letter takes 7 pixels, a symbol with its gaps 46. */
+function legendColumns(names: readonly string[]): number {
+  const longest = Math.max(...names.map((name) => name.length));
+  return Math.max(1, Math.min(names.length, Math.floor(width / (7 * longest + 46))));
+}
+
 function specOf(plot: ReportPlot): TopLevelSpec {
   const values = plot.curves.flatMap(({ name, points }) => averaged(points).map(([x, y]) => ({ name, x, y })));
   const names = plot.curves.map(({ name }) => name);
   const few = Math.max(0, ...plot.curves.map(({ points }) => points.length)) <= 40;
   return {
-    width: 640,
+    width,
     height: 280,
     data: { values },
     mark: markOf(plot.marks ?? 'lines', few),
@@ -67,13 +82,23 @@ function specOf(plot: ReportPlot): TopLevelSpec {
         title: plot.y,
         scale: plot.logarithmic ? { type: 'log' } : { zero: plot.marks === 'bars' },
       },
+      // a colour that comes again is dashed
+      ...(!plot.marks && {
+        strokeDash: {
+          field: 'name',
+          scale: { domain: names, range: names.map((_, i) => dashes[Math.floor(i / colours.length) % dashes.length]!) },
+        },
+      }),
       color: {
         field: 'name',
         type: 'nominal',
         scale: { domain: names, range: names.map((_, i) => colours[i % colours.length]!) },
         legend:
           names.length > 1
-            ? { title: null, orient: 'top', symbolType: plot.marks ? 'circle' : 'stroke', symbolStrokeWidth: 3 }
+            ? {
+                ...{ title: null, orient: 'top', columns: legendColumns(names) },
+                ...{ symbolType: plot.marks ? 'circle' : 'stroke', symbolStrokeWidth: 3 },
+              }
             : null,
       },
     },

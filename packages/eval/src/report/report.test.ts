@@ -4,6 +4,7 @@ import path from 'node:path';
 import { generateScene } from '@slimsam/scenes';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { plotPicture } from './plot.ts';
 import { rasterise } from './raster.ts';
 import type { ReportOverlay, ReportPlot } from './report.ts';
 import { formatNumbers, slug } from './text.ts';
@@ -120,6 +121,23 @@ test('text is drawn with the fonts of the package alone', async () => {
   const ink = async (text: string) => (await sharp(await rasterise(svg(text), { scale: 1 })).stats()).channels[3]!.mean;
   expect(await ink('mIoU 0.67 → ≤ é')).toBeGreaterThan(5);
   expect(await ink(' ')).toBe(0);
+});
+
+test('a legend of many curves is no wider than the plot, and no two curves look the same', async () => {
+  const names = Array.from({ length: 14 }, (_, i) => `blocks.${i}.attention`);
+  const curves = (count: number) =>
+    names.slice(0, count).map((name, i) => ({ name, points: [[0, i] as const, [9, 2 * i] as const] }));
+  const sizes: number[] = [];
+  for (const count of [2, 14]) {
+    const svg = await plotPicture({ ...plot, curves: curves(count) });
+    sizes.push(Number(/width="(\d+)"/.exec(svg)![1]));
+    const lines = svg.matchAll(/<path aria-label[^>]*aria-roledescription="line mark"[^>]*>/g);
+    const looks = [...lines].map(
+      ([line]) => /stroke="[^"]*"/.exec(line)![0] + /stroke-dasharray="[^"]*"/.exec(line)?.[0],
+    );
+    expect(new Set(looks).size).toBe(count);
+  }
+  expect(Math.abs(sizes[1]! - sizes[0]!)).toBeLessThan(60); // vega only estimates how wide text is
 });
 
 test('rows and masks of a wrong size are refused before anything is written; a signal stops', async () => {

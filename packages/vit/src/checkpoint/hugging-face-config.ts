@@ -1,18 +1,19 @@
-import { listIssues } from '@slimsam/weights';
-import * as z from 'zod';
+import * as z from 'zod/mini';
+import { parseBy } from '../parse-by.ts';
 import type { SamConfig } from '../sam/config.ts';
 import type { Processor } from './read-processor.ts';
 import type { SamWidths } from './sam-shapes.ts';
 
 const samEpsilon = 1e-6;
+const positive = z.int().check(z.positive());
 const samModelConfig = z.object({
   vision_config: z.object({
-    num_attention_heads: z.int().positive().default(12),
-    window_size: z.int().positive().default(14),
-    global_attn_indexes: z.array(z.int().nonnegative()).default([2, 5, 8, 11]),
-    layer_norm_eps: z.number().positive().default(samEpsilon),
+    num_attention_heads: z._default(positive, 12),
+    window_size: z._default(positive, 14),
+    global_attn_indexes: z._default(z.array(z.int().check(z.nonnegative())), [2, 5, 8, 11]),
+    layer_norm_eps: z._default(z.number().check(z.positive()), samEpsilon),
   }),
-  mask_decoder_config: z.object({ num_attention_heads: z.int().positive().default(8) }).prefault({}),
+  mask_decoder_config: z.prefault(z.object({ num_attention_heads: z._default(positive, 8) }), {}),
 });
 
 /**
@@ -25,7 +26,7 @@ export function readHuggingFaceConfig(
   processor: Processor | undefined,
   source: string,
 ): Partial<SamConfig> {
-  const model = check(samModelConfig, json, source);
+  const model = parseBy(samModelConfig, json, { expected: `loadSam: expected SamModel's config in ${source}` });
   const { pixelMean, pixelStd } = processor ?? {};
   return {
     heads: model.vision_config.num_attention_heads,
@@ -128,10 +129,4 @@ export function huggingFaceConfigs(
       pad_size: { height: imageSize, width: imageSize },
     },
   };
-}
-
-function check<T>(schema: z.ZodType<T>, json: unknown, source: string): T {
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  throw new Error(`loadSam: expected SamModel's config in ${source}, got ${listIssues(parsed.error.issues)}`);
 }

@@ -1,26 +1,27 @@
-import { listIssues, type TensorFile } from '@slimsam/weights';
-import * as z from 'zod';
+import type { TensorFile } from '@slimsam/weights';
+import * as z from 'zod/mini';
+import { parseBy } from '../parse-by.ts';
 
 const rgb = z.tuple([z.number(), z.number(), z.number()]);
-const side = z.int().positive();
+const side = z.int().check(z.positive());
 const sides = z.object({ height: side, width: side });
-const edge = z.object({ longest_edge: side.optional(), shortest_edge: side.optional() });
+const edge = z.object({ longest_edge: z.optional(side), shortest_edge: z.optional(side) });
 
 /** The keys of transformers' image processors that change pixels. Others, and what only concerns masks or tensors, are passed over. */
 const schema = z.object({
-  do_resize: z.boolean().nullish(),
-  size: z.union([side, sides, edge]).nullish(),
-  resample: z.int().nullish(),
-  do_center_crop: z.boolean().nullish(),
-  crop_size: z.union([side, sides]).nullish(),
-  do_rescale: z.boolean().nullish(),
-  rescale_factor: z.number().positive().nullish(),
-  offset: z.boolean().nullish(),
-  do_normalize: z.boolean().nullish(),
-  image_mean: z.union([z.number(), rgb]).nullish(),
-  image_std: z.union([z.number(), rgb]).nullish(),
-  do_pad: z.boolean().nullish(),
-  pad_size: sides.nullish(),
+  do_resize: z.nullish(z.boolean()),
+  size: z.nullish(z.union([side, sides, edge])),
+  resample: z.nullish(z.int()),
+  do_center_crop: z.nullish(z.boolean()),
+  crop_size: z.nullish(z.union([side, sides])),
+  do_rescale: z.nullish(z.boolean()),
+  rescale_factor: z.nullish(z.number().check(z.positive())),
+  offset: z.nullish(z.boolean()),
+  do_normalize: z.nullish(z.boolean()),
+  image_mean: z.nullish(z.union([z.number(), rgb])),
+  image_std: z.nullish(z.union([z.number(), rgb])),
+  do_pad: z.nullish(z.boolean()),
+  pad_size: z.nullish(sides),
 });
 
 type Rgb = readonly [number, number, number];
@@ -50,11 +51,7 @@ export async function readProcessor(file: TensorFile, call: 'loadSam' | 'loadVit
   const found = await processorJson(file);
   if (found === undefined) return undefined;
   const source = `${found.name} of ${file.name}`;
-  const parsed = schema.safeParse(found.json);
-  if (!parsed.success) {
-    throw new Error(`${call}: expected an image processor in ${source}, got ${listIssues(parsed.error.issues)}`);
-  }
-  const keys = parsed.data;
+  const keys = parseBy(schema, found.json, { expected: `${call}: expected an image processor in ${source}` });
   const refuse = (key: keyof typeof keys, expected: string) => {
     const got = JSON.stringify(keys[key]);
     throw new Error(

@@ -1,5 +1,5 @@
-import { listIssues } from '@slimsam/weights';
-import * as z from 'zod';
+import * as z from 'zod/mini';
+import { parseBy } from '../parse-by.ts';
 
 /** What the shapes of the weights cannot tell about a plain ViT. Widths and depths come from the weights, so pruning keeps the config. */
 export interface VitConfig {
@@ -31,25 +31,25 @@ export interface VitProcessing {
   readonly resample: 'bilinear' | 'bicubic';
 }
 
-const count = z.int().positive();
+const count = z.int().check(z.positive());
 const rgb = z.tuple([z.number(), z.number(), z.number()]);
 const sides = z.strictObject({ height: count, width: count });
 const vitConfig = z.strictObject({
   imageSize: z.tuple([count, count]),
   heads: count,
   headWidth: count,
-  activation: z.enum(['gelu', 'quick-gelu']).default('gelu'),
-  epsilon: z.number().positive().default(1e-6),
-  antialias: z.boolean().default(true),
-  pixelMean: rgb.default([127.5, 127.5, 127.5]),
-  pixelStd: rgb.default([127.5, 127.5, 127.5]),
-  processing: z
-    .strictObject({
+  activation: z._default(z.enum(['gelu', 'quick-gelu']), 'gelu'),
+  epsilon: z._default(z.number().check(z.positive()), 1e-6),
+  antialias: z._default(z.boolean(), true),
+  pixelMean: z._default(rgb, [127.5, 127.5, 127.5]),
+  pixelStd: z._default(rgb, [127.5, 127.5, 127.5]),
+  processing: z.optional(
+    z.strictObject({
       size: z.union([z.strictObject({ shortest: count }), sides]),
-      crop: sides.optional(),
+      crop: z.optional(sides),
       resample: z.enum(['bilinear', 'bicubic']),
-    })
-    .optional(),
+    }),
+  ),
 });
 
 /**
@@ -58,7 +58,6 @@ const vitConfig = z.strictObject({
  * @throws when a field is missing, unknown or of another type, naming each
  */
 export function parseVitConfig(json: unknown): VitConfig {
-  const parsed = vitConfig.safeParse(json);
-  if (parsed.success) return parsed.data as VitConfig; // zod's optional fields may be undefined, and JSON's never are
-  throw new Error(`ViT config: expected the fields of VitConfig, got ${listIssues(parsed.error.issues)}`);
+  // zod's optional fields may be undefined, and JSON's never are
+  return parseBy(vitConfig, json, { expected: 'ViT config: expected the fields of VitConfig' }) as VitConfig;
 }

@@ -1,30 +1,37 @@
-import { listIssues, type TensorFile } from '@slimsam/weights';
-import * as z from 'zod';
+import type { TensorFile } from '@slimsam/weights';
+import * as z from 'zod/mini';
 import { type Processor, readProcessor } from '../checkpoint/read-processor.ts';
+import { parseBy } from '../parse-by.ts';
 import type { Named } from '../sam/encoder.ts';
 import { parseVitConfig, type VitConfig } from './config.ts';
 import { vitDepth } from './features.ts';
 import type { Spelling } from './names.ts';
 
-const side = z.int().positive();
-const imageSize = z.union([side.transform((s): [number, number] => [s, s]), z.tuple([side, side])]);
+const side = z.int().check(z.positive());
+const imageSize = z.union([
+  z.pipe(
+    side,
+    z.transform((s: number): [number, number] => [s, s]),
+  ),
+  z.tuple([side, side]),
+]);
 const rgb = z.tuple([z.number(), z.number(), z.number()]);
 const activations = { gelu: 'gelu', quick_gelu: 'quick-gelu' } as const;
 
 /** transformers' ViTConfig, Dinov2Config and CLIPVisionConfig; their defaults for what older files leave out. */
 const huggingFace = z.object({
-  num_attention_heads: side.default(12),
-  hidden_act: z.enum(['gelu', 'quick_gelu']).optional(),
-  layer_norm_eps: z.number().positive().optional(),
-  image_size: imageSize.optional(),
+  num_attention_heads: z._default(side, 12),
+  hidden_act: z.optional(z.enum(['gelu', 'quick_gelu'])),
+  layer_norm_eps: z.optional(z.number().check(z.positive())),
+  image_size: z.optional(imageSize),
 });
 const clip = z.object({ vision_config: huggingFace });
 const pretrained = z.object({
-  mean: rgb.optional(),
-  std: rgb.optional(),
-  input_size: z.tuple([side, side, side]).optional(),
+  mean: z.optional(rgb),
+  std: z.optional(rgb),
+  input_size: z.optional(z.tuple([side, side, side])),
 });
-const timm = z.object({ architecture: z.string(), pretrained_cfg: pretrained.prefault({}) });
+const timm = z.object({ architecture: z.string(), pretrained_cfg: z.prefault(pretrained, {}) });
 
 /** [0, 1] */
 const normalisations = {
@@ -183,10 +190,9 @@ function parseJson(text: string, source: string): unknown {
   }
 }
 
-function check<T>(schema: z.ZodType<T>, json: unknown, source: string): T {
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  throw new Error(
-    `loadVit: expected a ViT's config in ${source}, got ${listIssues(parsed.error.issues)}; give config: { … }`,
-  );
+function check<T>(schema: z.ZodMiniType<T>, json: unknown, source: string): T {
+  return parseBy(schema, json, {
+    expected: `loadVit: expected a ViT's config in ${source}`,
+    cure: 'give config: { … }',
+  });
 }

@@ -1,5 +1,5 @@
-import { listIssues } from '@slimsam/weights';
-import * as z from 'zod';
+import * as z from 'zod/mini';
+import { parseBy } from '../parse-by.ts';
 
 /** What the shapes of the weights cannot tell about a SAM. Widths and depths come from the weights, so pruning keeps the config. */
 export interface SamConfig {
@@ -24,9 +24,9 @@ export interface SamConfig {
   readonly epsilon?: number | undefined;
 }
 
-const count = z.int().positive();
+const count = z.int().check(z.positive());
 /** The largest ViTs have 48; a file must not claim any number. */
-const heads = count.max(1024);
+const heads = count.check(z.maximum(1024));
 const rgb = z.tuple([z.number(), z.number(), z.number()]);
 const samConfig = z.strictObject({
   imageSize: count,
@@ -34,11 +34,11 @@ const samConfig = z.strictObject({
   heads,
   headWidth: count,
   windowSize: count,
-  globalBlocks: z.array(z.int().nonnegative()),
+  globalBlocks: z.array(z.int().check(z.nonnegative())),
   decoderHeads: heads,
-  pixelMean: rgb.default([123.675, 116.28, 103.53]),
-  pixelStd: rgb.default([58.395, 57.12, 57.375]),
-  epsilon: z.number().positive().optional(),
+  pixelMean: z._default(rgb, [123.675, 116.28, 103.53]),
+  pixelStd: z._default(rgb, [58.395, 57.12, 57.375]),
+  epsilon: z.optional(z.number().check(z.positive())),
 });
 
 /**
@@ -47,14 +47,12 @@ const samConfig = z.strictObject({
  * @throws when a field is missing, unknown or of another type, naming each
  */
 export function parseSamConfig(json: unknown): SamConfig {
-  const parsed = samConfig.safeParse(json);
-  if (!parsed.success)
-    throw new Error(`SAM config: expected the fields of SamConfig, got ${listIssues(parsed.error.issues)}`);
-  const { imageSize, patchSize } = parsed.data;
+  const config = parseBy(samConfig, json, { expected: 'SAM config: expected the fields of SamConfig' });
+  const { imageSize, patchSize } = config;
   if (imageSize % patchSize !== 0) {
     throw new Error(`SAM config: expected imageSize to be a multiple of patchSize, got ${imageSize} and ${patchSize}`);
   }
-  return parsed.data;
+  return config;
 }
 
 /**
