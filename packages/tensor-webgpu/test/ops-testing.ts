@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { useWebgpu, type WebgpuBackend } from '../src/index.ts';
+import { type AdapterFacts, useWebgpu, type WebgpuBackend } from '../src/index.ts';
 import { opKernels } from '../src/ops/kernels.ts';
 
 /** Opens the backend with the fused kernels for a test file and frees it afterwards. */
@@ -17,15 +17,15 @@ export function backendWithOps(): () => WebgpuBackend {
   return () => backend!;
 }
 
-/** Runs `work` as on an adapter with these facts; unless given, one that is neither a CPU nor has subgroups. */
+/** Runs `work` as on an adapter with these facts; unless given, one that is not a CPU and whose subgroups vary. */
 export async function asGpu<T>(
   backend: WebgpuBackend,
   work: () => Promise<T>,
-  { isCpu = false, subgroupSize = 0 }: { isCpu?: boolean; subgroupSize?: number } = {},
+  given: Partial<AdapterFacts> = {},
 ): Promise<T> {
   const facts = backend.facts;
   const pretend = (value: typeof facts) => Object.defineProperty(backend, 'facts', { value, configurable: true });
-  pretend({ ...facts, isCpu, subgroupSize });
+  pretend({ ...facts, isCpu: false, subgroupSize: 0, ...given });
   try {
     return await work();
   } finally {

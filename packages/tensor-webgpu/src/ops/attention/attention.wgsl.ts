@@ -17,7 +17,7 @@ export interface AttentionSpec {
   readonly half: boolean;
 }
 
-type AttentionUniforms = 'G' | 'Nq' | 'Nk' | 'kh' | 'kw' | 'gridY' | 'rows' | 'scale';
+type AttentionUniforms = 'G' | 'Nq' | 'Nk' | 'kh' | 'kw' | 'gridY' | 'rows' | 'scale' | 'firstG';
 
 /** The uniforms that `attentionProgram` fills. */
 export const attentionUniforms: Readonly<Record<AttentionUniforms, UniformType>> = {
@@ -29,6 +29,7 @@ export const attentionUniforms: Readonly<Record<AttentionUniforms, UniformType>>
   gridY: 'u32',
   rows: 'u32',
   scale: 'f32',
+  firstG: 'u32',
 };
 
 export type AttentionShader = Shader<AttentionUniforms>;
@@ -46,7 +47,7 @@ export function attentionProgram(
   const gridY = Math.min(G, 32768);
   return dispatching(shader, {
     workgroups: [Math.ceil(of / rows), gridY, Math.ceil(G / gridY)],
-    uniforms: { G, Nq, Nk, kh, kw, gridY, rows, scale },
+    uniforms: { G, Nq, Nk, kh, kw, gridY, rows, scale, firstG: 0 },
     flops: 2 * products * G * Nq * Nk * D,
   });
 }

@@ -1,0 +1,82 @@
+import type { AdapterFacts } from '../../device/open-device.ts';
+import type { AttentionSpec } from './attention.wgsl.ts';
+import type { RowShape } from './attention-rows.wgsl.ts';
+
+/** Which of the GPU kernels. */
+export type AttentionKind = 'forward' | 'query' | 'key';
+
+type Facts = Pick<AdapterFacts, 'vendor' | 'features'>;
+type Sizes = Pick<AttentionSpec, 'Nq' | 'Nk' | 'D' | 'bias' | 'kw'>;
+
+/**
+ * The shapes that are worth a try, first the one to take as long as nothing is measured. By vendor: on an H100 three rows to four lanes
+ * were the fastest, and uniform loads the slowest; AMD's and Intel's compilers were only asked for registers and spills (`npm run
+ * gpu:stats`), where uniform loads become scalar ones on AMD, and Intel has a quarter of the registers.
+ */
+export function attentionShapes(kind: AttentionKind, facts: Facts, sizes: Sizes): readonly RowShape[] {
+  const lanes = lanesFor(sizes.D, facts);
+  const nvidia = /nvidia/i.test(facts.vendor);
+  const intel = /intel/i.test(facts.vendor);
+  const part = sizes.D / lanes; // numbers of a row that an invocation has
+  const most =
+    intel || part > widestPart || (kind === 'query' && sizes.bias && sizes.kw > widestRow)
+      ? 1
+      : nvidia && part <= 16
+        ? 3
+        : 2;
+  const shared = [most, ...[3, 2, 1].filter((rows) => rows !== most && rows <= Math.max(2, most))].map((rows) =>
+    inWindows({ kind, sizes, lanes, rows, part }),
+  );
+  if (kind !== 'forward' || sizes.D > widestUniform) return shared;
+  const uniform: RowShape = { lanes: 1, rows: 1, threads: 64, tiles: false, step: 4, owned: false };
+  const padded = paddedRows(uniform, sizes.Nq) / paddedRows(shared[0]!, sizes.Nq);
+  return /amd/i.test(facts.vendor) && padded < mostPadding ? [uniform, ...shared] : [...shared, uniform];
+}
+
+const widestPart = 20; // numbers: two such rows, with their sums, fit 256 registers
+const widestRow = 64; // columns of keys whose sums fit beside two rows
+const widestUniform = 80; // numbers of a row, twice in registers
+const mostPadding = 1.2; // of its rows a workgroup may leave that many times as many as another does
+
+/** Four lanes where a row can be shared so and the adapter has quad operations. */
+function lanesFor(D: number, { features }: Facts): 1 | 2 | 4 {
+  const units = D % 4 === 0 ? D / 4 : D;
+  if (!features.includes('subgroups')) return 1;
+  return units % 4 === 0 ? 4 : units % 2 === 0 ? 2 : 1;
+}
+
+/** Rows of a side that workgroups of this shape compute, with those past its end. */
+function paddedRows({ threads, lanes, rows }: RowShape, N: number): number {
+  const each = (threads / lanes) * rows;
+  return Math.ceil(N / each) * each;
+}
+
+/** The shape with so many rows an invocation; small workgroups where large ones would be mostly past the end, as in windows of 196 rows. */
+function inWindows({
+  kind,
+  sizes: { Nq, Nk },
+  lanes,
+  rows,
+  part,
+}: {
+  kind: AttentionKind;
+  sizes: Sizes;
+  lanes: 1 | 2 | 4;
+  rows: number;
+  part: number;
+}): RowShape {
+  const N = kind === 'key' ? Nk : Nq;
+  const owned = lanes === 4 && (kind === 'forward' || (kind === 'query' && rows === 2 && part <= 16));
+  const step = owned ? 4 : stepFor({ kind, part, rows });
+  const shape = (threads: number): RowShape => ({ lanes, rows, threads, tiles: true, step, owned });
+  if (lanes === 1) return shape(64);
+  const [large, small] = [shape(128), shape(64)];
+  return paddedRows(large, N) > 1.1 * paddedRows(small, N) ? small : large;
+}
+
+/** Passing rows that are taken together: as many as fit the registers. */
+function stepFor({ kind, part, rows }: { kind: AttentionKind; part: number; rows: number }): 1 | 2 | 4 {
+  if (kind === 'key' || rows > 2) return 1;
+  if (kind === 'query') return part <= 20 ? 2 : 1;
+  return part <= 32 ? 4 : part <= 64 ? 2 : 1;
+}
