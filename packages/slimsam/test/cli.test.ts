@@ -102,6 +102,20 @@ test('compress, again, evaluate, segment and export: from files to files', async
   expect(JSON.parse(out).files.length).toBe(2);
 }, 300_000);
 
+test('compress --pause stops with its state written, and the same command goes on to its end', async () => {
+  const line = `compress @sam.safetensors --images @photos --run @paused --any-adapter --pause 0.000001 ${small}`;
+  const pauses = [];
+  for (out = ''; !out.includes('report:'); ) {
+    out = '';
+    expect(await run(line)).toBe(0);
+    pauses.push(...(/paused after step (\d) of '.*?'/.exec(out)?.slice(1) ?? []));
+    expect(pauses.length).toBeLessThan(6);
+  }
+  expect(pauses).toEqual(['1', '2', '1', '2']); // of both stages
+  const { facts } = JSON.parse(readFileSync(at('paused', 'run.json'), 'utf8'));
+  expect(facts.adapter).toBeUndefined();
+});
+
 test('info tells what a model is, and what compressing it takes', async () => {
   expect(await run('info @vit.safetensors --json')).toBe(0);
   const facts = JSON.parse(out);

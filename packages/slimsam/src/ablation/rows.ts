@@ -9,7 +9,7 @@ import type { AligningLoss, AlignStep, CustomStep, Recipe, RecipeStep } from '..
 import type { ScoringLoss } from '../recipe/scoring.ts';
 
 /** What a row's recipe is made of. */
-export interface RowInputs {
+interface RowInputs {
   /** Equal for all rows: ratio, epochs, steps, learning rate. */
   readonly common: RecipeOptions & { readonly ratio: number; readonly epochs: number };
   readonly teacher: Sam;

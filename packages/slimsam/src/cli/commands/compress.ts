@@ -1,6 +1,7 @@
 import { readSa1b } from '@slimsam/eval';
 import { Command, Option } from 'commander';
 import { compress } from '../../compress/compress.ts';
+import type { CompressEvent, Compressed } from '../../compress/events.ts';
 import { hashWeights } from '../../compress/facts.ts';
 import { evaluateSam } from '../../evaluate/evaluate-sam.ts';
 import { planMemory } from '../../memory/plan-memory.ts';
@@ -59,6 +60,8 @@ interface Options extends CommonOptions, RunFolderOptions {
   readonly subset?: number;
   readonly strict: boolean;
   readonly save: number;
+  readonly pause?: number;
+  readonly anyAdapter: boolean;
 }
 
 /** `slimsam compress MODEL --images DIR`: the whole recipe, in a run folder that can go on. */
@@ -120,7 +123,9 @@ export function compressCommand(signal: AbortSignal): Command {
     .option('--held <n>', 'photographs held back for validation (default: an eighth, 64 at most)', naturalNumber)
     .option('--subset <n>', 'so many of the photographs, by chance', positiveInteger)
     .option('--strict', 'a photograph that cannot be read is an error', false)
-    .option('--save <minutes>', 'between two checkpoints, besides those after each epoch', positiveNumber, 10);
+    .option('--save <minutes>', 'between two checkpoints, besides those after each epoch', positiveNumber, 10)
+    .option('--pause <minutes>', 'stops after so many minutes of this call, with its state written', positiveNumber)
+    .option('--any-adapter', 'the run may go on on another adapter, no longer bit for bit', false);
   inRunFolder(command, {
     validate: "mIoU chooses, not the features' error",
     seed: 'of noise, samples and order',
@@ -151,17 +156,29 @@ async function run(session: Session, source: string, options: Options): Promise<
         ...{ weights: await hashWeights(model.weights), photographs: photographs.identity },
         size: networkOf(model, { size }).size,
       });
+      const end = performance.now() + (options.pause ?? Number.POSITIVE_INFINITY) * 60_000;
+      const late = () => performance.now() > end;
       const teacherCache = cache === undefined ? undefined : await openTeacherCache(cache, { key: await key() });
       const stages = compress<Model>(model, {
         ...{ photographs, recipe, seed, signal, ...how },
-        ...{ run: folder, facts: { adapter: session.adapter }, saveMinutes: options.save },
+        ...{
+          run: folder,
+          facts: options.anyAdapter ? {} : { adapter: session.adapter },
+          saveMinutes: () => (late() ? 0 : options.save),
+        },
         ...(teacherCache && { teacherCache }),
         ...(size !== undefined && { size }),
         ...(held !== undefined && { held }),
         ...(validate !== undefined && { measure: (student: Model) => miouOf(student, validate, signal) }),
       });
       session.note(`computing on ${session.adapter}`);
-      const { result, seconds } = await present(session, stages);
+      const presented = await present(session, stoppedWhen(late, stages)).catch((error: unknown) => {
+        if (!(error instanceof Paused)) throw error;
+        session.result(`${error.message}; the same command goes on`, { paused: true });
+        return undefined;
+      });
+      if (!presented) return;
+      const { result, seconds } = presented;
       const facts = {
         seconds,
         adapter: session.adapter,
@@ -184,6 +201,26 @@ async function run(session: Session, source: string, options: Options): Promise<
     }
   } finally {
     await photographs.close();
+  }
+}
+
+/** The end of `--pause`. */
+class Paused extends Error {}
+
+/** The events of a run until its first checkpoint after the time is over, which comes with the next step. @throws `Paused` then */
+async function* stoppedWhen(
+  late: () => boolean,
+  stages: AsyncGenerator<CompressEvent, Compressed, undefined>,
+): AsyncGenerator<CompressEvent, Compressed, undefined> {
+  try {
+    for (let next = await stages.next(); ; next = await stages.next()) {
+      if (next.done) return next.value;
+      yield next.value;
+      if (next.value.type === 'checkpoint' && late())
+        throw new Paused(`paused after step ${next.value.step} of '${next.value.name}'`);
+    }
+  } finally {
+    await stages.return(undefined as never);
   }
 }
 
