@@ -31,7 +31,7 @@ export default {
       severity: 'error',
       from: { path: '^packages/slimsam/src/index[.]ts$' },
       to: {
-        path: '^packages/slimsam/src/(node[.]ts|cli/|run/|report/|photographs/(decoding|listing)/)',
+        path: '^packages/slimsam/src/(node[.]ts|cli/|jobs/|run/|report/|photographs/(decoding|listing)/)',
         reachable: true,
       },
     },

@@ -1,6 +1,6 @@
 import { cpus } from 'node:os';
 import util from 'node:util';
-import { useWebgpu, type WebgpuBackend } from '@slimsam/tensor-webgpu';
+import type { WebgpuBackend } from '@slimsam/tensor-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** The names that `--backend` takes. */
@@ -11,6 +11,8 @@ export interface OpenBackend {
   readonly adapter: string;
   /** Of `auto`: why this one. */
   readonly reason?: string;
+  /** Features of WebGPU that it has. */
+  readonly features?: readonly string[];
   close(): void;
 }
 
@@ -40,8 +42,12 @@ export async function openBackend(name: string): Promise<OpenBackend> {
   throw new Error(`--backend: expected one of ${backends.join(', ')}, got '${name}'`);
 }
 
+/** Its many kernels are loaded where they are asked for. */
+const useWebgpu = async (): Promise<WebgpuBackend> => (await import('@slimsam/tensor-webgpu')).useWebgpu();
+
 const opened = (backend: WebgpuBackend): OpenBackend => ({
   adapter: backend.facts.name,
+  features: backend.facts.features,
   close: () => backend.dispose(),
 });
 

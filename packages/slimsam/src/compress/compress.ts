@@ -12,6 +12,7 @@ import { factsOf } from './facts.ts';
 import { initialise } from './initialise.ts';
 import { pruneStep, wholePlan } from './prune-step.ts';
 import type { RunStore, StepResult } from './run-store.ts';
+import type { PartScorer } from './score-parts.ts';
 
 /** How to compress. */
 export interface CompressOptions<M extends Model = Model> {
@@ -42,6 +43,8 @@ export interface CompressOptions<M extends Model = Model> {
   readonly saveMinutes?: number | (() => number);
   /** What else the run depends on, such as the adapter: a run of other facts does not go on. Plain JSON. */
   readonly facts?: Readonly<Record<string, unknown>>;
+  /** Scores parts of the photographs in place of this process: the same scores, from other machines. */
+  readonly score?: PartScorer;
   readonly signal?: AbortSignal;
 }
 
@@ -181,6 +184,7 @@ function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Cont
     ...{ network, photographs, seed, batch, accumulate, recompute },
     ...holdBack(count, { seed, held }),
     ...{ teacherCache: options.teacherCache, halfTeacher: options.halfTeacher },
+    ...(options.score && { scorer: { score: options.score, model } }),
     signal: options.signal,
   };
 }

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Network } from '../models/network.ts';
+import type { Model, Network } from '../models/network.ts';
 import type { Augment } from '../photographs/augment.ts';
 import type { Photograph, Photographs, ReadPhotographs } from '../photographs/photographs.ts';
 import type { NamedImages, TeacherCache } from '../teacher-cache/teacher-cache.ts';
+import type { PartScorer } from './score-parts.ts';
 
 /** What all steps of a run share. */
 export interface Context {
@@ -18,12 +19,14 @@ export interface Context {
   readonly recompute: boolean;
   readonly teacherCache?: TeacherCache | undefined;
   readonly halfTeacher?: boolean | undefined;
+  /** Who scores in place of this process, and the model whose weights change. */
+  readonly scorer?: { readonly score: PartScorer; readonly model: Model } | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
 /** Photographs one by one as normalised pixels [1, 3, H, W], disposed when the next is asked for. */
 export async function* pixelsOf(
-  { network, photographs, signal }: Context,
+  { network, photographs, signal }: Pick<Context, 'network' | 'photographs' | 'signal'>,
   indices: readonly number[],
 ): AsyncGenerator<{
   readonly index: number;

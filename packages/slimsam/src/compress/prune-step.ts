@@ -1,29 +1,26 @@
 import {
-  accumulateGradients,
   applyPlan,
   classOf,
   composePlans,
   countParameters,
   criteria,
-  disturbedLoss,
-  type Gradients,
   importance,
   type Normalise,
-  noise,
   type Plan,
   plan,
   plannedShapes,
+  type Scores,
 } from '@slimsam/prune';
-import { type Dimension, dims, disposeWeights, type Weights } from '@slimsam/weights';
-import type * as tf from '@tensorflow/tfjs-core';
+import { type Dimension, dims, type Weights } from '@slimsam/weights';
 import type { Network } from '../models/network.ts';
 import { planTarget } from '../models/ratio-for.ts';
 import { roundingOf } from '../models/rounding.ts';
 import { sample } from '../photographs/order.ts';
 import type { PruneStep } from '../recipe/recipe.ts';
-import { type Context, pixelsOf, unreadable } from './context.ts';
+import type { Context } from './context.ts';
 import type { StageEvent } from './events.ts';
 import type { StepResult } from './run-store.ts';
+import { scoreByParts } from './score-parts.ts';
 
 type Shapes = Parameters<typeof plan>[0]['weights'];
 
@@ -33,6 +30,10 @@ interface Part {
   readonly ranking: 'local' | 'global';
   readonly normalise: Normalise;
 }
+
+const isScored = (dimension: string, structure: PruneStep['structure']): boolean =>
+  (structure !== 'bottleneck' && dimension === 'embed') ||
+  (structure !== 'embedding' && /\.(head|mlp)$/.test(dimension));
 
 /** Scores channels on a sample of the photographs and removes the lowest. The tensors are new. */
 export async function* pruneStep(
@@ -48,12 +49,13 @@ export async function* pruneStep(
   const total = needsGradients ? scored.length : 0;
   yield { type: 'phase', kind: 'prune', index, name, done: 0, total };
 
-  let gradients: Gradients | undefined;
+  let scores: Scores | undefined;
   if (needsGradients) {
-    const scoring = scoreOn(context, { step, index, weights, scored });
+    const dimensions = [...dims(axes, weights).keys()].filter((dimension) => isScored(dimension, step.structure));
+    const scoring = scoreByParts(context, { step, index, weights, scored, dimensions });
     for (let next = await scoring.next(); ; next = await scoring.next()) {
       if (next.done) {
-        gradients = next.value;
+        scores = next.value;
         break;
       }
       yield { type: 'scored', index, name, done: next.value, total };
@@ -63,24 +65,19 @@ export async function* pruneStep(
   const roundTo = roundingOf(original, step.multiples);
   const parts = partsOf([...original.keys()], step);
   let own: Plan | undefined;
-  try {
-    for (const [i, { dimensions, ranking, normalise }] of parts.entries()) {
-      const scores = await importance({
-        ...{ criterion, weights, axes, dimensions, seed: seed * 31 + index },
-        ...(gradients && { gradients }),
-      });
-      const shapes: Shapes = own ? plannedShapes(own) : weights;
-      const now = dims(axes, shapes);
-      const target = i === parts.length - 1 ? step.target : undefined;
-      const made = await plan({
-        ...{ weights: shapes, axes, importance: scores, ranking, normalise, roundTo, costs: network.costs(weights) },
-        ratio: ratiosOf(dimensions, { step, original, now }),
-        ...(target && { target: planTarget(target) }),
-      });
-      own = own ? composePlans(own, made) : made;
-    }
-  } finally {
-    if (gradients) disposeWeights(gradients.sums);
+  for (const [i, { dimensions, ranking, normalise }] of parts.entries()) {
+    const found = scores
+      ? Object.fromEntries(dimensions.map((dimension) => [dimension, scores[dimension]!]))
+      : await importance({ criterion, weights, axes, dimensions, seed: seed * 31 + index });
+    const shapes: Shapes = own ? plannedShapes(own) : weights;
+    const now = dims(axes, shapes);
+    const target = i === parts.length - 1 ? step.target : undefined;
+    const made = await plan({
+      ...{ weights: shapes, axes, importance: found, ranking, normalise, roundTo, costs: network.costs(weights) },
+      ratio: ratiosOf(dimensions, { step, original, now }),
+      ...(target && { target: planTarget(target) }),
+    });
+    own = own ? composePlans(own, made) : made;
   }
   const pruned = applyPlan(own!, weights);
   const whole = composePlans(before, own!);
@@ -128,47 +125,9 @@ function partsOf(names: readonly string[], { structure, ranking, normalise }: Pr
     ...{ dimensions: ['embed'], ranking: ranking ?? 'local', normalise: normalise ?? 'mean' },
   };
   const bottleneck: Part = {
-    dimensions: names.filter((name) => /\.(head|mlp)$/.test(name)),
+    dimensions: names.filter((name) => isScored(name, 'bottleneck')),
     ...{ ranking: ranking ?? 'global', normalise: normalise ?? 'standard' },
   };
   if (structure === 'both') return [embedding, bottleneck];
   return [structure === 'embedding' ? embedding : bottleneck];
-}
-
-/** Adds up the gradients over the sample, and tells after each photograph how many are done. */
-async function* scoreOn(
-  context: Context,
-  { step, index, weights, scored }: { step: PruneStep; index: number; weights: Weights; scored: readonly number[] },
-): AsyncGenerator<number, Gradients, undefined> {
-  const { network, seed, signal, recompute } = context;
-  const encoder = Object.fromEntries(Object.entries(weights).filter(([name]) => network.isEncoder(name)));
-  const lossOf =
-    step.loss ??
-    ((output: tf.Tensor, { seed }: { readonly seed: number }) =>
-      disturbedLoss(output, noise(output.shape, { seed, ...(step.sigma !== undefined && { sigma: step.sigma }) })));
-  let gradients: Gradients | undefined;
-  try {
-    for await (const photograph of pixelsOf(context, scored)) {
-      const from: Gradients | undefined = gradients;
-      gradients = undefined; // used up, even when it throws
-      gradients = await accumulateGradients({
-        weights: encoder,
-        batches: [photograph],
-        mode: step.accumulate ?? 'squared',
-        ...(from && { from }),
-        ...(signal && { signal }),
-        // each photograph has noise of its own, a function of its place in the list
-        loss: (trained, { pixels, index: place, name }) => {
-          const { embedding } = network.forward({ ...weights, ...trained }, pixels, { recompute });
-          return lossOf(embedding, { seed: (seed * 1_000_003 + index * 100_003 + place) | 0, name });
-        },
-      });
-      yield gradients.count;
-    }
-  } catch (error) {
-    if (gradients) disposeWeights(gradients.sums);
-    throw error;
-  }
-  if (!gradients) throw unreadable(context.photographs);
-  return gradients;
 }

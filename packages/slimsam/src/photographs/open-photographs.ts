@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { checkAugment, variationOf } from './augment.ts';
 import { createDecodePool } from './decoding/decode-pool.ts';
@@ -169,12 +170,32 @@ function fromEntries(entries: readonly Entry[], found: Found): Photographs {
     names: entries.map(({ name }) => name),
     identity: identityOf(entries),
     read,
+    file: (index) => {
+      checkIndex(index, entries.length);
+      return readSource(entries[index]!);
+    },
     skipped,
     get waited() {
       return waited;
     },
     close,
   };
+}
+
+async function readSource({ name, source }: Entry): Promise<Uint8Array> {
+  if (source.kind === 'encoded') return source.bytes;
+  if (source.kind === 'image')
+    throw new Error(`photographs: expected the file of ${quoted(name)}, got pixels in memory`);
+  const { path, offset = 0, length } = source.part;
+  const handle = await open(path);
+  try {
+    const size = length ?? (await handle.stat()).size - offset;
+    const { bytesRead, buffer } = await handle.read(new Uint8Array(size), 0, size, offset);
+    if (bytesRead === size) return buffer;
+    throw new Error(`photographs: expected ${size} bytes of ${quoted(name)}, got ${bytesRead}; it changed`);
+  } finally {
+    await handle.close();
+  }
 }
 
 function identityOf(entries: readonly Entry[]): string {

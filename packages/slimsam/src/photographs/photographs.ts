@@ -44,6 +44,8 @@ export interface Photographs {
   readonly skipped: readonly SkippedPhotograph[];
   /** Seconds that readers have waited for photographs. */
   readonly waited: number;
+  /** A photograph's file, as it is: JPEG, PNG, …. Missing where photographs are pixels in memory. */
+  file?(index: number): Promise<Uint8Array>;
   /** Frees workers; reading ends with an error. Closing twice does nothing more. */
   close(): Promise<void>;
 }

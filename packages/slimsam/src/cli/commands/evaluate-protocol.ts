@@ -20,10 +20,12 @@ import {
   type Segment,
   type Summary,
 } from '@slimsam/eval';
+import type { OnnxPathModel } from '@slimsam/eval/onnx';
 import type { Weights } from '@slimsam/weights';
 import { segmentWithSam } from '../../evaluate/segment-with-sam.ts';
 import { openBackend } from '../backend.ts';
 import { loadOnlySam } from '../load-model.ts';
+import type { ManyMachinesOptions } from '../many-machines.ts';
 import { type CommonOptions, userPath } from '../options.ts';
 import { output } from '../output.ts';
 
@@ -31,7 +33,8 @@ import { output } from '../output.ts';
 export const protocols = ['points', 'clicks', 'boxes', 'best-of-three', 'instances', 'edges'] as const;
 
 /** What is evaluated, on what, and where the results go. */
-export interface ProtocolOptions extends CommonOptions {
+export interface ProtocolOptions extends CommonOptions, ManyMachinesOptions {
+  readonly imagesPerJob: number;
   readonly data: string;
   readonly protocol: (typeof protocols)[number];
   readonly out: string;
@@ -83,7 +86,7 @@ export async function evaluateByProtocol(source: string, options: ProtocolOption
 }
 
 /** The images, and the protocol with what it takes of files. */
-async function openData(options: ProtocolOptions, { signal, bad }: { signal: AbortSignal; bad: BadRecord[] }) {
+export async function openData(options: ProtocolOptions, { signal, bad }: { signal: AbortSignal; bad: BadRecord[] }) {
   const { data } = options;
   const reading = { signal, ...(options.skipBad && { onBad: (record: BadRecord) => void bad.push(record) }) };
   if ((options.protocol === 'edges') !== (options.truth !== undefined))
@@ -142,16 +145,7 @@ async function openModel(source: string, options: ProtocolOptions): Promise<Open
   const place = userPath(source);
   const name = path.basename(place).replace(/[.](safetensors|pth?|onnx)$/, '');
   if (await isOnnx(place)) {
-    const { onnxConventions, openOnnxPath } = await import('@slimsam/eval/onnx');
-    const { resizeBilinear } = await import('@slimsam/vit/images');
-    const known = convention === undefined ? undefined : onnxConventions[convention as keyof typeof onnxConventions];
-    if (convention !== undefined && !known) {
-      throw new Error(`--convention: expected ${Object.keys(onnxConventions).join(', ')}, got '${convention}'`);
-    }
-    const { segment, files, close } = await openOnnxPath(place, {
-      resize: resizeBilinear,
-      ...(known && { convention: known }),
-    });
+    const { segment, files, close } = await openOnnxModel(place, convention);
     return { segment, name, weights: await hashOfFiles(files), adapter: 'onnxruntime on the CPU', close };
   }
   const backend = await openBackend(backendName);
@@ -171,7 +165,18 @@ async function openModel(source: string, options: ProtocolOptions): Promise<Open
   }
 }
 
-async function isOnnx(place: string): Promise<boolean> {
+/** Opens ONNX files. @throws when the convention is unknown, or as `openOnnxPath` does */
+export async function openOnnxModel(place: string, convention: string | undefined): Promise<OnnxPathModel> {
+  const { onnxConventions, openOnnxPath } = await import('@slimsam/eval/onnx');
+  const { resizeBilinear } = await import('@slimsam/vit/images');
+  const known = convention === undefined ? undefined : new Map(Object.entries(onnxConventions)).get(convention);
+  if (convention !== undefined && !known)
+    throw new Error(`--convention: expected ${Object.keys(onnxConventions).join(', ')}, got '${convention}'`);
+  return openOnnxPath(place, { resize: resizeBilinear, ...(known && { convention: known }) });
+}
+
+/** Whether a path is of ONNX files. */
+export async function isOnnx(place: string): Promise<boolean> {
   if (place.endsWith('.onnx')) return true;
   const folders = [place, path.join(place, 'onnx')];
   const names = await Promise.all(folders.map((folder) => readdir(folder).catch(() => [])));
@@ -179,14 +184,14 @@ async function isOnnx(place: string): Promise<boolean> {
 }
 
 /** SHA-256 of the files one after another; of one file what `sha256sum` prints. */
-async function hashOfFiles(files: readonly string[]): Promise<string> {
+export async function hashOfFiles(files: readonly string[]): Promise<string> {
   const hash = createHash('sha256');
   for (const file of files) for await (const part of createReadStream(file)) hash.update(part as Buffer);
   return hash.digest('hex');
 }
 
 /** SHA-256 of names, shapes and values, for weights that are not one file. */
-async function hashOfWeights(weights: Weights): Promise<string> {
+export async function hashOfWeights(weights: Weights): Promise<string> {
   const hash = createHash('sha256');
   for (const name of Object.keys(weights).sort()) {
     hash.update(JSON.stringify([name, weights[name]!.shape]));
@@ -196,7 +201,7 @@ async function hashOfWeights(weights: Weights): Promise<string> {
   return hash.digest('hex');
 }
 
-function summaryLines(summary: Summary, folder: string): string {
+export function summaryLines(summary: Summary, folder: string): string {
   const lines = Object.entries(summary).flatMap(([key, value]) => {
     if (value === null || typeof value !== 'object')
       return [`${key}: ${typeof value === 'number' ? shown(value) : value}`];

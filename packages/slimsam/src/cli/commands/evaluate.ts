@@ -4,8 +4,10 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Evaluation, evaluateSam } from '../../evaluate/evaluate-sam.ts';
 import { evaluationTable } from '../evaluation-table.ts';
 import { loadOnlySam } from '../load-model.ts';
+import { byJobs, onManyMachines } from '../many-machines.ts';
 import { type CommonOptions, common, positiveInteger, userPath } from '../options.ts';
 import { withBackend } from '../with-backend.ts';
+import { evaluateByJobs } from './evaluate-by-jobs.ts';
 import { evaluateByProtocol, type ProtocolOptions, protocols } from './evaluate-protocol.ts';
 
 interface Options extends CommonOptions, Omit<ProtocolOptions, 'protocol' | 'out'> {
@@ -48,7 +50,9 @@ export function evaluateCommand(signal: AbortSignal): Command {
     .option('--radius-from <folder>', "for 'disc': labelled images that its radius is chosen on", userPath)
     .option('--name <name>', "the model's name in reports; the file's unless given")
     .addOption(new Option('--shard <i/n>', 'every n-th image from the i-th').argParser(shard))
-    .option('--skip-bad', 'leave bad records out, and count and list them');
+    .option('--skip-bad', 'leave bad records out, and count and list them')
+    .option('--images-per-job <n>', 'with --store: images that a worker takes at once', positiveInteger, 16);
+  onManyMachines(command);
   return common(command, 'slimsam evaluate slim.safetensors --data sa1b/test --against sam_vit_b_01ec64.pth').action(
     (source: string, { data, against, ...options }: Options) => {
       const { protocol, out } = options;
@@ -56,8 +60,10 @@ export function evaluateCommand(signal: AbortSignal): Command {
         if (!out) throw new Error('evaluate: expected --out, a results folder, beside --protocol');
         if (against !== undefined)
           throw new Error("evaluate: expected one model with --protocol; run it for each, then 'slimsam-eval report'");
-        return evaluateByProtocol(source, { ...options, data, protocol, out }, signal);
+        const evaluate = byJobs(options) ? evaluateByJobs : evaluateByProtocol;
+        return evaluate(source, { ...options, data, protocol, out }, signal);
       }
+      if (byJobs(options)) throw new Error('evaluate: expected --protocol and --out beside --store');
       if (out) throw new Error(`evaluate: expected --protocol beside --out; one of ${protocols.join(', ')}`);
       return withBackend(options, signal, async (session) => {
         const sources = against === undefined ? [source] : [against, source];

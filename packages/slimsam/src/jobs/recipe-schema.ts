@@ -1,0 +1,72 @@
+import { z } from 'zod';
+import type { Recipe } from '../recipe/recipe.ts';
+
+const ratio = z.number().min(0).lt(1);
+const count = z.int().min(1).max(1_000_000_000);
+const multiples = z.strictObject({ embedding: count.optional(), head: count.optional(), mlp: count.optional() });
+
+/** How channels are scored by gradients: what of a pruning step can be sent. */
+export const scoringSchema = z.strictObject({
+  accumulate: z.enum(['squared', 'absolute']),
+  sigma: z.number().positive().optional(),
+  recompute: z.boolean(),
+  /** Index of the recipe's step: a part of the noise's seeds. */
+  index: z.int().min(0),
+});
+
+const prune = z.strictObject({
+  kind: z.literal('prune'),
+  name: z.string().max(200),
+  structure: z.enum(['embedding', 'bottleneck', 'both']),
+  ratio,
+  target: z
+    .union([z.strictObject({ parameters: z.number().positive() }), z.strictObject({ macs: z.number().positive() })])
+    .optional(),
+  criterion: z.enum(['taylor', 'hessian', 'magnitude', 'magnitude-l1', 'random']).optional(),
+  accumulate: z.enum(['squared', 'absolute', 'signed']).optional(),
+  sigma: z.number().positive().optional(),
+  sample: count.optional(),
+  ranking: z.enum(['local', 'global']).optional(),
+  normalise: z.enum(['mean', 'sum', 'max', 'standard', 'gaussian-rank', 'none']).optional(),
+  multiples: multiples.optional(),
+});
+
+const alpha = z.discriminatedUnion('schedule', [
+  z.strictObject({ schedule: z.literal('constant'), value: z.number(), until: z.number() }),
+  z.strictObject({ schedule: z.literal('falling'), until: z.number() }),
+]);
+
+const align = z.strictObject({
+  kind: z.literal('align'),
+  name: z.string().max(200),
+  loss: z.enum(['bottleneck', 'embedding', 'output', 'prompts']),
+  alpha: alpha.optional(),
+  epochs: count,
+  stepsPerEpoch: count.optional(),
+  learningRate: z.number().positive(),
+  warmup: z.int().min(0).optional(),
+  decay: z.literal('cosine').optional(),
+  patience: z.int().min(0).optional(),
+  augment: z
+    .strictObject({ flip: z.number().min(0).max(1).optional(), scale: z.tuple([z.number(), z.number()]).optional() })
+    .optional(),
+});
+
+const initialise = z.strictObject({ kind: z.literal('initialise'), name: z.string().max(200) });
+
+/** A recipe that is nothing but data: no functions, so that it can be sent. */
+export const recipeSchema = z.strictObject({
+  name: z.string().max(200),
+  steps: z
+    .array(z.discriminatedUnion('kind', [prune, align, initialise]))
+    .min(1)
+    .max(200),
+});
+
+/** A recipe as it can be sent. @throws when a step of it is the user's own function */
+export function sendableRecipe(recipe: Recipe): z.infer<typeof recipeSchema> {
+  const { success, data, error } = recipeSchema.safeParse(recipe);
+  if (success) return data;
+  const problem = z.prettifyError({ issues: error.issues.slice(0, 3) }).replace(/\s+/g, ' ');
+  throw new Error(`recipe '${recipe.name}': expected nothing but data, which can be sent, got ${problem}`);
+}
