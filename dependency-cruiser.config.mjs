@@ -1,5 +1,5 @@
 /** The import star of packages/: weights in the middle, slimsam above all; see CONTRIBUTING.md. */
-const packages = ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval', 'scenes', 'slimsam'];
+const packages = ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval', 'scenes', 'slimsam', 'queue'];
 const allowed = {
   weights: [],
   'tensor-webgpu': [],
@@ -9,6 +9,7 @@ const allowed = {
   eval: ['weights'],
   scenes: ['weights', 'eval'],
   slimsam: ['weights', 'tensor-webgpu', 'vit', 'prune', 'distill', 'eval', 'scenes'],
+  queue: ['slimsam'],
 };
 
 export default {
@@ -24,6 +25,12 @@ export default {
       severity: 'error',
       from: { path: '^packages/vit/src', pathNot: '[.]test[.]ts$' },
       to: { path: '^packages/tensor-webgpu/', pathNot: '^packages/tensor-webgpu/(src|dist)/ops/' },
+    },
+    {
+      name: 'queue-uses-jobs-only',
+      severity: 'error',
+      from: { path: '^packages/queue/src', pathNot: '[.]test[.]ts$' },
+      to: { path: '^packages/slimsam/', pathNot: '^packages/slimsam/(src|dist)/jobs/index[.]' },
     },
     {
       name: 'slimsam-core-without-node',

@@ -5,8 +5,11 @@ import { costsCommand } from './commands/costs.ts';
 import { evaluateCommand } from './commands/evaluate.ts';
 import { exportCommand } from './commands/export.ts';
 import { infoCommand } from './commands/info.ts';
+import { queueCommand } from './commands/queue.ts';
 import { segmentCommand } from './commands/segment.ts';
+import { storeCommand } from './commands/store.ts';
 import { trainCommand } from './commands/train.ts';
+import { workerCommand } from './commands/worker.ts';
 import { colours } from './output.ts';
 
 /** Of the process: done, failed, a wrong command line, stopped by a signal. */
@@ -31,6 +34,9 @@ export async function runProgram(words: readonly string[], signal: AbortSignal):
     infoCommand,
     trainCommand,
     ablateCommand,
+    workerCommand,
+    queueCommand,
+    storeCommand,
   ]) {
     program.addCommand(make(signal).exitOverride());
   }

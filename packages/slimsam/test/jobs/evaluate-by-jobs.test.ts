@@ -1,11 +1,10 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { generateScenes } from '@slimsam/scenes';
 import { saveSam } from '@slimsam/vit';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
-import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { runProgram } from '../../src/cli/program.ts';
 import { tinySam } from '../tiny.ts';
@@ -26,14 +25,6 @@ beforeAll(async () => {
   writeFileSync(at('coco.json'), JSON.stringify({ images, annotations, categories: [{ id: 1, name: 'shape' }] }));
   const boxes = annotations.map((one) => ({ image_id: one.image_id, category_id: 1, score: 0.5, bbox: one.bbox }));
   writeFileSync(at('boxes.json'), JSON.stringify(boxes));
-  for (const folder of ['photos', 'people']) mkdirSync(at(folder));
-  const line = new Uint8Array(64 * 64).fill(255, 64 * 20, 64 * 21);
-  for (const name of ['sa_1', 'sa_2']) {
-    writeFileSync(at('photos', `${name}.jpg`), readFileSync(at('data', `${name}.jpg`)));
-    await sharp(line, { raw: { width: 64, height: 64, channels: 1 } })
-      .png()
-      .toFile(at('people', `${name}-1.png`));
-  }
 });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 beforeEach(() => {
@@ -64,7 +55,6 @@ test.each([
     'instances',
     'disc --radius-from @data --data @data --annotations @coco.json --protocol instances --boxes @boxes.json',
   ],
-  ['edges', 'disc --radius-from @data --data @photos --truth @people --protocol edges'],
 ])(
   '%s by jobs: the files of one process, byte for byte',
   async (name, line) => {

@@ -1,0 +1,29 @@
+import { Command, Option } from 'commander';
+import { importQueue } from '../../jobs/queue-package.ts';
+import { backends } from '../backend.ts';
+import { positiveNumber } from '../options.ts';
+
+/** `slimsam worker --queue URL --store PLACE`: works on the jobs of other machines until it is stopped. */
+export function workerCommand(signal: AbortSignal): Command {
+  return new Command('worker')
+    .description(
+      "does the work of commands that were given --queue, on this machine's adapter, until it is stopped (Ctrl-C hands its job back)",
+    )
+    .addOption(
+      new Option('--queue <url>', 'redis://HOST or postgres://HOST/DATABASE')
+        .env('SLIMSAM_QUEUE')
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--store <place>', 'a folder that all machines share, or s3://BUCKET/PREFIX')
+        .env('SLIMSAM_STORE')
+        .makeOptionMandatory(),
+    )
+    .addOption(new Option('--backend <name>', 'what computes').choices([...backends]).default('webgpu'))
+    .option('--lock <seconds>', 'without a sign of life after which its job is another worker’s', positiveNumber, 30)
+    .addHelpText('after', '\nExample:\n  slimsam worker --queue redis://10.0.0.1 --store /mnt/shared/slimsam')
+    .action(async (options: { queue: string; store: string; backend: string; lock: number }) => {
+      const note = (line: string) => void process.stderr.write(`${line}\n`);
+      await (await importQueue('slimsam worker')).work({ ...options, signal, note });
+    });
+}
