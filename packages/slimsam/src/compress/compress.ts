@@ -10,9 +10,9 @@ import type { Context } from './context.ts';
 import type { CompressEvent, Compressed, StageEvent } from './events.ts';
 import { factsOf } from './facts.ts';
 import { initialise } from './initialise.ts';
+import type { PartScorer } from './part-scorer.ts';
 import { pruneStep, wholePlan } from './prune-step.ts';
 import type { RunStore, StepResult } from './run-store.ts';
-import type { PartScorer } from './score-parts.ts';
 
 /** How to compress. */
 export interface CompressOptions<M extends Model = Model> {

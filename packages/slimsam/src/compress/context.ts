@@ -3,7 +3,7 @@ import type { Model, Network } from '../models/network.ts';
 import type { Augment } from '../photographs/augment.ts';
 import type { Photograph, Photographs, ReadPhotographs } from '../photographs/photographs.ts';
 import type { NamedImages, TeacherCache } from '../teacher-cache/teacher-cache.ts';
-import type { PartScorer } from './score-parts.ts';
+import type { PartScorer } from './part-scorer.ts';
 
 /** What all steps of a run share. */
 export interface Context {

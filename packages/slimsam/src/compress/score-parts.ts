@@ -10,44 +10,12 @@ import {
 } from '@slimsam/prune';
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import type * as tf from '@tensorflow/tfjs-core';
-import type { Model } from '../models/network.ts';
 import type { PruneStep } from '../recipe/recipe.ts';
 import { type Context, pixelsOf, unreadable } from './context.ts';
+import type { PartScores, PhotographPart } from './part-scorer.ts';
 
 /** Photographs whose gradients are added up on the device; the scores of such parts are added in float64, in their order. */
 const partSize = 32;
-
-/** One part of the photographs that score. */
-export interface PhotographPart {
-  /** Indices of photographs. */
-  readonly indices: readonly number[];
-  /** The place of the first one in the list of all that score, by which noise is seeded. */
-  readonly first: number;
-}
-
-/** Scores [channels] by dimension, and of how many photographs. */
-export interface PartScores {
-  readonly scores: Scores;
-  readonly count: number;
-}
-
-/** What others score for a run: the parts' scores, in their order. */
-export type PartScorer = (request: {
-  /** The model at this step. */
-  readonly model: Model;
-  readonly parts: readonly PhotographPart[];
-  readonly scoring: ScoringOfPart;
-  readonly dimensions: readonly string[];
-}) => AsyncIterable<PartScores>;
-
-/** How the parts are scored: plain data. */
-export interface ScoringOfPart {
-  readonly accumulate: 'squared' | 'absolute';
-  readonly sigma?: number | undefined;
-  /** Index of the recipe's step. */
-  readonly index: number;
-  readonly recompute: boolean;
-}
 
 interface Inputs {
   readonly step: PruneStep;

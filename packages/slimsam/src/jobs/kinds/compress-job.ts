@@ -7,8 +7,8 @@ import { openRun, savePruned } from '../../run/open-run.ts';
 import { type JobOf, jobHash } from '../job.ts';
 import { putFile } from '../store/blobs.ts';
 import { loadCheckpoint, removeCheckpoints, saveCheckpoint } from '../store/checkpoints.ts';
-import { type JobContext, type JobYield, modelOf } from './execute-job.ts';
 import { withStored } from './photographs.ts';
+import { type JobContext, type JobYield, modelOf } from './workplace.ts';
 
 /** Files of a run folder that a finished run leaves. */
 const left = /^(run\.json|metrics\.jsonl|slim\.(safetensors|plan\.json))$/;

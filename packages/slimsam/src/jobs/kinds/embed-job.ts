@@ -4,8 +4,8 @@ import { networkOf } from '../../models/network.ts';
 import { cachedTeacher } from '../../teacher-cache/teacher-cache.ts';
 import type { JobOf } from '../job.ts';
 import { putBlob } from '../store/blobs.ts';
-import { type JobContext, type JobYield, modelOf } from './execute-job.ts';
 import { withStored } from './photographs.ts';
+import { type JobContext, type JobYield, modelOf } from './workplace.ts';
 
 /** The embeddings of one part of the photographs, each a blob as the teacher's cache keeps it (safetensors, half precision). */
 export async function embedJob(job: JobOf<'embed'>, context: JobContext): Promise<JobYield> {

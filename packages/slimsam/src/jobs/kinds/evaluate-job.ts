@@ -6,7 +6,7 @@ import { isSam } from '../../models/network.ts';
 import type { JobOf } from '../job.ts';
 import { getFile, putFile } from '../store/blobs.ts';
 import { getSetting, imagesOfShard } from './evaluation.ts';
-import { type JobContext, type JobYield, modelOf } from './execute-job.ts';
+import { type JobContext, type JobYield, modelOf } from './workplace.ts';
 
 /** Runs a protocol on the images of a shard: the files of its results folder. */
 export async function evaluateJob(job: JobOf<'evaluate'>, context: JobContext): Promise<JobYield> {

@@ -3,8 +3,8 @@ import { disturbed, scorePart } from '../../compress/score-parts.ts';
 import { networkOf } from '../../models/network.ts';
 import type { JobOf } from '../job.ts';
 import { putBlob } from '../store/blobs.ts';
-import { type JobContext, type JobYield, modelOf } from './execute-job.ts';
 import { withStored } from './photographs.ts';
+import { type JobContext, type JobYield, modelOf } from './workplace.ts';
 
 /** Scores all channels that may be pruned on one part of the photographs: a tensor [channels] by dimension. */
 export async function scoreJob(job: JobOf<'score'>, context: JobContext): Promise<JobYield> {

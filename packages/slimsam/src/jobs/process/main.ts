@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { openBackend } from '../../cli/backend.ts';
 import { slimsamVersion } from '../job.ts';
-import { executeJob, type Workplace } from '../kinds/execute-job.ts';
+import { executeJob } from '../kinds/execute-job.ts';
+import type { Workplace } from '../kinds/workplace.ts';
 import { openStore } from '../store/open-store.ts';
 import type { FromProcess, ToProcess } from './messages.ts';
 
