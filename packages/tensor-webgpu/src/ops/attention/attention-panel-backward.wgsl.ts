@@ -24,7 +24,7 @@ import {
   value,
 } from './attention-panel.wgsl.ts';
 
-const backwardPairs = 2000; // of 700 to 2600, the fastest on lavapipe for windows; 2600 gains 5 % on 1024 keys without bias
+const backwardPairs = 1600; // 2000 takes 10 % longer on windows of 196 (lavapipe, two busy cores) and half as long again to compile
 
 /**
  * All gradients at once: [query, key, value, output's gradient, statistics (, height, width)] -> [query's, key's, value's (, height's,
