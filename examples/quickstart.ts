@@ -104,6 +104,7 @@ try {
     ...{ run: run.folder, models, evaluations: results, labelled: testFolder, signal },
   });
   console.log(`report: ${page}`);
+  console.log('scenes are all that this small SAM knows; the one for photographs is models/sam-s');
   await rm(run.folder, { recursive: true }); // what a run goes on from is of no use after its end
   for (const { weights } of Object.values(models)) disposeWeights(weights);
 } catch (error) {
