@@ -38,7 +38,8 @@ export async function runProgram(words: readonly string[]): Promise<number> {
   }
 }
 
-function programOf(print: (text: string) => void): Command {
+/** The commands and their options. */
+export function programOf(print: (text: string) => void): Command {
   const program = new Command('slimsam-eval')
     .exitOverride()
     .description('Evaluates masks and boxes that are in files.')

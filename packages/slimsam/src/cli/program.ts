@@ -15,6 +15,20 @@ import { colours } from './output.ts';
 /** Of the process: done, failed, a wrong command line, stopped by a signal. */
 const codes = { done: 0, failed: 1, usage: 2, stopped: 130 };
 
+/** The commands and their options. */
+export function programOf(signal: AbortSignal): Command {
+  const program = new Command('slimsam')
+    .description('compresses Segment Anything models (SAM) and plain ViTs on your own photographs')
+    .exitOverride();
+  const commands = [
+    ...[compressCommand, evaluateCommand, costsCommand, segmentCommand],
+    ...[exportCommand, infoCommand, trainCommand, ablateCommand],
+    ...[workerCommand, queueCommand, storeCommand],
+  ];
+  for (const make of commands) program.addCommand(make(signal).exitOverride());
+  return program;
+}
+
 /**
  * Runs the command line `slimsam`. What goes wrong is one line on stderr.
  *
@@ -22,26 +36,8 @@ const codes = { done: 0, failed: 1, usage: 2, stopped: 130 };
  * @returns the process's exit code
  */
 export async function runProgram(words: readonly string[], signal: AbortSignal): Promise<number> {
-  const program = new Command('slimsam')
-    .description('compresses Segment Anything models (SAM) and plain ViTs on your own photographs')
-    .exitOverride();
-  for (const make of [
-    compressCommand,
-    evaluateCommand,
-    costsCommand,
-    segmentCommand,
-    exportCommand,
-    infoCommand,
-    trainCommand,
-    ablateCommand,
-    workerCommand,
-    queueCommand,
-    storeCommand,
-  ]) {
-    program.addCommand(make(signal).exitOverride());
-  }
   try {
-    await program.parseAsync([...words], { from: 'user' });
+    await programOf(signal).parseAsync([...words], { from: 'user' });
     return codes.done;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? codes.done : codes.usage; // it has said why
