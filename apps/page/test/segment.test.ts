@@ -1,0 +1,133 @@
+import { writeFileSync } from 'node:fs';
+import { maskIou } from '@slimsam/eval';
+import type { Page } from 'playwright';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Opened, openPage } from './open-page.ts';
+import { bytesOf, files, inNode, message, onStage, ready, said, savedMask } from './support.ts';
+
+let opened: Opened;
+let page: Page;
+
+beforeAll(async () => {
+  opened = await openPage();
+  page = await opened.browser.newPage({ viewport: { width: 1280, height: 900 } });
+  page.setDefaultTimeout(1_200_000);
+  await page.goto(opened.address);
+  await ready(page);
+  await page.click('[data-open=scene]');
+  await page.waitForSelector('#stage:not([hidden])');
+});
+afterAll(() => opened?.close());
+
+test('a click gives the mask that Node gives', async () => {
+  const point = [200, 120] as const;
+  const { x, y } = await onStage(page, 'stage', point);
+  const start = performance.now();
+  await page.mouse.click(x, y);
+  await said(page, 'segment-status', /^Mask in/);
+  console.log(
+    `first click: ${(performance.now() - start).toFixed(0)} ms; ${await page.textContent('#segment-status')}`,
+  );
+  const theirs = await inNode({ model: files.slim, scene: 1, point });
+  expect(theirs.adapter).toMatch(/SwiftShader/i);
+  expect(maskIou(await savedMask(page), bytesOf(theirs.mask!))).toBeGreaterThanOrEqual(0.99);
+});
+
+test('a second point outside narrows it, undo takes it back, keys do the same', async () => {
+  const before = await savedMask(page);
+  const at = await onStage(page, 'stage', [40, 40]);
+  await page.mouse.click(at.x, at.y, { button: 'right' });
+  await said(page, 'segment-status', /^Mask in/);
+  await page.click('#undo');
+  await said(page, 'segment-status', /^Mask in/);
+  expect(maskIou(await savedMask(page), before)).toBe(1);
+  await page.focus('#stage');
+  await page.keyboard.press('Escape');
+  await said(page, 'segment-status', /^Click on/);
+  expect(await page.isDisabled('[data-save=png]')).toBe(true);
+  await page.keyboard.press('ArrowLeft');
+  await page.keyboard.press('Enter');
+  await said(page, 'segment-status', /^Mask in/);
+});
+
+test('a dragged box gives the mask that Node gives', async () => {
+  await page.click('#clear');
+  const box = [120, 60, 280, 200] as const;
+  const from = await onStage(page, 'stage', [box[0], box[1]]);
+  const to = await onStage(page, 'stage', [box[2], box[3]]);
+  await page.mouse.move(from.x, from.y);
+  await page.mouse.down();
+  await page.mouse.move(to.x, to.y);
+  await page.mouse.up();
+  await said(page, 'segment-status', /^Mask in/);
+  const theirs = await inNode({ model: files.slim, scene: 1, box });
+  expect(maskIou(await savedMask(page), bytesOf(theirs.mask!))).toBeGreaterThanOrEqual(0.99);
+});
+
+test('everything mode finds masks; one is chosen and saved as PNG and cut-out', async () => {
+  await page.click('#everything');
+  const text = await said(page, 'segment-status', /\d+ masks;/);
+  expect(Number(/\d+/.exec(text)![0])).toBeGreaterThan(1);
+  const { x, y } = await onStage(page, 'stage', [200, 120]);
+  await page.mouse.click(x, y);
+  await said(page, 'segment-status', /is chosen/);
+  for (const kind of ['png', 'cutout']) {
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click(`[data-save=${kind}]`)]);
+    expect(download.suggestedFilename()).toMatch(/\.png$/);
+  }
+});
+
+test('two models on one picture: both masks and their IoU', async () => {
+  await page.goto(`${opened.address}#compare`);
+  const { x, y } = await onStage(page, 'compare-stage', [200, 120]);
+  await page.mouse.click(x, y);
+  await said(page, 'compare-status', /Move the divide/);
+  expect(Number(await page.textContent('#iou'))).toBeGreaterThan(0.3);
+  await page.goto(`${opened.address}#segment`);
+});
+
+test('files that are no picture or no model are one message with the cure, and the page goes on', async () => {
+  const give = async (id: string, name: string, bytes: Buffer) => {
+    await page.setInputFiles(`#${id}`, { name, mimeType: 'image/jpeg', buffer: bytes });
+    return message(page);
+  };
+  const open = (name: string, bytes: Buffer) =>
+    chosen(page, '[data-open=picture]', () => give('picture-file', name, bytes));
+  expect(await open('notes.jpg', Buffer.from('no picture at all'))).toMatch(/no picture that the browser can decode/);
+  const heic = Buffer.concat([Buffer.from([0, 0, 0, 24]), Buffer.from('ftypheic'), Buffer.alloc(64)]);
+  expect(await open('photo.heic', heic)).toMatch(/HEIC.*save it as JPEG/);
+  expect(await open('large.png', largePng(10_000, 10_000))).toMatch(/at most 64 megapixels, got 10000 x 10000/);
+
+  await page.selectOption('#segment-model', 'file');
+  expect(await give('model-file', 'notes.safetensors', Buffer.from('no model'))).toMatch(/no Segment Anything model/);
+  const huge = '/tmp/slimsam-2gb.safetensors';
+  writeFileSync(huge, '');
+  const { truncateSync, rmSync } = await import('node:fs');
+  truncateSync(huge, 2_000_000_000);
+  await page.selectOption('#segment-model', 'file');
+  await page.setInputFiles('#model-file', huge);
+  expect(await message(page)).toMatch(/at most 1\.5 GB, got .* of 2\.0 GB; a tab cannot hold it/);
+  rmSync(huge);
+
+  const { x, y } = await onStage(page, 'stage', [200, 120]);
+  await page.click('#clear');
+  await page.mouse.click(x, y);
+  await said(page, 'segment-status', /^Mask in/);
+});
+
+/** Presses what opens a picker, whose dialog the test answers by its input. */
+async function chosen(page: Page, selector: string, answer: () => Promise<string>): Promise<string> {
+  await page.click(selector);
+  return answer();
+}
+
+/** The header of a PNG, which claims a size. */
+function largePng(width: number, height: number): Buffer {
+  const head = Buffer.alloc(33);
+  Buffer.from([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0, 0, 13]).copy(head);
+  head.write('IHDR', 12, 'latin1');
+  head.writeUInt32BE(width, 16);
+  head.writeUInt32BE(height, 20);
+  head.set([8, 2, 0, 0, 0], 24);
+  return head;
+}
