@@ -57,6 +57,10 @@ export const ablationRows: ReadonlyMap<string, Row> = new Map([
   ],
   ['no-intermediates', wide('the image embedding alone', ({ common }) => withoutIntermediates(common))],
   ['uniform', wide('equal widths in all blocks', ({ common }) => slimSam({ ...common, ranking: 'local' }))],
+  [
+    'sensitivity',
+    wide('widths that bear the same error', ({ common }) => slimSam({ ...common, ranking: 'sensitivity' })),
+  ],
   ['reference-heads', wide('embedding channels fall in groups by head', (inputs) => headGroups(inputs))],
   ['reference-global-qkv', wide("no q, k, v of global blocks in stage 1's loss", (inputs) => withoutGlobalQkv(inputs))],
   ['reference-positions', wide('relative positions begin at 0', ({ common }) => afterPruning(common, zeroPositions))],

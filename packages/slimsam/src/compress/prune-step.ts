@@ -21,13 +21,14 @@ import type { Context } from './context.ts';
 import type { StageEvent } from './events.ts';
 import type { StepResult } from './run-store.ts';
 import { scoreByParts } from './score-parts.ts';
+import { sensitiveRatios } from './sensitive-ratios.ts';
 
 type Shapes = Parameters<typeof plan>[0]['weights'];
 
 /** Dimensions that are scored and ranked in one way. */
 interface Part {
   readonly dimensions: readonly string[];
-  readonly ranking: 'local' | 'global';
+  readonly ranking: 'local' | 'global' | 'sensitivity';
   readonly normalise: Normalise;
 }
 
@@ -72,9 +73,12 @@ export async function* pruneStep(
     const shapes: Shapes = own ? plannedShapes(own) : weights;
     const now = dims(axes, shapes);
     const target = i === parts.length - 1 ? step.target : undefined;
+    const ratios = ratiosOf(dimensions, { step, original, now });
+    const bySensitivity = ranking === 'sensitivity';
     const made = await plan({
-      ...{ weights: shapes, axes, importance: found, ranking, normalise, roundTo, costs: network.costs(weights) },
-      ratio: ratiosOf(dimensions, { step, original, now }),
+      ...{ weights: shapes, axes, importance: found, normalise, roundTo, costs: network.costs(weights) },
+      ranking: bySensitivity ? 'local' : ranking,
+      ratio: bySensitivity ? await sensitiveRatios(context, { weights, scores: found, ratios }) : ratios,
       ...(target && { target: planTarget(target) }),
     });
     own = own ? composePlans(own, made) : made;
@@ -122,7 +126,7 @@ function ratiosOf(
 
 function partsOf(names: readonly string[], { structure, ranking, normalise }: PruneStep): Part[] {
   const embedding: Part = {
-    ...{ dimensions: ['embed'], ranking: ranking ?? 'local', normalise: normalise ?? 'mean' },
+    ...{ dimensions: ['embed'], ranking: ranking === 'global' ? ranking : 'local', normalise: normalise ?? 'mean' },
   };
   const bottleneck: Part = {
     dimensions: names.filter((name) => isScored(name, 'bottleneck')),

@@ -26,7 +26,7 @@ const prune = z.strictObject({
   accumulate: z.enum(['squared', 'absolute', 'signed']).optional(),
   sigma: z.number().positive().optional(),
   sample: count.optional(),
-  ranking: z.enum(['local', 'global']).optional(),
+  ranking: z.enum(['local', 'global', 'sensitivity']).optional(),
   normalise: z.enum(['mean', 'sum', 'max', 'standard', 'gaussian-rank', 'none']).optional(),
   multiples: multiples.optional(),
 });

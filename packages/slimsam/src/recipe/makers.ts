@@ -27,7 +27,7 @@ export interface RecipeOptions extends Scoring {
 }
 
 /** The multiples with which the paper's code gets its widths (168 and 696 for SAM-B at 0.77), where every block is cut alike. */
-export const paperRounding: Pick<Scoring, 'ranking' | 'multiples'> = {
+export const paperRounding: { readonly ranking: 'local' } & Pick<Scoring, 'multiples'> = {
   ranking: 'local',
   multiples: { embedding: 12, head: 1, mlp: 12 },
 };

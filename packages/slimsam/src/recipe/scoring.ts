@@ -22,8 +22,11 @@ export interface Scoring {
   readonly sigma?: number;
   /** Photographs that score, a seeded sample of those that train; 1000 unless given. */
   readonly sample?: number;
-  /** 'local': the ratio in each dimension. 'global': one ranking of all heads, and one of all MLPs. By structure unless given. */
-  readonly ranking?: 'local' | 'global';
+  /**
+   * 'local': the ratio in each dimension. 'global': one ranking of all heads, and one of all MLPs. 'sensitivity': heads and MLPs lose so much
+   * that each bears the same error of the output. By structure unless given.
+   */
+  readonly ranking?: 'local' | 'global' | 'sensitivity';
   readonly normalise?: Normalise;
   readonly multiples?: Multiples;
 }
