@@ -1,0 +1,48 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { generateScenes } from '@slimsam/scenes';
+import { initVit, loadSam, parseVitConfig, saveVit } from '@slimsam/vit';
+import { disposeWeights } from '@slimsam/weights';
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { runProgram } from '../src/cli/program.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'whole-way-'));
+  await tf.setBackend('cpu');
+  await generateScenes({ folder: join(folder, 'photos'), count: 5, seed: 4, size: 64 });
+  const config = parseVitConfig({ imageSize: [56, 56], heads: 2, headWidth: 8 });
+  const weights = initVit(config, { depth: 2, mlpWidth: 32, patchSize: 14, layerScale: 1 }, { seed: 1 });
+  await saveVit(join(folder, 'vit.safetensors'), { config, weights });
+  disposeWeights(weights);
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const run = (line: string) =>
+  runProgram(
+    [...line.split(' ').map((word) => (word.startsWith('@') ? join(folder, word.slice(1)) : word)), '--backend', 'cpu'],
+    new AbortController().signal,
+  );
+
+it('from a plain ViT to a slim SAM by three commands, as the model cards have it', async () => {
+  const views = '--batch 2 --prompts 2 --chunk 2 --passes 2 --threads 0 --boxes 0.5';
+  expect(
+    await run(`train --vit @vit.safetensors --size 56 --width 32 --images @photos --steps 3 ${views} --run @sam`),
+  ).toBe(0);
+  const small = '--epochs 1 --steps 2 --batch 2 --sample 2 --held 1 --rate 1e-3 --rounding 1';
+  expect(await run(`compress @sam/model.safetensors --images @photos --ratio 0.5 ${small} --run @slim`)).toBe(0);
+  expect(await run('segment @photos/sa_1.jpg --model @slim/slim.safetensors --point 20,30 --out @mask.png')).toBe(0);
+  expect(await sharp(join(folder, 'mask.png')).metadata()).toMatchObject({ width: 64, height: 64 });
+  const [whole, slim] = [await loadSam(join(folder, 'sam')), await loadSam(join(folder, 'slim', 'slim.safetensors'))];
+  const widthOf = ({ weights }: typeof whole) => weights['image_encoder.blocks.1.mlp.lin1.weight']!.shape;
+  expect(widthOf(whole)).toEqual([32, 16]);
+  const [mlp, embed] = widthOf(slim);
+  expect([mlp! < 32, embed]).toEqual([true, 8]);
+  expect(slim.config).toEqual(whole.config);
+  const { curve, facts } = JSON.parse(await readFile(join(folder, 'sam', 'training.json'), 'utf8'));
+  expect([curve.at(-1).step, facts.boxes]).toEqual([3, 0.5]);
+}, 120_000);
