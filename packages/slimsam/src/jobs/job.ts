@@ -1,18 +1,69 @@
 import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { z } from 'zod';
+import type { ScoringOfPart } from '../compress/part-scorer.ts';
+import type { Recipe } from '../recipe/recipe.ts';
 import { recipeSchema, scoringSchema } from './recipe-schema.ts';
 
 /** A SHA-256, hexadecimal: how jobs name what lies in the store. No job names a path or a program. */
 export const hashSchema: z.ZodString = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256');
 
+/** What all jobs have. */
+interface Head {
+  readonly format: 1;
+  /** Of slimsam: a worker of another version hands the job back. */
+  readonly version: string;
+  /** Features of WebGPU that the job needs, such as shader-f16. */
+  readonly requires: readonly string[];
+  readonly shard: { readonly part: number; readonly parts: number };
+  readonly seed: number;
+}
+
+/** A model in the store: a SAM or plain ViT as safetensors, ONNX files, or the baseline that looks at no pixel. */
+type JobModel =
+  | { readonly kind: 'weights'; readonly file: string; readonly decoderHeads?: number | undefined }
+  | {
+      readonly kind: 'onnx';
+      readonly files: readonly { readonly name: string; readonly file: string }[];
+      readonly convention?: string | undefined;
+    }
+  | { readonly kind: 'disc'; readonly radius: number };
+
+interface OnWeights extends Head {
+  /** Hash of the model's file. */
+  readonly model: string;
+  readonly decoderHeads?: number | undefined;
+  readonly size?: number | undefined;
+  /** Hash of the list of photographs. */
+  readonly photographs: string;
+}
+
+/** All that a worker does. A job is data, and pure: what comes of it depends on nothing else. */
+export type Job =
+  /** Images of an evaluation; `setting`: the protocol and what it takes; `images`: the shard's. */
+  | (Head & { readonly kind: 'evaluate'; readonly model: JobModel; readonly setting: string; readonly images: string })
+  /** Importance scores of one part of the photographs. */
+  | (OnWeights & { readonly kind: 'score'; readonly scoring: ScoringOfPart; readonly dimensions: readonly string[] })
+  /** A teacher's embeddings of one part of the photographs. */
+  | (OnWeights & { readonly kind: 'embed' })
+  /** A whole compression, a cell of a sweep. */
+  | (OnWeights & {
+      readonly kind: 'compress';
+      readonly recipe: Recipe;
+      readonly batch: number;
+      readonly accumulate: number;
+      readonly recompute: boolean;
+      readonly held?: number | undefined;
+      readonly saveMinutes: number;
+    })
+  /** Nothing: it measures what the queue costs, and tries a set-up. */
+  | (Head & { readonly kind: 'sleep'; readonly milliseconds: number });
+
 const count = z.int().min(1).max(1_000_000_000);
 
 const common = {
   format: z.literal(1),
-  /** Of slimsam: a worker of another version hands the job back. */
   version: z.string().regex(/^\d+\.\d+\.\d+[\w.+-]{0,40}$/),
-  /** Features of WebGPU that the job needs, such as shader-f16. */
   requires: z.array(z.string().regex(/^[a-z0-9-]{1,60}$/)).max(20),
   shard: z
     .strictObject({ part: count, parts: count })
@@ -20,7 +71,6 @@ const common = {
   seed: z.int(),
 };
 
-/** A model in the store: a SAM or plain ViT as safetensors, ONNX files, or the baseline that looks at no pixel. */
 const modelSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('weights'), file: hashSchema, decoderHeads: count.optional() }),
   z.strictObject({
@@ -36,9 +86,7 @@ const modelSchema = z.discriminatedUnion('kind', [
 
 const weights = { model: hashSchema, decoderHeads: count.optional(), size: count.max(16_384).optional() };
 
-/** All that a worker does. A job is data, and pure: what comes of it depends on nothing else. */
-export const jobSchema = z.discriminatedUnion('kind', [
-  /** Images of an evaluation; `setting`: the protocol and what it takes; `images`: the shard's. */
+const jobSchema: z.ZodType<Job> = z.discriminatedUnion('kind', [
   z.strictObject({
     ...common,
     kind: z.literal('evaluate'),
@@ -46,7 +94,6 @@ export const jobSchema = z.discriminatedUnion('kind', [
     setting: hashSchema,
     images: hashSchema,
   }),
-  /** Importance scores of one part of the photographs. */
   z.strictObject({
     ...common,
     kind: z.literal('score'),
@@ -55,9 +102,7 @@ export const jobSchema = z.discriminatedUnion('kind', [
     scoring: scoringSchema,
     dimensions: z.array(z.string().max(200)).min(1).max(100_000),
   }),
-  /** A teacher's embeddings of one part of the photographs. */
   z.strictObject({ ...common, kind: z.literal('embed'), ...weights, photographs: hashSchema }),
-  /** A whole compression, a cell of a sweep. */
   z.strictObject({
     ...common,
     kind: z.literal('compress'),
@@ -70,11 +115,9 @@ export const jobSchema = z.discriminatedUnion('kind', [
     held: z.int().min(0).optional(),
     saveMinutes: z.number().positive(),
   }),
-  /** Nothing: it measures what the queue costs, and tries a set-up. */
   z.strictObject({ ...common, kind: z.literal('sleep'), milliseconds: z.number().min(0).max(60_000) }),
 ]);
 
-export type Job = z.infer<typeof jobSchema>;
 export type JobOf<Kind extends Job['kind']> = Extract<Job, { readonly kind: Kind }>;
 
 /** A job's plain JSON with its keys sorted, so that equal jobs are equal texts. */
@@ -113,19 +156,28 @@ export const jobHead = (
 });
 
 /** What came of a job, as it lies in the store. */
-export const resultSchema = z.strictObject({
+export interface JobResult {
+  readonly format: 1;
+  readonly job: string;
+  readonly version: string;
+  /** What computed it. */
+  readonly adapter: string;
+  /** Who: host and process. */
+  readonly worker: string;
+  readonly seconds: number;
+  /** Figures, as JSON. */
+  readonly value: Readonly<Record<string, unknown>>;
+  /** Blobs by name. */
+  readonly outputs: Readonly<Record<string, string>>;
+}
+
+export const resultSchema: z.ZodType<JobResult> = z.strictObject({
   format: z.literal(1),
   job: hashSchema,
   version: z.string(),
-  /** What computed it. */
   adapter: z.string(),
-  /** Who: host and process. */
   worker: z.string(),
   seconds: z.number(),
-  /** Figures, as JSON. */
   value: z.record(z.string(), z.json()),
-  /** Blobs by name. */
   outputs: z.record(z.string(), hashSchema),
 });
-
-export type JobResult = z.infer<typeof resultSchema>;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { ScoringOfPart } from '../compress/part-scorer.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 
 const ratio = z.number().min(0).lt(1);
@@ -6,7 +7,7 @@ const count = z.int().min(1).max(1_000_000_000);
 const multiples = z.strictObject({ embedding: count.optional(), head: count.optional(), mlp: count.optional() });
 
 /** How channels are scored by gradients: what of a pruning step can be sent. */
-export const scoringSchema = z.strictObject({
+export const scoringSchema: z.ZodType<ScoringOfPart> = z.strictObject({
   accumulate: z.enum(['squared', 'absolute']),
   sigma: z.number().positive().optional(),
   recompute: z.boolean(),
@@ -55,7 +56,7 @@ const align = z.strictObject({
 const initialise = z.strictObject({ kind: z.literal('initialise'), name: z.string().max(200) });
 
 /** A recipe that is nothing but data: no functions, so that it can be sent. */
-export const recipeSchema = z.strictObject({
+export const recipeSchema: z.ZodType<Recipe> = z.strictObject({
   name: z.string().max(200),
   steps: z
     .array(z.discriminatedUnion('kind', [prune, align, initialise]))
@@ -64,7 +65,7 @@ export const recipeSchema = z.strictObject({
 });
 
 /** A recipe as it can be sent. @throws when a step of it is the user's own function */
-export function sendableRecipe(recipe: Recipe): z.infer<typeof recipeSchema> {
+export function sendableRecipe(recipe: Recipe): Recipe {
   const { success, data, error } = recipeSchema.safeParse(recipe);
   if (success) return data;
   const problem = z.prettifyError({ issues: error.issues.slice(0, 3) }).replace(/\s+/g, ' ');

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type Job, type JobResult, jobHash, parseJob } from './job.ts';
 import { getResult } from './store/blobs.ts';
 import type { Store } from './store/store.ts';
@@ -42,6 +43,7 @@ export async function* runJobs(
 ): AsyncGenerator<JobOutcome, void, undefined> {
   const stop = new AbortController();
   const both = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+  setMaxListeners(0, both); // one for each job that is under way
   const running = new Map<string, Promise<void>>();
   const ended: (JobOutcome | { readonly fatal: unknown })[] = [];
   let wake = () => {};

@@ -85,8 +85,20 @@ export async function evaluateByProtocol(source: string, options: ProtocolOption
   }
 }
 
+/** What is evaluated on. */
+interface OpenData {
+  readonly protocol: Protocol;
+  readonly images: AsyncIterable<EvalImage>;
+  readonly groundTruth: Awaited<ReturnType<typeof readGroundTruth>> | undefined;
+  /** Images; 0 where their number is not known before. */
+  readonly total: number;
+}
+
 /** The images, and the protocol with what it takes of files. */
-export async function openData(options: ProtocolOptions, { signal, bad }: { signal: AbortSignal; bad: BadRecord[] }) {
+export async function openData(
+  options: ProtocolOptions,
+  { signal, bad }: { signal: AbortSignal; bad: BadRecord[] },
+): Promise<OpenData> {
   const { data } = options;
   const reading = { signal, ...(options.skipBad && { onBad: (record: BadRecord) => void bad.push(record) }) };
   if ((options.protocol === 'edges') !== (options.truth !== undefined))

@@ -2,7 +2,6 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { compress } from '../../compress/compress.ts';
 import type { Compressed, PrunedEvent } from '../../compress/events.ts';
-import type { Recipe } from '../../recipe/recipe.ts';
 import { openRun, savePruned } from '../../run/open-run.ts';
 import { type JobOf, jobHash } from '../job.ts';
 import { putFile } from '../store/blobs.ts';
@@ -19,8 +18,7 @@ const left = /^(run\.json|metrics\.jsonl|slim\.(safetensors|plan\.json))$/;
  */
 export async function compressJob(job: JobOf<'compress'>, context: JobContext): Promise<JobYield> {
   const { store, adapter, signal } = context;
-  const { batch, accumulate, recompute, seed, size, held, saveMinutes } = job;
-  const recipe = job.recipe as Recipe;
+  const { batch, accumulate, recompute, seed, size, held, saveMinutes, recipe } = job;
   const hash = jobHash(job);
   const model = await modelOf(job, context);
   const folder = await mkdtemp(path.join(context.folder, 'run-'));

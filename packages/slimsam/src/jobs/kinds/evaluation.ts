@@ -109,15 +109,20 @@ async function getImage(store: Store, hash: string): Promise<EvalImage> {
   };
 }
 
-const shardSchema = z.strictObject({
+/** The images of a shard, by number. */
+interface Shard {
   /** Of the whole set. */
+  readonly total: number;
+  readonly images: readonly { readonly index: number; readonly image: string }[];
+}
+
+const shardSchema: z.ZodType<Shard> = z.strictObject({
   total: z.int().positive(),
   images: z.array(z.strictObject({ index: z.int().min(0), image: hashSchema })),
 });
 
 /** Keeps the list of a shard's images. @returns its blob's hash */
-export const putShard = (store: Store, shard: z.infer<typeof shardSchema>): Promise<string> =>
-  putBlob(store, JSON.stringify(shard));
+export const putShard = (store: Store, shard: Shard): Promise<string> => putBlob(store, JSON.stringify(shard));
 
 /** All images of a set by number, of which only those of the shard are read: the others are names without content. */
 export async function* imagesOfShard(store: Store, hash: string): AsyncGenerator<EvalImage> {

@@ -8,7 +8,7 @@ import { getBlob, getJson, putBlob } from '../store/blobs.ts';
 import type { Store } from '../store/store.ts';
 
 /** Photographs in the store: their names, which seeds and files go by, and their files' blobs. */
-const photographsSchema = z.strictObject({
+const photographsSchema: z.ZodType<StoredPhotographs> = z.strictObject({
   /** `identity` of all of them together. */
   identity: z.string().max(200),
   photographs: z
@@ -23,7 +23,16 @@ const photographsSchema = z.strictObject({
     .min(1),
 });
 
-export type StoredPhotographs = z.infer<typeof photographsSchema>;
+export interface StoredPhotographs {
+  readonly identity: string;
+  readonly photographs: readonly StoredPhotograph[];
+}
+
+interface StoredPhotograph {
+  readonly name: string;
+  readonly place: number;
+  readonly blob: string;
+}
 
 /** Keeps photographs' files in the store, each once, and gives them in the order of the indices. */
 export async function storePhotographs(
@@ -31,7 +40,7 @@ export async function storePhotographs(
   { store, indices, signal }: { store: Store; indices: readonly number[]; signal?: AbortSignal | undefined },
 ): Promise<StoredPhotographs['photographs']> {
   if (!photographs.file) throw new Error('storePhotographs: expected photographs of files, got pixels in memory');
-  const found: StoredPhotographs['photographs'] = [];
+  const found: StoredPhotograph[] = [];
   for (const [place, index] of indices.entries()) {
     signal?.throwIfAborted();
     found.push({ name: photographs.names[index]!, place, blob: await putBlob(store, await photographs.file(index)) });
