@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs';
 import { defineConfig } from 'vitepress';
 
 const guides = [
   ['How SlimSAM works', 'how-it-works'],
   ['Compress your own SAM', 'compress-your-sam'],
   ['The page', 'page'],
+  ['Many machines', 'many-machines'],
   ['Reproduction at full scale', 'reproduction'],
   ['Evaluation protocols', 'protocols'],
   ['Questions and errors', 'questions'],
@@ -15,7 +17,9 @@ const insides = [
   ['Write an architecture', 'write-an-architecture'],
 ] as const;
 const items = (pages: readonly (readonly [string, string])[]) =>
-  pages.map(([text, link]) => ({ text, link: `/${link}` }));
+  pages
+    .filter(([, link]) => existsSync(new URL(`../${link}.md`, import.meta.url)))
+    .map(([text, link]) => ({ text, link: `/${link}` }));
 
 /** Static pages with a search in the browser: `npm run docs` writes docs/.vitepress/dist. */
 export default defineConfig({

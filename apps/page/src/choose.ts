@@ -2,7 +2,7 @@ import { byId, input, select } from './dom.ts';
 import { attempt, type Session } from './engine.ts';
 import { hush, tell } from './explain.ts';
 
-/** The side that the browser decodes at most, so that a tab does not run out of memory. */
+/** Pixels that are decoded at most, so that a tab does not run out of memory; the worker's are the same. */
 const mostPixels = 64e6;
 
 /** Fills a choice of models, with a file and the Hub at its end. @returns the id of the chosen model */

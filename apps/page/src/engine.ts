@@ -4,7 +4,7 @@ import type { ModelFacts, ModelSource } from './worker/models.ts';
 import type { PictureSource } from './worker/pictures.ts';
 import type { Api } from './worker/worker.ts';
 
-export type Engine = Comlink.Remote<Api>;
+type Engine = Comlink.Remote<Api>;
 
 /** A picture that is open. */
 export interface Picture {

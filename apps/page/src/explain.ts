@@ -37,7 +37,7 @@ const known: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** An error in words with its cure; what the program said stands behind. */
-export function explain(error: unknown): string {
+function explain(error: unknown): string {
   const said = error instanceof Error ? error.message : String(error);
   const found = known.find(([pattern]) => pattern.test(said));
   return found ? `${found[1]} (${said})` : said;

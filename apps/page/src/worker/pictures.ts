@@ -8,7 +8,7 @@ export type PictureSource = { readonly blob: Blob } | { readonly scene: number }
 const longest = 2048;
 
 /** Pixels that are decoded: a tab holds them several times. */
-export const mostPixels = 64e6;
+const mostPixels = 64e6;
 
 /** @throws when it is no picture that this browser decodes, or too large */
 export async function readPicture(source: PictureSource): Promise<RgbImage> {
