@@ -13,9 +13,11 @@ export function modelChoice(
 ): () => string {
   const box = select(id);
   let chosen = '';
+  let own = false; // chosen by the user: models that come later leave it
   const fill = () => {
     const ids = session.models.map(({ id }) => id);
-    if (!ids.includes(chosen)) chosen = ids[Math.max(0, preferred(session.models.map(({ name }) => name)))] ?? '';
+    if (!own || !ids.includes(chosen))
+      chosen = ids[Math.max(0, preferred(session.models.map(({ name }) => name)))] ?? '';
     box.replaceChildren(
       ...session.models.map(({ id, name }) => new Option(name, id, false, id === chosen)),
       new Option('a file…', 'file'),
@@ -29,6 +31,7 @@ export function modelChoice(
     const { value } = box;
     if (value !== 'file' && value !== 'hub') {
       chosen = value;
+      own = true;
       box.dispatchEvent(new CustomEvent('chosen'));
       return;
     }
@@ -39,6 +42,7 @@ export function modelChoice(
     box.disabled = true;
     await attempt(session, async () => {
       chosen = (await session.load(source)).id;
+      own = true;
       fill();
       box.dispatchEvent(new CustomEvent('chosen'));
     });
