@@ -2,8 +2,27 @@ import type { RunStore } from '../compress/run-store.ts';
 import { type Metric, parseMetrics } from './metrics.ts';
 import { type RunFiles, runStoreOf } from './run-store-of.ts';
 
+/** What is used of a FileSystemFileHandle. */
+interface BrowserFile {
+  readonly name: string;
+  getFile(): Promise<Blob>;
+  createWritable(): Promise<{
+    write(data: Uint8Array<ArrayBuffer> | string): Promise<void>;
+    close(): Promise<void>;
+    abort(): Promise<void>;
+  }>;
+}
+
+/** What is used of a FileSystemDirectoryHandle. */
+export interface BrowserFolder {
+  readonly name: string;
+  keys(): AsyncIterable<string>;
+  getFileHandle(name: string, options?: { create?: boolean }): Promise<BrowserFile>;
+  removeEntry(name: string): Promise<void>;
+}
+
 /** A file as workers have it; TypeScript's types of a page leave this out. */
-type FileInWorker = FileSystemFileHandle & {
+type FileInWorker = BrowserFile & {
   createSyncAccessHandle(): Promise<{
     getSize(): number;
     write(bytes: Uint8Array<ArrayBuffer>, options: { at: number }): number;
@@ -13,7 +32,6 @@ type FileInWorker = FileSystemFileHandle & {
 
 /** A run in a browser's folder. */
 export interface BrowserRun extends RunStore {
-  readonly folder: FileSystemDirectoryHandle;
   /** The events that are kept so far: what a page shows after a reload. */
   metrics(): Promise<Metric[]>;
   /** Lets another tab have the folder. */
@@ -27,30 +45,34 @@ export interface BrowserRun extends RunStore {
  *
  * @throws when another tab has the folder
  */
-export async function openRun(folder: FileSystemDirectoryHandle): Promise<BrowserRun> {
+export async function openRun(folder: BrowserFolder): Promise<BrowserRun> {
   const release = await lock(`slimsam-run-${folder.name}`);
   const files = filesIn(folder);
   const metrics = async () => parseMetrics((await files.text('metrics.jsonl')) ?? '', 'metrics.jsonl');
-  return { ...runStoreOf(files), folder, metrics, close: release };
+  return { ...runStoreOf(files), metrics, close: release };
 }
 
-function filesIn(folder: FileSystemDirectoryHandle): RunFiles {
+function filesIn(folder: BrowserFolder): RunFiles {
   const file = (name: string) => folder.getFileHandle(name, { create: true });
-  const found = (name: string) =>
-    folder.getFileHandle(name).catch((error: Error) => {
+  /** An empty file was made by a write that did not come to its end. */
+  const found = async (name: string): Promise<Blob | undefined> => {
+    const handle = await folder.getFileHandle(name).catch((error: Error) => {
       if (error.name === 'NotFoundError') return undefined;
       throw error;
     });
+    const content = await handle?.getFile();
+    return content && content.size > 0 ? content : undefined;
+  };
   return {
     names: async () => {
       const names: string[] = [];
-      for await (const name of folder.keys()) names.push(name);
+      for await (const name of folder.keys()) if (await found(name)) names.push(name);
       return names;
     },
     title: (name) => `${folder.name}/${name}`,
     source: async (name) => (await folder.getFileHandle(name)).getFile(),
     target: file,
-    text: async (name) => (await (await found(name))?.getFile())?.text(),
+    text: async (name) => (await found(name))?.text(),
     append: async (name, text) => {
       const access = await ((await file(name)) as FileInWorker).createSyncAccessHandle();
       try {
@@ -59,9 +81,10 @@ function filesIn(folder: FileSystemDirectoryHandle): RunFiles {
         access.close();
       }
     },
-    remove: async (name) => {
-      if (await found(name)) await folder.removeEntry(name);
-    },
+    remove: (name) =>
+      folder.removeEntry(name).catch((error: Error) => {
+        if (error.name !== 'NotFoundError') throw error;
+      }),
   };
 }
 
@@ -74,6 +97,7 @@ function lock(name: string): Promise<() => void> {
         reject(
           new Error(`run folder: expected '${name}' for this tab alone, got one that another tab works in; close it`),
         );
+        return undefined;
       })
       .catch(reject);
   });
