@@ -19,14 +19,17 @@ const options = new Command('fuzz')
   .description('Reads mutated inputs of every format. Exits with 1 when one hangs, leaks, or is refused by accident.')
   .option('--minutes <n>', 'in all, shared out evenly', positive, 5)
   .option('--inputs <n>', 'for each format, however long it takes, instead of minutes', positive)
+  .option('--first <n>', 'number of the first input, to go on with a run', positive, 0)
   .option('--seed <n>', 'of the mutations', positive, 1)
   .option('--valid <n>', 'valid inputs of each format, none of which may be refused', positive, 50)
   .option('--format <name>', `one of: ${Object.keys(formats).join('; ')}`)
   .option('--save <folder>', 'where inputs with problems are written')
   .addHelpText('after', '\nExample: npm run fuzz -- --minutes 1 --format PNG')
   .parse()
-  .opts<{ minutes: number; inputs?: number; valid: number; seed: number; format?: string; save?: string }>();
-const { minutes, inputs, valid, seed, save } = options;
+  .opts<{ minutes: number; inputs?: number; first: number; valid: number; seed: number; format?: string; save?: string }>();
+const { minutes, inputs, first: start, valid, seed, save } = options;
+/** Inputs of one child: starting it takes as long as reading a thousand. */
+const part = 2500;
 const names = Object.keys(formats).filter((name) => options.format === undefined || name === options.format);
 if (names.length === 0)
   throw new Error(`fuzz: expected a format of ${Object.keys(formats).join('; ')}, got '${options.format}'`);
@@ -40,13 +43,13 @@ try {
     const tally: Tally = { inputs: 0, refused: 0, problems: [] };
     all.set(name, tally);
     tally.problems.push(...(await refusedValid(name)));
-    const more = (first: number) => (inputs === undefined ? performance.now() < end : first < inputs);
-    for (let first = 0; more(first); first += 500) {
-      const count = Math.min(500, (inputs ?? Number.POSITIVE_INFINITY) - first);
-      const part = (await fuzz([name], { seed, first, count, folder })).get(name)!;
-      tally.inputs += part.inputs;
-      tally.refused += part.refused;
-      tally.problems.push(...part.problems);
+    const more = () => (inputs === undefined ? performance.now() < end : tally.inputs < inputs);
+    while (more()) {
+      const count = inputs === undefined ? part / 5 : Math.min(part, inputs - tally.inputs);
+      const found = (await fuzz([name], { seed, first: start + tally.inputs, count, folder })).get(name)!;
+      tally.inputs += found.inputs;
+      tally.refused += found.refused;
+      tally.problems.push(...found.problems);
     }
     console.log(`${name}: ${tally.inputs} inputs, ${tally.refused} refused, ${tally.problems.length} problems`);
     for (const { input, words } of tally.problems.slice(0, 20)) console.log(`  ${input}: ${words}`);

@@ -1,13 +1,17 @@
-/** What a field must be: a type of `typeof`, a list, or what `for await` takes. */
-type Kind = 'object' | 'function' | 'number' | 'string' | 'list' | 'iterable';
+/** What a field must be: a type of `typeof`, or what `words` says. */
+type Kind = 'object' | 'function' | 'number' | 'string' | 'boolean' | 'list' | 'iterable' | 'path' | 'bytes' | 'tensor';
 
 const words: Readonly<Record<Kind, string>> = {
   object: 'an object',
   function: 'a function',
   number: 'a number',
   string: 'a string',
+  boolean: 'a boolean',
   list: 'a list',
   iterable: 'an iterable',
+  path: 'a path or an address',
+  bytes: 'bytes as a Uint8Array',
+  tensor: 'a tensor',
 };
 
 /**
@@ -15,22 +19,38 @@ const words: Readonly<Record<Kind, string>> = {
  *
  * @param call the function's name, for errors
  * @param values the call's options, or its arguments by name
+ * @param kinds of the fields; those that end in '?' may be left out
  * @throws when the values are no object, or a field is missing or of another kind: `importance: expected weights to be an object, got null`
  */
-export function checkFields(call: string, values: unknown, kinds: Readonly<Record<string, Kind>>): void {
+export function checkFields(call: string, values: unknown, kinds: Readonly<Record<string, Kind | `${Kind}?`>>): void {
   if (typeof values !== 'object' || values === null)
     throw new Error(`${call}: expected options { ${Object.keys(kinds).join(', ')} }, got ${shown(values)}`);
-  for (const [name, kind] of Object.entries(kinds)) {
+  for (const [name, wanted] of Object.entries(kinds)) {
     const value: unknown = (values as Readonly<Record<string, unknown>>)[name];
+    if (value === undefined && wanted.endsWith('?')) continue;
+    const kind = wanted.replace('?', '') as Kind;
     if (!isOf(kind, value)) throw new Error(`${call}: expected ${name} to be ${words[kind]}, got ${shown(value)}`);
   }
 }
 
 function isOf(kind: Kind, value: unknown): boolean {
-  if (kind === 'list') return Array.isArray(value) || ArrayBuffer.isView(value);
-  if (kind === 'object') return typeof value === 'object' && value !== null;
-  if (kind !== 'iterable') return typeof value === kind;
-  return typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);
+  const isObject = typeof value === 'object' && value !== null;
+  switch (kind) {
+    case 'object':
+      return isObject;
+    case 'list':
+      return Array.isArray(value) || ArrayBuffer.isView(value);
+    case 'iterable':
+      return isObject && (Symbol.iterator in value || Symbol.asyncIterator in value);
+    case 'path':
+      return typeof value === 'string' || value instanceof URL;
+    case 'bytes':
+      return value instanceof Uint8Array;
+    case 'tensor':
+      return isObject && 'shape' in value && 'dtype' in value && Array.isArray(value.shape);
+    default:
+      return typeof value === kind;
+  }
 }
 
 function shown(value: unknown): string {
