@@ -15,18 +15,27 @@ const positive = (text: string) => {
   if (!(value > 0)) throw new InvalidArgumentError(`expected a number above 0, got '${text}'`);
   return value;
 };
+const fromZero = (text: string) => (text === '0' ? 0 : positive(text));
 const options = new Command('fuzz')
   .description('Reads mutated inputs of every format. Exits with 1 when one hangs, leaks, or is refused by accident.')
   .option('--minutes <n>', 'in all, shared out evenly', positive, 5)
   .option('--inputs <n>', 'for each format, however long it takes, instead of minutes', positive)
-  .option('--first <n>', 'number of the first input, to go on with a run', positive, 0)
+  .option('--first <n>', 'number of the first input, to go on with a run', fromZero, 0)
   .option('--seed <n>', 'of the mutations', positive, 1)
   .option('--valid <n>', 'valid inputs of each format, none of which may be refused', positive, 50)
   .option('--format <name>', `one of: ${Object.keys(formats).join('; ')}`)
   .option('--save <folder>', 'where inputs with problems are written')
   .addHelpText('after', '\nExample: npm run fuzz -- --minutes 1 --format PNG')
   .parse()
-  .opts<{ minutes: number; inputs?: number; first: number; valid: number; seed: number; format?: string; save?: string }>();
+  .opts<{
+    minutes: number;
+    inputs?: number;
+    first: number;
+    valid: number;
+    seed: number;
+    format?: string;
+    save?: string;
+  }>();
 const { minutes, inputs, first: start, valid, seed, save } = options;
 /** Inputs of one child: starting it takes as long as reading a thousand. */
 const part = 2500;

@@ -1,4 +1,5 @@
 import type { Weights } from '@slimsam/weights';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** First and second moments by weight name, and how many steps made them. */
@@ -35,6 +36,7 @@ export interface AdamOptions {
  * TensorFlow.js ops.
  */
 export function adam(options: AdamOptions = {}): Optimizer {
+  checkFields('adam', { options }, { options: 'object' });
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
   for (const [name, beta] of Object.entries({ beta1, beta2 }))
     if (!(beta >= 0 && beta < 1)) throw new Error(`adam: expected ${name} in [0, 1), got ${beta}`);

@@ -1,4 +1,5 @@
 import type { Weights } from '@slimsam/weights';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
@@ -10,8 +11,11 @@ import * as tf from '@tensorflow/tfjs-core';
 export function averageWeights(
   average: Weights | undefined,
   weights: Weights,
-  { decay }: { readonly decay: number },
+  options: { readonly decay: number },
 ): Weights {
+  checkFields('averageWeights', { average, weights }, { average: 'object?', weights: 'object' });
+  checkFields('averageWeights', options, { decay: 'number' });
+  const { decay } = options;
   if (!(decay >= 0 && decay < 1)) throw new Error(`averageWeights: expected decay in [0, 1), got ${decay}`);
   const next = tf.tidy(() =>
     Object.fromEntries(

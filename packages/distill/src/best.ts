@@ -1,4 +1,4 @@
-import { disposeWeights, type Weights } from '@slimsam/weights';
+import { checkFields, disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** The weights that had the best metric, and that metric. */
@@ -22,6 +22,7 @@ export interface BestKeeper {
  * @param from where an earlier run was; it is copied
  */
 export function keepBest(from?: Best): BestKeeper {
+  if (from !== undefined) checkFields('keepBest', from, { metric: 'number', weights: 'object' });
   const copy = ({ metric, weights }: Best): Best => ({
     metric,
     weights: Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, tf.clone(weight)])),

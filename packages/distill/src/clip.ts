@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Optimizer } from './adam.ts';
 
@@ -7,7 +8,10 @@ import type { Optimizer } from './adam.ts';
  *
  * @throws when the norm is not above 0
  */
-export function clipped(optimizer: Optimizer, { norm }: { readonly norm: number }): Optimizer {
+export function clipped(optimizer: Optimizer, options: { readonly norm: number }): Optimizer {
+  checkFields('clipped', optimizer, { init: 'function', step: 'function' });
+  checkFields('clipped', options, { norm: 'number' });
+  const { norm } = options;
   if (!(norm > 0)) throw new Error(`clipped: expected norm above 0, got ${norm}; leave clipped() out for none`);
   return {
     init: optimizer.init,

@@ -1,9 +1,11 @@
+import { checkFields } from '@slimsam/weights';
 /** Rises from 0 over `warmup` steps, then falls along a cosine to 0 at `steps`. @throws when a number is negative or not finite */
 export function warmupCosine(options: {
   readonly peak: number;
   readonly warmup: number;
   readonly steps: number;
 }): (position: { readonly step: number }) => number {
+  checkFields('warmupCosine', options, { peak: 'number', warmup: 'number', steps: 'number' });
   const { peak, warmup, steps } = options;
   checkNumbers('warmupCosine', { peak, warmup, steps });
   return ({ step }) => {
@@ -40,6 +42,7 @@ export function plateau(options: {
   readonly factor?: number;
   readonly from?: PlateauState | undefined;
 }): Plateau {
+  checkFields('plateau', options, { learningRate: 'number', patience: 'number' });
   const { patience, factor = 0.5, from } = options;
   let { learningRate, best, bad } = from ?? {
     learningRate: options.learningRate,

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LossParts } from './loss.ts';
 
@@ -29,7 +30,10 @@ export interface FocalOptions {
  *
  * @throws when the shapes disagree
  */
-export function maskLoss({ logits, scores, targets }: MaskPrediction, options: FocalOptions = {}): LossParts {
+export function maskLoss(prediction: MaskPrediction, options: FocalOptions = {}): LossParts {
+  checkFields('maskLoss', { options }, { options: 'object?' });
+  checkFields('maskLoss', prediction, { logits: 'tensor', scores: 'tensor', targets: 'tensor' });
+  const { logits, scores, targets } = prediction;
   const { alpha = 0.25, gamma = 2, weight = 20 } = options;
   const [N, M, h, w] = logits.shape;
   if (targets.shape.join() !== [N, h, w].join() || scores.shape.join() !== [N, M].join()) {

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 
@@ -11,6 +12,8 @@ export function* shuffledBatches(
   count: number,
   options: { readonly batchSize: number; readonly seed: number; readonly epoch: number; readonly startBatch?: number },
 ): Generator<number[], void, undefined> {
+  checkFields('shuffledBatches', { count }, { count: 'number' });
+  checkFields('shuffledBatches', options, { batchSize: 'number', seed: 'number', epoch: 'number' });
   const { batchSize, seed, epoch, startBatch = 0 } = options;
   for (const [name, value] of Object.entries({ count, batchSize })) {
     if (!Number.isInteger(value) || value < 1)

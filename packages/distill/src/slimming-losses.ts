@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LossParts } from './loss.ts';
 
@@ -27,6 +28,7 @@ export function bottleneckAligning(inputs: {
   readonly taps: BottleneckTaps;
   readonly a: number;
 }): LossParts {
+  checkFields('bottleneckAligning', inputs, { student: 'object', teacher: 'object', taps: 'object', a: 'number' });
   const { student, teacher, taps, a } = inputs;
   const embedding = meanSquaredError(['embedding'], student, teacher);
   if (a === 0) return { total: embedding, parts: { embedding } };
@@ -52,6 +54,13 @@ export function embeddingAligning(inputs: {
   readonly taps: readonly string[];
   readonly a: number;
 }): LossParts {
+  checkFields('embeddingAligning', inputs, {
+    student: 'object',
+    teacher: 'object',
+    previous: 'object',
+    taps: 'list',
+    a: 'number',
+  });
   const { student, teacher, previous, taps, a } = inputs;
   const embedding = meanSquaredError(['embedding'], student, teacher);
   if (a === 0) return { total: embedding, parts: { embedding } };

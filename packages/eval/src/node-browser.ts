@@ -7,7 +7,6 @@ export const createHash: () => never = missing;
 export const createReadStream: () => never = missing;
 export const access: () => never = missing;
 export const appendFile: () => never = missing;
-export const mkdir: () => never = missing;
 export const open: () => never = missing;
 export const readdir: () => never = missing;
 export const readFile: () => never = missing;

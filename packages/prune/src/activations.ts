@@ -93,6 +93,7 @@ export interface ActivationImportanceOptions {
  * @throws when no tap has a dimension
  */
 export function activationImportance(options: ActivationImportanceOptions): Scores {
+  checkFields('activationImportance', options, { activations: 'object', dimensions: 'list', by: 'string' });
   const { activations, dimensions, by, reduction = 'mean' } = options;
   const table = activations.dimensions;
   return Object.fromEntries(

@@ -1,4 +1,4 @@
-import { type Axes, type Axis, type Dimension, type Product, partsOf } from '@slimsam/weights';
+import { type Axes, type Axis, checkFields, type Dimension, type Product, partsOf } from '@slimsam/weights';
 
 /** Tensors, or only their shapes. */
 export type Shapes = Readonly<Record<string, { readonly shape: readonly number[] }>>;
@@ -55,6 +55,7 @@ export function touches(axis: Axis, keep: Keep): boolean {
 
 /** Dimensions whose names differ in numbers only are of one class: 'blocks.3.mlp' is one of 'blocks.*.mlp'. */
 export function classOf(dimension: string): string {
+  checkFields('classOf', { dimension }, { dimension: 'string' });
   return dimension.replaceAll(/\d+/g, '*');
 }
 

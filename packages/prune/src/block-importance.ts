@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
@@ -10,6 +11,8 @@ export async function blockImportance<Batch>(
   streams: (batch: Batch) => readonly tf.Tensor[],
   options: { readonly batches: AsyncIterable<Batch> | Iterable<Batch>; readonly signal?: AbortSignal },
 ): Promise<number[]> {
+  checkFields('blockImportance', { streams }, { streams: 'function' });
+  checkFields('blockImportance', options, { batches: 'iterable' });
   let sums: number[] = [];
   let count = 0;
   for await (const batch of options.batches) {

@@ -24,6 +24,13 @@ export interface Macs {
  * @throws when a weight that the costs name is missing.
  */
 export function countMacs(weights: Shapes, costs: Costs): Macs {
+  checkFields('countMacs', { weights }, { weights: 'object' });
+  checkFields('countMacs', costs, {
+    applications: 'object',
+    activations: 'object',
+    biases: 'object',
+    attention: 'list',
+  });
   const shapeOf = (name: string): readonly number[] => {
     if (!Object.hasOwn(weights, name)) throw new Error(`countMacs: expected weight '${name}', got none`);
     return weights[name]!.shape;

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { uniformFrom } from './random.ts';
 
@@ -27,6 +28,7 @@ const draws: Readonly<Record<Distribution, (uniform: () => number) => number>> =
  * @throws when sigma is not positive and finite, or the seed is not an integer.
  */
 export function noise(shape: readonly number[], options: NoiseOptions): tf.Tensor {
+  checkFields('noise', { shape, options }, { shape: 'list', options: 'object' });
   const { seed, sigma = 0.01, distribution = 'normal' } = options;
   if (!Number.isSafeInteger(seed)) throw new Error(`noise: expected an integer seed, got ${seed}`);
   if (!(sigma > 0 && sigma < Infinity)) throw new Error(`noise: expected sigma > 0, got ${sigma}`);
@@ -46,6 +48,7 @@ export function noise(shape: readonly number[], options: NoiseOptions): tf.Tenso
  * @throws when the shapes differ.
  */
 export function disturbedLoss(output: tf.Tensor, disturbance: tf.Tensor): tf.Scalar {
+  checkFields('disturbedLoss', { output, disturbance }, { output: 'tensor', disturbance: 'tensor' });
   if (output.shape.join() !== disturbance.shape.join()) {
     throw new Error(
       `disturbedLoss: expected noise of the output's shape [${output.shape.join(', ')}], got [${disturbance.shape.join(', ')}]`,

@@ -1,5 +1,5 @@
 import type { Axes, Weights } from '@slimsam/weights';
-import { dims, disposeWeights } from '@slimsam/weights';
+import { checkFields, dims, disposeWeights } from '@slimsam/weights';
 import { presentAxes } from './axis.ts';
 import { type RankingOptions, select } from './select.ts';
 import { prune } from './surgery.ts';
@@ -28,6 +28,7 @@ export interface SensitivityPoint {
  * @throws when a share is not in (0, 1), the error is not a number, or the signal aborts (its reason)
  */
 export async function* sensitivity(options: SensitivityOptions): AsyncGenerator<SensitivityPoint, void, undefined> {
+  checkFields('sensitivity', options, { weights: 'object', axes: 'object', importance: 'object', error: 'function' });
   const { weights, axes, importance, shares = [0.1, 0.3, 0.5, 0.7, 0.9], error, signal, ...how } = options;
   for (const share of shares)
     if (!(share > 0 && share < 1)) throw new Error(`sensitivity: expected shares in (0, 1), got ${share}`);
@@ -58,8 +59,11 @@ export async function* sensitivity(options: SensitivityOptions): AsyncGenerator<
  */
 export function ratiosBySensitivity(
   points: readonly SensitivityPoint[],
-  { ratio, sizes }: { readonly ratio: number; readonly sizes: Readonly<Record<string, number>> },
+  options: { readonly ratio: number; readonly sizes: Readonly<Record<string, number>> },
 ): Record<string, number> {
+  checkFields('ratiosBySensitivity', { points }, { points: 'list' });
+  checkFields('ratiosBySensitivity', options, { ratio: 'number', sizes: 'object' });
+  const { ratio, sizes } = options;
   if (!(ratio >= 0 && ratio < 1)) throw new Error(`ratiosBySensitivity: expected a ratio in [0, 1), got ${ratio}`);
   const curves = Object.keys(sizes).map((dimension) => {
     const curve = [{ share: 0, error: 0 }];

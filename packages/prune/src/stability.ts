@@ -1,8 +1,10 @@
+import { checkFields } from '@slimsam/weights';
 import { ranks } from './normalise.ts';
 import { type SelectOptions, select } from './select.ts';
 
 /** Spearman's rank correlation of two scorings, equal scores at their mean rank. @throws when lengths differ or there are fewer than two */
 export function spearman(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  checkFields('spearman', { a, b }, { a: 'list', b: 'list' });
   if (a.length !== b.length || a.length < 2)
     throw new Error(`spearman: expected two scorings of two channels or more, got ${a.length} and ${b.length}`);
   const [x, y] = [ranks(a), ranks(b)];
@@ -21,6 +23,7 @@ export function keptOverlap(
   a: Readonly<Record<string, readonly number[]>>,
   b: Readonly<Record<string, readonly number[]>>,
 ): number {
+  checkFields('keptOverlap', { a, b }, { a: 'object', b: 'object' });
   let [kept, shared] = [0, 0];
   for (const [name, channels] of Object.entries(a)) {
     const others = new Set(b[name] ?? []);
@@ -42,6 +45,7 @@ type Scores = SelectOptions['importance'];
 
 /** Compares two scorings of the same dimensions, and what `select` keeps by them. @throws when their dimensions differ, or as `select` */
 export function agreement(first: Scores, second: Scores, how: Omit<SelectOptions, 'importance'>): Agreement {
+  checkFields('agreement', { first, second, how }, { first: 'object', second: 'object', how: 'object' });
   const names = Object.keys(first);
   if (names.length === 0 || names.sort().join() !== Object.keys(second).sort().join())
     throw new Error(
@@ -74,6 +78,7 @@ export function rankStability(
   series: readonly ScoresAt[],
   how: Omit<SelectOptions, 'importance'> & { readonly tolerance?: number },
 ): { points: StabilityPoint[]; stableFrom: number } {
+  checkFields('rankStability', { series, how }, { series: 'list', how: 'object' });
   const { tolerance = 0.02, ...options } = how;
   if (series.length < 2) throw new Error(`rankStability: expected two scorings or more, got ${series.length}`);
   series.forEach(({ photographs }, i) => {

@@ -1,7 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { compressRle, encodeRle, type Sa1bFile } from '@slimsam/eval';
-import { writeFileAtomic } from '@slimsam/weights';
+import { checkFields, makeFolder, writeFileAtomic } from '@slimsam/weights';
 import sharp from 'sharp';
 import { generateScene, type Scene } from './scene.ts';
 
@@ -28,10 +27,11 @@ export interface ScenesOptions {
  * @throws when count is not a whole number of at least 1, a file cannot be written, or the signal aborts
  */
 export async function generateScenes(options: ScenesOptions): Promise<{ images: number; annotations: number }> {
+  checkFields('generateScenes', { options }, { options: 'object' });
   const { folder, count, seed, size = 256, objects, quality = 92, signal, onScene } = options;
   if (!Number.isInteger(count) || count < 1)
     throw new Error(`generateScenes: expected a count of at least 1, got ${count}`);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   let annotations = 0;
   for (let number = 1; number <= count; number++) {
     signal?.throwIfAborted();

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { develop } from './developing.ts';
 import { interiorPoint } from './interior-point.ts';
 import { type Field, type NoiseSource, noiseSource } from './noise.ts';
@@ -48,6 +49,7 @@ const objectKind = { contrast: [0.15, 0.6], saturation: 1 } as const;
  * @throws when the sizes are not whole numbers of at least 32, or the numbers of objects are not whole numbers in [1, 250]
  */
 export function generateScene(seed: number, options: SceneOptions): Scene {
+  checkFields('generateScene', { seed, options }, { seed: 'number', options: 'object' });
   const { width, height, objects = [3, 8] } = options;
   if (!Number.isInteger(width) || !Number.isInteger(height) || Math.min(width, height) < 32) {
     throw new Error(`generateScene: expected a width and height of at least 32 pixels, got ${width} x ${height}`);

@@ -199,6 +199,18 @@ describe('what is wrong is one line, and nothing is written', () => {
       /expected 2 numbers/,
     ],
     ['a point outside', 1, 'segment @photos/sa_1.jpg --model @sam.safetensors --out @m.png --point 99,1', /99/],
+    [
+      'a file where the PNG’s folder should be',
+      1,
+      'segment @photos/sa_1.jpg --model @sam.safetensors --out @sam.safetensors/m.png --point 9,9',
+      /writeFileAtomic: expected to write \d+ bytes to '.*m\.png', got a file where a folder should be \(ENOTDIR\)/,
+    ],
+    [
+      'an export into a file',
+      1,
+      'export @sam.safetensors --onnx @vit.safetensors',
+      /expected '.*vit\.safetensors' to be a folder or to become one, got a file there/,
+    ],
     ['an unknown option', 2, 'info @sam.safetensors --x', /unknown option '--x'/],
     ['an unknown command', 2, 'squeeze @sam.safetensors', /unknown command 'squeeze'/],
   ])('%s', async (_name, code, line, message) => {
@@ -209,6 +221,19 @@ describe('what is wrong is one line, and nothing is written', () => {
     expect(readdirSync(work)).not.toEqual(expect.arrayContaining(['failed']));
     expect(readdirSync(work)).not.toContain('m.png');
   });
+});
+
+test.runIf(process.platform === 'linux')('a place where nothing can be written is one line, at once', async () => {
+  const cannot = /expected .* got (no such file or folder|no permission|a read-only disk)/;
+  for (const line of [
+    'compress @sam.safetensors --images @photos --run /proc/slimsam/run', // where Node's recursive mkdir never ends
+    'segment @photos/sa_1.jpg --model @sam.safetensors --point 9,9 --out /proc/slimsam.png',
+    'export @sam.safetensors --onnx /proc/slimsam',
+  ]) {
+    expect(await run(line), line).toBe(1);
+    expect(err).toMatch(cannot);
+    expect(err).not.toMatch(/^\s+at /m);
+  }
 });
 
 test.each(['compress', 'evaluate', 'costs', 'segment', 'export', 'info'])(

@@ -1,5 +1,6 @@
 import { half } from '@slimsam/tensor-webgpu/ops';
 import type { Weights } from '@slimsam/weights';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
@@ -12,6 +13,7 @@ import * as tf from '@tensorflow/tfjs-core';
  * @throws when the backend is not that of `useWebgpu()`, or its adapter has no shader-f16
  */
 export function halfPrecision(weights: Weights): Weights {
+  checkFields('halfPrecision', { weights }, { weights: 'object' });
   return Object.fromEntries(
     Object.entries(weights).map(([name, weight]) => [name, isMatrix(name, weight) ? half(weight) : tf.clone(weight)]),
   );

@@ -1,3 +1,3 @@
 /** What this package takes of Node, all in one place: bundles for browsers have `node-browser.ts` instead (package.json, "imports"). */
-export { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+export { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 export { dirname, extname, join } from 'node:path';

@@ -2,7 +2,16 @@
 import { openTensors, serializeSafetensors } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, it } from 'vitest';
-import { createPredictor, loadEmbedding, loadSam, loadVit, preprocessVit, resizeSam, type Sam } from '../src/index.ts';
+import {
+  createPredictor,
+  loadEmbedding,
+  loadSam,
+  loadVit,
+  preprocessVit,
+  resizeSam,
+  type Sam,
+  saveSam,
+} from '../src/index.ts';
 import { fixturePath, tinyConfig, withWebgpu } from './support.ts';
 
 withWebgpu();
@@ -48,6 +57,21 @@ const calls: [string, () => unknown, string][] = [
     "got 'multimask'; give it among the options, the last argument",
   ],
   ['resizeSam(16e8)', () => resizeSam(sam, 16e8), 'at most 1024 patches of 16 pixels, got 1600000000'],
+  [
+    'resizeSam that fails after some of its weights',
+    () => {
+      const last = 'image_encoder.blocks.1.attn.rel_pos_w';
+      const { [last]: table, ...others } = sam.weights;
+      return resizeSam({ ...sam, weights: { ...others, [last]: sam.weights['image_encoder.pos_embed']! } }, 256);
+    },
+    "resizeSam: expected 'image_encoder.blocks.1.attn.rel_pos_w' with 2 axes, got shape [1, ",
+  ],
+  [
+    'a misspelt part',
+    () => loadSam(fixturePath('sam-tiny/model.safetensors'), { part: wrong('encodr') }),
+    "SAM: expected part 'encoder' or 'decoder', got 'encodr'",
+  ],
+  ['a misspelt part to save', () => saveSam('none.safetensors', sam, { part: wrong('decodr') }), "got 'decodr'"],
   [
     '2 ** 32 heads',
     () => loadSam(fixturePath('sam-tiny/model.safetensors'), { config: { decoderHeads: 4, heads: 2 ** 32 } }),

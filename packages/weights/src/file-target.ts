@@ -1,3 +1,5 @@
+import { checkFields } from './check-fields.ts';
+
 /** What a file is to hold. */
 export type FileContent = Uint8Array | string | AsyncIterable<Uint8Array>;
 
@@ -16,6 +18,11 @@ export interface WritableFile {
 
 /** Where a file goes: a path in Node, a handle in browsers. */
 export type FileTarget = string | WritableFile;
+
+/** @throws when it is neither a path nor a file's handle */
+export function checkTarget(call: string, target: FileTarget): void {
+  if (typeof target !== 'string') checkFields(call, target, { name: 'string', createWritable: 'function' });
+}
 
 /** For errors. */
 export const nameOf = (target: FileTarget): string => (typeof target === 'string' ? target : target.name);

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type FileContent, type FileTarget, nameOf, writeHandle } from './file-target.ts';
+import { checkFields } from './check-fields.ts';
+import { checkTarget, type FileContent, type FileTarget, nameOf, writeHandle } from './file-target.ts';
 import type { RawTensor } from './formats/raw-tensor.ts';
 import { encodeTensor, layOut, parseSafetensors, type Safetensors } from './formats/safetensors.ts';
 import { parseHeader } from './formats/safetensors-header.ts';
@@ -23,6 +24,7 @@ export interface LoadedWeights {
 
 /** Reads a safetensors file. @throws when the file cannot be read, or see `parseSafetensors` */
 export async function readSafetensors(path: string): Promise<Safetensors> {
+  checkFields('readSafetensors', { path }, { path: 'path' });
   return parseSafetensors((await readWhole(path)).bytes, path);
 }
 
@@ -63,6 +65,8 @@ export async function saveWeights(
   weights: Weights,
   options: { metadata?: Record<string, string>; dtype?: 'F32' | 'F16' } = {},
 ): Promise<void> {
+  checkTarget('saveWeights', target);
+  checkFields('saveWeights', { options }, { options: 'object' });
   const { dtype = 'F32' } = options;
   const path = nameOf(target);
   if (typeof weights !== 'object' || weights === null)
@@ -94,6 +98,9 @@ export async function saveWeights(
  * @throws when the folder is missing, the disk or the quota is full and so on; the temporary file is removed and an old file stays
  */
 export async function writeFileAtomic(target: FileTarget, content: FileContent): Promise<void> {
+  checkTarget('writeFileAtomic', target);
+  if (typeof content !== 'string' && !(content instanceof Uint8Array))
+    checkFields('writeFileAtomic', { content }, { content: 'iterable' });
   if (typeof target !== 'string') return writeHandle(target, content);
   const path = target;
   const { dirname, open, rename, rm } = await import('#node');

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { checkFields } from './check-fields.ts';
 import { discard, newTape, record, walkBack } from './tape.ts';
 import type { Weights } from './weights.ts';
 
@@ -17,6 +18,7 @@ export interface ValueAndGradients {
  * @throws when the loss is no scalar or depends on no weight, an op on the way has no gradient, or another differentiation is under way; all is freed by then
  */
 export function valueAndGradients(weights: Weights, loss: () => tf.Scalar): ValueAndGradients {
+  checkFields('valueAndGradients', { weights, loss }, { weights: 'object', loss: 'function' });
   const { state } = tf.engine();
   if (state.gradientDepth > 0)
     throw new Error('valueAndGradients: expected no differentiation under way, got one; use tf.grads in there');

@@ -15,6 +15,7 @@ export { listIssues, printable } from './formats/printable.ts';
 export type { RawTensor } from './formats/raw-tensor.ts';
 export { encodeTensor, parseSafetensors, type Safetensors, serializeSafetensors } from './formats/safetensors.ts';
 export { type ValueAndGradients, valueAndGradients } from './gradients.ts';
+export { makeFolder } from './make-folder.ts';
 export { type OpenTensorsOptions, openTensors, type Source } from './open-tensors.ts';
 export { recomputed } from './recomputed.ts';
 export { requireBackend } from './require-backend.ts';

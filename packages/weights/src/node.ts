@@ -3,5 +3,5 @@ export { createHash } from 'node:crypto';
 export { constants, createReadStream } from 'node:fs';
 export { copyFile, mkdir, open, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
 export { hostname } from 'node:os';
-export { basename, dirname, join, relative } from 'node:path';
+export { basename, dirname, join, relative, resolve } from 'node:path';
 export { fileURLToPath } from 'node:url';

@@ -1,3 +1,4 @@
+import { checkFields } from './check-fields.ts';
 import { decode } from './formats/safetensors.ts';
 import { longestHeader, parseHeader } from './formats/safetensors-header.ts';
 import type { ByteSource, FileSource, OpenOptions } from './sources/byte-source.ts';
@@ -22,6 +23,7 @@ export interface OpenTensorsOptions extends OpenOptions {
  * @throws when the file cannot be read, is truncated or of another format, or a pickle names anything outside of the list
  */
 export async function openTensors(source: Source, options: OpenTensorsOptions = {}): Promise<TensorFile> {
+  checkFields('openTensors', { options }, { options: 'object' });
   const known = [URL, Uint8Array, Blob].some((kind) => source instanceof kind) || typeof source === 'string';
   if (
     source === '' ||

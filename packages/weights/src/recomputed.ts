@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { checkFields } from './check-fields.ts';
 import { discard, givenAway, newTape, recomputedName, record, walkBack } from './tape.ts';
 import type { Weights } from './weights.ts';
 
@@ -12,6 +13,7 @@ import type { Weights } from './weights.ts';
  * @returns the outputs; their gradients are those that they would have otherwise, up to rounding
  */
 export function recomputed<T extends Weights>(inputs: Weights, run: (inputs: Weights) => T): T {
+  checkFields('recomputed', { inputs, run }, { inputs: 'object', run: 'function' });
   const { state } = tf.engine();
   if (state.gradientDepth === 0 || state.kernelDepth > 0) return tf.tidy(() => run(inputs) as tf.NamedTensorMap) as T;
   const { gradientDepth } = state;

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { checkFields } from './check-fields.ts';
 
 /**
  * Numbers of a normal distribution of this deviation about 0, none beyond two deviations: how weights of transformers start.
@@ -8,6 +9,8 @@ import * as tf from '@tensorflow/tfjs-core';
  * at most. 90 million take 0.7 seconds.
  */
 export function truncatedNormal(shape: readonly number[], options: { deviation: number; seed: number }): tf.Tensor {
+  checkFields('truncatedNormal', { shape }, { shape: 'list' });
+  checkFields('truncatedNormal', options, { deviation: 'number', seed: 'number' });
   const { deviation, seed } = options;
   const values = new Float32Array(shape.reduce((product, size) => product * size, 1));
   table ??= quantiles();

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { checkFields } from './check-fields.ts';
 
 /** Named weights: checkpoint names (Meta's SAM names are canonical) and PyTorch layouts. */
 export type Weights = Readonly<Record<string, tf.Tensor>>;
@@ -26,6 +27,7 @@ export function scope(weights: Weights, prefix: string): Scope {
 
 /** Frees every tensor of a table. */
 export function disposeWeights(weights: Weights): void {
+  checkFields('disposeWeights', { weights }, { weights: 'object' });
   for (const tensor of Object.values(weights)) tensor.dispose();
 }
 

@@ -1,4 +1,4 @@
-import { printable } from '@slimsam/weights';
+import { checkFields, printable } from '@slimsam/weights';
 
 /** What is wrong with one record of a file. */
 export interface BadRecord {
@@ -15,7 +15,9 @@ export interface BadRecord {
 export type OnBad = (bad: BadRecord) => void;
 
 /** One line: `source: record: field: expected …, got …`; letters of a file that could steer a terminal are written out. */
-export function badRecordText({ source, record, field, problem }: BadRecord): string {
+export function badRecordText(bad: BadRecord): string {
+  checkFields('badRecordText', bad, { source: 'string', problem: 'string' });
+  const { source, record, field, problem } = bad;
   return [source, record, field, problem]
     .filter(Boolean)
     .join(': ')

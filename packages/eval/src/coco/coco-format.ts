@@ -40,7 +40,7 @@ export const categoryRecord: z.ZodType<{
 }> = z.object({ id, name: z.string().optional(), frequency: z.enum(['r', 'c', 'f']).optional() });
 
 /** 0, 1, false or true. */
-const mark = z.union([z.literal(0), z.literal(1), z.boolean()]);
+const mark = z.union([z.literal(0), z.literal(1), z.boolean()], { error: 'expected 0, 1, true or false' });
 
 type SegmentationRecord = number[][] | { size: [number, number]; counts: string | number[] };
 

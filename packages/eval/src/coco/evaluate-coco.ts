@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { type Grid, meanOfSet } from './accumulate.ts';
 import { type Candidates, curvesOf, type OverlapType } from './evaluate.ts';
 import type { CocoDetection, CocoInstance, Detections, GroundTruth } from './instances.ts';
@@ -68,6 +69,7 @@ export function linspace(start: number, end: number, count: number): Float64Arra
  * 0; when masks are asked for and the files were read for boxes; when the signal aborts
  */
 export function evaluateCoco(options: CocoOptions): CocoResult {
+  checkFields('evaluateCoco', options, { groundTruth: 'object', detections: 'object' });
   const { groundTruth, detections, type = 'segm', classAgnostic = false, maxDetections = [1, 10, 100] } = options;
   const { correct = [], signal } = options;
   checkInputs({ groundTruth, detections, maxDetections });
@@ -116,9 +118,12 @@ type Measured = Pick<CocoResult, 'precision' | 'recall' | 'thresholds' | 'maxDet
  * @throws when there is no such range or threshold
  */
 export function averagePrecision(
-  { precision, thresholds, maxDetections }: Measured,
+  measured: Measured,
   at: { threshold?: number; range?: string; detections?: number; categories?: readonly number[] } = {},
 ): number {
+  checkFields('averagePrecision', { at }, { at: 'object?' });
+  checkFields('averagePrecision', measured, { precision: 'list', thresholds: 'list', maxDetections: 'list' });
+  const { precision, thresholds, maxDetections } = measured;
   const [T, R, K, A, M] = precision.shape as [number, number, number, number, number];
   const [a, m] = [rangeIndex(at.range), at.detections ?? maxDetections.length - 1];
   const ts = at.threshold === undefined ? indices(T) : [thresholdIndex(thresholds, at.threshold)];
@@ -133,10 +138,10 @@ export function averagePrecision(
 }
 
 /** Mean of the largest recalls over categories and IoU thresholds; `at` as in `averagePrecision`. */
-export function averageRecall(
-  { recall, maxDetections }: Measured,
-  at: { range?: string; detections?: number } = {},
-): number {
+export function averageRecall(measured: Measured, at: { range?: string; detections?: number } = {}): number {
+  checkFields('averageRecall', { at }, { at: 'object?' });
+  checkFields('averageRecall', measured, { recall: 'list', maxDetections: 'list' });
+  const { recall, maxDetections } = measured;
   const [T, K, A, M] = recall.shape as [number, number, number, number];
   const [a, m] = [rangeIndex(at.range), at.detections ?? maxDetections.length - 1];
   return meanOfSet(indices(T * K).map((tk) => recall.data[(tk * A + a) * M + m]!));

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { curvesOf, type OverlapType } from './evaluate.ts';
 import type { CocoResult } from './evaluate-coco.ts';
 import { averagePrecision, averageRecall, byCategory, checkInputs, cocoRanges, linspace } from './evaluate-coco.ts';
@@ -28,6 +29,7 @@ export interface LvisOptions {
  * @throws as evaluateCoco
  */
 export function evaluateLvis(options: LvisOptions): Omit<CocoResult, 'maxDetections'> {
+  checkFields('evaluateLvis', options, { groundTruth: 'object', detections: 'object' });
   const { groundTruth, detections, type = 'segm', maxDetections = 300, signal } = options;
   checkInputs({ groundTruth, detections, maxDetections: [1, 2, maxDetections] });
   const annotations = groundTruth.annotations.filter(({ area }) => area > 0);

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { detectionChecker, groundTruthChecker, type ReadOptions } from './check-records.ts';
 import type { Detections, GroundTruth } from './instances.ts';
 
@@ -12,6 +13,8 @@ const present = <T>(value: T | undefined): value is T => value !== undefined;
 
 /** Checks what JSON.parse gave of an instances file. @throws when a record is wrong: the message names record and field */
 export function groundTruthOf(json: CocoJson, options: ReadOptions = {}): GroundTruth {
+  checkFields('groundTruthOf', { options }, { options: 'object?' });
+  checkFields('groundTruthOf', json, { images: 'list', categories: 'list', annotations: 'list' });
   const checker = groundTruthChecker(options);
   const images = json.images.map(checker.image).filter(present);
   const categories = json.categories.map(checker.category).filter(present);
@@ -25,6 +28,8 @@ export function detectionsOf(
   groundTruth: GroundTruth,
   options: ReadOptions = {},
 ): Detections {
+  checkFields('detectionsOf', { json, options }, { json: 'list', options: 'object?' });
+  checkFields('detectionsOf', groundTruth, { images: 'list', categories: 'list' });
   const check = detectionChecker(groundTruth, options);
   return { source: options.source ?? 'detections', detections: json.map(check).filter(present) };
 }

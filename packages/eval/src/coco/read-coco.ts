@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { detectionChecker, type GroundTruthChecker, groundTruthChecker, type ReadOptions } from './check-records.ts';
 import type { CocoDetection, CocoInstance, Detections, GroundTruth } from './instances.ts';
 import { readJsonLists } from './read-json.ts';
@@ -14,6 +15,7 @@ export async function* readCocoAnnotations(
   file: string,
   options: FileOptions = {},
 ): AsyncGenerator<CocoInstance, void, void> {
+  checkFields('readCocoAnnotations', { file, options }, { file: 'string', options: 'object?' });
   yield* annotationsOf(file, await readHead(file, options), options);
 }
 
@@ -41,6 +43,7 @@ async function* annotationsOf(
 
 /** A whole instances file: masks as pycocotools' strings. @throws as readCocoAnnotations, and when there is no annotation */
 export async function readGroundTruth(file: string, options: FileOptions = {}): Promise<GroundTruth> {
+  checkFields('readGroundTruth', { file, options }, { file: 'string', options: 'object?' });
   const checker = await readHead(file, options);
   const annotations: CocoInstance[] = [];
   for await (const annotation of annotationsOf(file, checker, options)) annotations.push(annotation);
@@ -59,6 +62,8 @@ export async function readDetections(
   groundTruth: GroundTruth,
   options: FileOptions = {},
 ): Promise<Detections> {
+  checkFields('readDetections', { file, options }, { file: 'string', options: 'object?' });
+  checkFields('readDetections', groundTruth, { images: 'list', categories: 'list' });
   const check = detectionChecker(groundTruth, { ...options, source: `'${file}'` });
   const detections: CocoDetection[] = [];
   for await (const { index, value } of readJsonLists(file, { ...options, lists: [''] })) {

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { RgbImage } from '../image.ts';
 import { optionalPeer } from '../optional-peer.ts';
 import type { EvalImage } from './eval-image.ts';
@@ -8,6 +9,7 @@ import type { EvalImage } from './eval-image.ts';
  * @throws when it is no image, or its size is not what the data states
  */
 export async function readPixels(image: Pick<EvalImage, 'name' | 'width' | 'height' | 'bytes'>): Promise<RgbImage> {
+  checkFields('readPixels', image, { name: 'string', width: 'number', height: 'number', bytes: 'function' });
   const { default: sharp } = await optionalPeer('readPixels', 'sharp', () => import('sharp'));
   const { data, info } = await sharp(await image.bytes())
     .removeAlpha()

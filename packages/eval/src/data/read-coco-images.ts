@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { access, path, readFile } from '#node';
 import { refuse } from '../coco/bad-record.ts';
 import type { CocoInstance, GroundTruth } from '../coco/instances.ts';
@@ -13,8 +14,11 @@ import { reason } from './sa1b-image.ts';
 export async function* readCocoImages(
   folder: string,
   groundTruth: GroundTruth,
-  { onBad, signal }: ReadImagesOptions = {},
+  options: ReadImagesOptions = {},
 ): AsyncGenerator<EvalImage, void, void> {
+  checkFields('readCocoImages', { folder, options }, { folder: 'string', options: 'object?' });
+  checkFields('readCocoImages', groundTruth, { images: 'list', annotations: 'list' });
+  const { onBad, signal } = options;
   const byImage = new Map<number, CocoInstance[]>();
   for (const annotation of groundTruth.annotations) {
     const list = byImage.get(annotation.imageId);

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { path, readdir, readFile } from '#node';
 import { refuse } from '../coco/bad-record.ts';
 import { optionalPeer } from '../optional-peer.ts';
@@ -18,8 +19,11 @@ const picture = /[.](jpe?g|png|webp|tiff?)$/i;
  */
 export async function* readEdgeImages(
   folders: { readonly images: string; readonly boundaries: string },
-  { onBad, signal }: ReadImagesOptions = {},
+  options: ReadImagesOptions = {},
 ): AsyncGenerator<EvalImage, void, void> {
+  checkFields('readEdgeImages', { options }, { options: 'object?' });
+  checkFields('readEdgeImages', folders, { images: 'string', boundaries: 'string' });
+  const { onBad, signal } = options;
   const { default: sharp } = await optionalPeer('readEdgeImages', 'sharp', () => import('sharp'));
   const list = (folder: string) =>
     readdir(folder).catch((error: unknown) => {

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { path, readdir, readFile } from '#node';
 import { refuse } from '../coco/bad-record.ts';
 import { encodeRle, rleBox, runsArea } from '../masks/rle.ts';
@@ -17,8 +18,11 @@ const picture = /[.](jpe?g|png|webp|tiff?)$/i;
  */
 export async function* readMaskFolder(
   folders: { readonly images: string; readonly masks: string },
-  { onBad, signal }: ReadImagesOptions = {},
+  options: ReadImagesOptions = {},
 ): AsyncGenerator<EvalImage & { readonly imagePath: string }, void, void> {
+  checkFields('readMaskFolder', { options }, { options: 'object?' });
+  checkFields('readMaskFolder', folders, { images: 'string', masks: 'string' });
+  const { onBad, signal } = options;
   const { default: sharp } = await optionalPeer('readMaskFolder', 'sharp', () => import('sharp'));
   const names = await readdir(folders.images).catch((error: unknown) => {
     throw new Error(`readMaskFolder: expected a folder '${folders.images}', got ${reason(error)}`, { cause: error });

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { createGunzip, createReadStream, extract, path } from '#node';
 import { refuse } from '../coco/bad-record.ts';
 import type { ReadImagesOptions } from './read-sa1b.ts';
@@ -18,6 +19,7 @@ export async function* readSa1bTar(
   file: string,
   options: ReadImagesOptions = {},
 ): AsyncGenerator<PackedSa1bImage, void, void> {
+  checkFields('readSa1bTar', { file, options }, { file: 'string', options: 'object?' });
   const { onBad, signal } = options;
   const unpacked = extract();
   const source = createReadStream(file);

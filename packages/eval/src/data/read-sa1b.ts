@@ -1,4 +1,4 @@
-import { openRegularFile, readTextFile } from '@slimsam/weights';
+import { checkFields, openRegularFile, readTextFile } from '@slimsam/weights';
 import { path, readdir } from '#node';
 import { type OnBad, refuse } from '../coco/bad-record.ts';
 import { parseSa1b, reason, type Sa1bImage, sa1bImage } from './sa1b-image.ts';
@@ -18,8 +18,10 @@ export interface ReadImagesOptions {
  */
 export async function* readSa1b(
   folder: string,
-  { onBad, signal }: ReadImagesOptions = {},
+  options: ReadImagesOptions = {},
 ): AsyncGenerator<Sa1bImage, void, void> {
+  checkFields('readSa1b', { folder, options }, { folder: 'string', options: 'object?' });
+  const { onBad, signal } = options;
   const names = await readdir(folder).catch((error: unknown) => {
     throw new Error(`readSa1b: expected a folder '${folder}', got ${reason(error)}`, { cause: error });
   });

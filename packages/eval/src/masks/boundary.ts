@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { type AnyRle, decompressRle, type MaskSize, type Rle, writeBox } from './rle.ts';
 import { rleIou } from './rle-operations.ts';
 
@@ -8,13 +9,16 @@ import { rleIou } from './rle-operations.ts';
  *
  * @throws as decompressRle; when the ratio is not above 0
  */
-export function rleBoundary(rle: AnyRle, { ratio = 0.02 }: { readonly ratio?: number } = {}): Rle {
+export function rleBoundary(rle: AnyRle, options: { readonly ratio?: number } = {}): Rle {
+  checkFields('rleBoundary', { rle, options }, { rle: 'object', options: 'object?' });
+  const { ratio = 0.02 } = options;
   if (!(ratio > 0)) throw new Error(`rleBoundary: expected a ratio above 0, got ${ratio}`);
   return { size: rle.size, counts: boundaryRuns(decompressRle(rle), ratio) };
 }
 
 /** IoU of the two masks' bands; 1 when both are empty. @throws when the sizes differ */
 export function boundaryIou(a: AnyRle, b: AnyRle, options: { readonly ratio?: number } = {}): number {
+  checkFields('boundaryIou', { a, b, options }, { a: 'object', b: 'object', options: 'object?' });
   return rleIou(rleBoundary(a, options), rleBoundary(b, options));
 }
 

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { MaskSize } from './rle.ts';
 
 /** The pixel of a mask that is furthest from what is outside of it. */
@@ -14,7 +15,9 @@ export interface FurthestPoint {
  * @param mask [height * width], row by row, not 0 inside
  * @returns undefined for an empty mask
  */
-export function furthestPoint(mask: Uint8Array, [height, width]: MaskSize): FurthestPoint | undefined {
+export function furthestPoint(mask: Uint8Array, size: MaskSize): FurthestPoint | undefined {
+  checkFields('furthestPoint', { mask, size }, { mask: 'list', size: 'list' });
+  const [height, width] = size;
   let [left, top, right, bottom] = [width, height, -1, -1];
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++, at++) {

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { AnyRle, MaskSize, Rle } from './rle.ts';
 import { decompressRle } from './rle.ts';
 import { mergeRles } from './rle-operations.ts';
@@ -21,7 +22,9 @@ const whole = (value: number) => (Number.isNaN(value) ? -0x8000_0000 : Math.trun
  * @param polygon [x, y, x, y, …], pixels
  * @throws when a coordinate is not finite, or the border has more than 2^26 points of the grid
  */
-export function polygonRle(polygon: readonly number[], [height, width]: MaskSize): Rle {
+export function polygonRle(polygon: readonly number[], size: MaskSize): Rle {
+  checkFields('polygonRle', { polygon, size }, { polygon: 'list', size: 'list' });
+  const [height, width] = size;
   const corners = Math.floor(polygon.length / 2);
   const xs = new Int32Array(corners + 1);
   const ys = new Int32Array(corners + 1);
@@ -102,6 +105,7 @@ function runsBetween(crossings: Uint32Array): Uint32Array {
 
 /** The mask of a box [x, y, width, height], as a polygon of four corners. @throws as polygonRle */
 export function boxRle(box: readonly number[], size: MaskSize): Rle {
+  checkFields('boxRle', { box, size }, { box: 'list', size: 'list' });
   const [x, y, width, height] = box as readonly [number, number, number, number];
   const [right, bottom] = [x + width, y + height];
   return polygonRle([x, y, x, bottom, right, bottom, right, y], size);
@@ -114,6 +118,7 @@ export function boxRle(box: readonly number[], size: MaskSize): Rle {
  * the runs are of another size
  */
 export function segmentationRle(segmentation: Segmentation, size: MaskSize): Rle {
+  checkFields('segmentationRle', { segmentation, size }, { segmentation: 'object', size: 'list' });
   if (!('counts' in segmentation)) {
     const first = segmentation[0];
     if (!first || first.length <= 4) {

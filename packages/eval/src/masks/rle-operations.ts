@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { type AnyRle, decompressRle, type Rle, runsArea, writeBox } from './rle.ts';
 
 /**
@@ -5,7 +6,9 @@ import { type AnyRle, decompressRle, type Rle, runsArea, writeBox } from './rle.
  *
  * @throws when there is none, or the sizes differ
  */
-export function mergeRles(rles: readonly AnyRle[], { intersect = false }: { readonly intersect?: boolean } = {}): Rle {
+export function mergeRles(rles: readonly AnyRle[], options: { readonly intersect?: boolean } = {}): Rle {
+  checkFields('mergeRles', { rles, options }, { rles: 'list', options: 'object?' });
+  const { intersect = false } = options;
   const [first, ...others] = rles.map(decompressRle);
   if (!first) throw new Error('mergeRles: expected at least one mask, got none');
   let merged = first.counts;
@@ -84,8 +87,14 @@ function overlap(a: Uint32Array, b: Uint32Array, out: Float64Array): void {
 export function rleIous(
   detections: readonly AnyRle[],
   annotations: readonly AnyRle[],
-  { crowds }: { readonly crowds?: ArrayLike<number> } = {},
+  options: { readonly crowds?: ArrayLike<number> } = {},
 ): Float64Array {
+  checkFields(
+    'rleIous',
+    { detections, annotations, options },
+    { detections: 'list', annotations: 'list', options: 'object?' },
+  );
+  const { crowds } = options;
   return runIous(detections.map(decompressRle), annotations.map(decompressRle), crowds);
 }
 
@@ -133,8 +142,14 @@ function boxesOf(rles: readonly Rle[]): Float64Array {
 export function boxIous(
   detections: ArrayLike<number>,
   annotations: ArrayLike<number>,
-  { crowds }: { readonly crowds?: ArrayLike<number> } = {},
+  options: { readonly crowds?: ArrayLike<number> } = {},
 ): Float64Array {
+  checkFields(
+    'boxIous',
+    { detections, annotations, options },
+    { detections: 'list', annotations: 'list', options: 'object?' },
+  );
+  const { crowds } = options;
   const [rows, columns] = [detections.length / 4, annotations.length / 4];
   const ious = new Float64Array(rows * columns);
   for (let a = 0; a < columns; a++) {

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { compressCounts, decompressCounts } from './rle-string.ts';
 
 /** [height, width] in pixels. */
@@ -32,10 +33,10 @@ let scratch = new Uint32Array(1 << 10);
  * @param mask [height * width], row by row, not 0 inside
  * @throws when the mask's length is not height * width
  */
-export function encodeRle(
-  mask: Uint8Array,
-  { width, height }: { readonly width: number; readonly height: number },
-): Rle {
+export function encodeRle(mask: Uint8Array, size: { readonly width: number; readonly height: number }): Rle {
+  checkFields('encodeRle', { mask }, { mask: 'list' });
+  checkFields('encodeRle', size, { width: 'number', height: 'number' });
+  const { width, height } = size;
   if (mask.length !== width * height) {
     throw new Error(`encodeRle: expected ${height} x ${width} = ${width * height} pixels, got ${mask.length}`);
   }
@@ -96,7 +97,9 @@ export function decodeRle(rle: AnyRle): Uint8Array {
 }
 
 /** The runs as pycocotools' string. */
-export function compressRle({ size, counts }: AnyRle): CompressedRle {
+export function compressRle(rle: AnyRle): CompressedRle {
+  checkFields('compressRle', rle, { size: 'list' });
+  const { size, counts } = rle;
   return { size, counts: typeof counts === 'string' ? counts : compressCounts(Uint32Array.from(counts)) };
 }
 

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 /** Durations in milliseconds. */
 export interface Latency {
   readonly median: number;
@@ -19,6 +20,7 @@ export async function measureLatency(
   run: () => Promise<unknown>,
   options: { readonly warmup?: number; readonly repeats?: number; readonly signal?: AbortSignal } = {},
 ): Promise<Latency> {
+  checkFields('measureLatency', { run, options }, { run: 'function', options: 'object?' });
   const [latency] = (await measureLatencies(new Map([['', run]]), options)).values();
   return latency!;
 }
@@ -32,6 +34,7 @@ export async function measureLatencies(
   runs: ReadonlyMap<string, () => Promise<unknown>>,
   options: { readonly warmup?: number; readonly repeats?: number; readonly signal?: AbortSignal } = {},
 ): Promise<Map<string, Latency>> {
+  checkFields('measureLatencies', { runs, options }, { runs: 'iterable', options: 'object?' });
   const { warmup = 3, repeats = 20, signal } = options;
   if (!(repeats >= 1)) throw new Error(`measureLatency: expected repeats of at least 1, got ${repeats}`);
   const samples = new Map([...runs.keys()].map((name) => [name, [] as number[]]));
@@ -48,6 +51,7 @@ export async function measureLatencies(
 
 /** Median, 95th percentile and range of durations. @throws when there is none */
 export function latencyOf(samples: readonly number[]): Latency {
+  checkFields('latencyOf', { samples }, { samples: 'list' });
   if (samples.length === 0) throw new Error('latencyOf: expected durations, got none');
   const sorted = [...samples].sort((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { optionalPeer } from '../optional-peer.ts';
 import type { ImageToSegment, Segment } from '../protocols/segment.ts';
 import { answerFromMasks, type EverythingMasks, fastSamMasks } from './fast-sam-masks.ts';
@@ -21,6 +22,7 @@ export interface FastSamOptions extends Pick<OnnxOptions, 'resize'> {
  * @throws when onnxruntime-node is not installed, or the file is no such model
  */
 export async function openFastSam(options: FastSamOptions): Promise<OnnxModel> {
+  checkFields('openFastSam', options, { model: 'string' });
   const ort = await optionalPeer('openFastSam', 'onnxruntime-node', () => import('onnxruntime-node'));
   const session = await openSession(ort, options.model);
   const [inputs, outputs] = [session.inputNames.join(), session.outputNames.join()];

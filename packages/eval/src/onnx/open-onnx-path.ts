@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { checkFields } from '@slimsam/weights';
 import { reason } from '../data/sa1b-image.ts';
 import { openFastSam } from './fast-sam.ts';
 import { type OnnxModel, type OnnxOptions, openOnnx } from './open-onnx.ts';
@@ -20,6 +21,7 @@ export async function openOnnxPath(
   place: string,
   options: Pick<OnnxOptions, 'convention' | 'resize' | 'side'> = {},
 ): Promise<OnnxPathModel> {
+  checkFields('openOnnxPath', { place, options }, { place: 'string', options: 'object?' });
   const found = await stat(place).catch((error: unknown) => {
     throw new Error(`openOnnxPath: expected ONNX files at '${place}', got ${reason(error)}`, { cause: error });
   });

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { RgbImage } from '../image.ts';
 import { optionalPeer } from '../optional-peer.ts';
@@ -43,6 +44,7 @@ interface Encoded {
  * @throws when onnxruntime-node is not installed, a file is no model, or its inputs and outputs are not those of the convention
  */
 export async function openOnnx(options: OnnxOptions): Promise<OnnxModel> {
+  checkFields('openOnnx', options, { encoder: 'string', decoder: 'string' });
   const ort = await optionalPeer('openOnnx', 'onnxruntime-node', () => import('onnxruntime-node'));
   const [encoder, decoder] = await Promise.all([openSession(ort, options.encoder), openSession(ort, options.decoder)]);
   const inputs = [...encoder.inputNames, ...decoder.inputNames];

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { ImageRecord } from './records.ts';
 import type { ResultsFolder } from './results-folder.ts';
 
@@ -26,8 +27,12 @@ export interface Comparison {
 export function compareResults(
   first: Pick<ResultsFolder, 'config' | 'records'>,
   second: Pick<ResultsFolder, 'config' | 'records'>,
-  { resamplings = 10_000, seed = 1 }: { readonly resamplings?: number; readonly seed?: number } = {},
+  options: { readonly resamplings?: number; readonly seed?: number } = {},
 ): Comparison {
+  checkFields('compareResults', { options }, { options: 'object?' });
+  checkFields('compareResults', first, { config: 'object', records: 'iterable' });
+  checkFields('compareResults', second, { config: 'object', records: 'iterable' });
+  const { resamplings = 10_000, seed = 1 } = options;
   const others = new Map(second.records.map((record) => [record.id, record]));
   const differences: number[] = [];
   let [masks, better, worse] = [0, 0, 0];

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { EvalImage } from '../data/eval-image.ts';
 import { furthestPoint } from '../masks/furthest-point.ts';
 import { decodeRle, type MaskSize } from '../masks/rle.ts';
@@ -10,7 +11,9 @@ import type { Prompt, Segment } from './segment.ts';
  * @param options.radius share of the image's longer side (see `bestDisc`)
  * @throws when the radius is not in (0, 1]
  */
-export function discBaseline({ radius }: { readonly radius: number }): Segment {
+export function discBaseline(options: { readonly radius: number }): Segment {
+  checkFields('discBaseline', options, { radius: 'number' });
+  const { radius } = options;
   if (!(radius > 0 && radius <= 1)) throw new Error(`discBaseline: expected a radius in (0, 1], got ${radius}`);
   return async ({ width, height }, prompts) =>
     prompts.map((prompt) => ({
@@ -52,6 +55,7 @@ const radii: readonly number[] = Array.from({ length: 100 }, (_, i) => (i + 1) /
  * @throws when there is no object
  */
 export async function bestDisc(images: AsyncIterable<EvalImage> | Iterable<EvalImage>): Promise<BestDisc> {
+  checkFields('bestDisc', { images }, { images: 'iterable' });
   const sums = new Float64Array(radii.length);
   let count = 0;
   for await (const image of images) {

@@ -1,5 +1,5 @@
-import { writeFileAtomic } from '@slimsam/weights';
-import { mkdir, path } from '#node';
+import { checkFields, makeFolder, writeFileAtomic } from '@slimsam/weights';
+import { path } from '#node';
 import { badRecordText } from '../coco/bad-record.ts';
 import type { ImageRecord } from './records.ts';
 import { readRecords, readResults } from './results-folder.ts';
@@ -11,10 +11,10 @@ import type { Summary } from './summary.ts';
  *
  * @throws when the folders are not all shards of one run, each once and done
  */
-export async function mergeResults(
-  folders: readonly string[],
-  { folder }: { readonly folder: string },
-): Promise<Summary> {
+export async function mergeResults(folders: readonly string[], into: { readonly folder: string }): Promise<Summary> {
+  checkFields('mergeResults', { folders }, { folders: 'list' });
+  checkFields('mergeResults', into, { folder: 'string' });
+  const { folder } = into;
   const parts = await Promise.all(folders.map(readResults));
   const [first] = parts;
   if (!first) throw new Error('mergeResults: expected folders of shards, got none');
@@ -47,7 +47,7 @@ export async function mergeResults(
     throw new Error(`mergeResults: expected ${images} images, got ${records.length} and ${skipped} that were skipped`);
   // every shard has the bad records of the readers, and its own bad images
   const bad = new Map(parts.flatMap(({ config }) => config.done!.bad.map((one) => [badRecordText(one), one] as const)));
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   if ((await readRecords(folder)).length > 0)
     throw new Error(`mergeResults: expected an empty folder, got '${folder}' with results`);
   await writeFileAtomic(

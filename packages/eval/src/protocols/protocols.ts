@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { Box, Detections } from '../coco/instances.ts';
 import type { EvalAnnotation, EvalImage } from '../data/eval-image.ts';
 import { countEdges, type EdgeCounts } from '../edges/edge-scores.ts';
@@ -17,7 +18,9 @@ export interface BoxToSegment {
 }
 
 /** A detector's boxes (`readDetections`) by image, for the protocol instances. */
-export function boxesByImage({ detections }: Detections): Map<number, BoxToSegment[]> {
+export function boxesByImage(found: Detections): Map<number, BoxToSegment[]> {
+  checkFields('boxesByImage', found, { detections: 'list' });
+  const { detections } = found;
   const images = new Map<number, BoxToSegment[]>();
   for (const { imageId, categoryId, box, score } of detections) {
     const list = images.get(imageId) ?? [];

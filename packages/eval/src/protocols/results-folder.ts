@@ -1,6 +1,6 @@
-import { writeFileAtomic } from '@slimsam/weights';
+import { checkFields, makeFolder, writeFileAtomic } from '@slimsam/weights';
 import * as z from 'zod';
-import { appendFile, mkdir, open, path, readFile, truncate } from '#node';
+import { appendFile, open, path, readFile, truncate } from '#node';
 import type { BadRecord } from '../coco/bad-record.ts';
 import type { CocoCategory, CocoImage } from '../coco/instances.ts';
 import { reason } from '../data/sa1b-image.ts';
@@ -94,7 +94,7 @@ async function readConfig(folder: string): Promise<RunConfig> {
 
 /** Makes the folder, or checks that what is in it is of the same run. @returns what is done already */
 export async function openResults(folder: string, config: RunConfig): Promise<ImageRecord[]> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const old = await readConfig(folder).catch((error: unknown) => {
     if (error instanceof Error && /ENOENT/.test(error.message)) return undefined;
     throw error;
@@ -171,6 +171,7 @@ export async function writeResults(folder: string, records: readonly ImageRecord
 
 /** A results folder that is done. @throws when it is not */
 export async function readResults(folder: string): Promise<ResultsFolder> {
+  checkFields('readResults', { folder }, { folder: 'string' });
   const config = await readConfig(folder);
   if (!config.done)
     throw new Error(`'${folder}': expected a run that is done, got one that is not; run it again to go on`);

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { type BadRecord, type OnBad, refuse } from '../coco/bad-record.ts';
 import type { CocoCategory, CocoImage, GroundTruth } from '../coco/instances.ts';
 import type { EvalAnnotation, EvalImage } from '../data/eval-image.ts';
@@ -50,6 +51,13 @@ const oneCategory: readonly CocoCategory[] = [{ id: 1, name: 'object' }];
  * or no annotation; the signal aborts
  */
 export async function runProtocol(options: RunOptions): Promise<Summary> {
+  checkFields('runProtocol', options, {
+    protocol: 'object',
+    images: 'iterable',
+    segment: 'function',
+    model: 'object',
+    folder: 'string',
+  });
   const { protocol, folder, signal, bad = [], shard = { part: 1, parts: 1 } } = options;
   if (
     !(Number.isInteger(shard.part) && shard.part >= 1 && shard.part <= shard.parts && Number.isInteger(shard.parts))

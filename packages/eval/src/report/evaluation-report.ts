@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { evaluateCoco } from '../coco/evaluate-coco.ts';
 import type { RgbImage } from '../image.ts';
 import { decodeRle } from '../masks/rle.ts';
@@ -32,6 +33,7 @@ export interface EvaluationReport {
  * @throws when there is no run, the runs are of several protocols, or as writeReport
  */
 export async function writeEvaluationReport(options: EvaluationReport): Promise<string> {
+  checkFields('writeEvaluationReport', options, { folder: 'string', title: 'string', runs: 'list' });
   const { folder, title, runs, latency, signal } = options;
   const protocols = [...new Set(runs.map(({ config }) => config.protocol))];
   if (protocols.length !== 1) {

@@ -1,6 +1,5 @@
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { writeFileAtomic } from '@slimsam/weights';
+import { checkFields, makeFolder, writeFileAtomic } from '@slimsam/weights';
 import { overlayPicture, overlayTiles, type Tile } from './overlay.ts';
 import { page } from './page.ts';
 import { plotForPage, plotPicture } from './plot.ts';
@@ -19,9 +18,10 @@ import { markdown, slug } from './text.ts';
 export async function writeReport(
   report: Report & { /** Made where missing. */ readonly folder: string; readonly signal?: AbortSignal },
 ): Promise<{ page: string; pictures: string[] }> {
+  checkFields('writeReport', report, { folder: 'string' });
   const { folder, signal, tables = [], plots = [], overlays = [] } = report;
   check(report);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const pictures: string[] = [];
   const write = async (name: string, { svg, scale }: { svg: string; scale: number }) => {
     const file = path.join(folder, `${name}.png`);

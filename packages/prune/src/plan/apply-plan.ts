@@ -12,6 +12,7 @@ import type { Plan } from './plan.ts';
  */
 export function applyPlan(plan: Plan, weights: Weights, options: { readonly partial?: boolean } = {}): Weights {
   checkFields('applyPlan', { plan, weights }, { plan: 'object', weights: 'object' });
+  checkFields('applyPlan', plan, { shapes: 'object', axes: 'object', keep: 'object' });
   checkModel(plan, weights, { ...options, caller: 'applyPlan' });
   const { blocks } = plan;
   const staying = Object.fromEntries(Object.entries(weights).filter(([name]) => renamed(name, blocks) !== undefined));
@@ -34,6 +35,7 @@ export function applyPlan(plan: Plan, weights: Weights, options: { readonly part
 
 /** The shapes of the model that a plan leaves. */
 export function plannedShapes(plan: Plan): Record<string, { shape: number[] }> {
+  checkFields('plannedShapes', plan, { shapes: 'object', axes: 'object', keep: 'object' });
   return renameKeys(prunedShapes(shapesOf(plan), plan.axes, plan.keep), plan.blocks);
 }
 
@@ -42,6 +44,8 @@ export function plannedShapes(plan: Plan): Record<string, { shape: number[] }> {
  * @throws when the second is not for what the first leaves, naming the first difference
  */
 export function composePlans(first: Plan, second: Plan): Plan {
+  for (const plan of [first, second])
+    checkFields('composePlans', plan, { shapes: 'object', axes: 'object', keep: 'object' });
   checkModel(second, plannedShapes(first), { caller: 'composePlans' });
   const left = renameAxes(first.axes, first.blocks);
   for (const name of new Set([...Object.keys(left), ...Object.keys(second.axes)])) {
@@ -95,6 +99,7 @@ export interface ChannelOrigin {
 
 /** Which name and positions of the plan's model each weight of the pruned one was. */
 export function channelOrigins(plan: Plan): Map<string, ChannelOrigin> {
+  checkFields('channelOrigins', plan, { shapes: 'object', axes: 'object', keep: 'object' });
   const table = dimensionsOf(plan);
   const origins = new Map<string, ChannelOrigin>();
   for (const [name, shape] of Object.entries(plan.shapes)) {

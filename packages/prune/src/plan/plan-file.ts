@@ -1,4 +1,4 @@
-import { dims, listIssues, printable, writeFileAtomic } from '@slimsam/weights';
+import { checkFields, dims, listIssues, printable, writeFileAtomic } from '@slimsam/weights';
 import { z } from 'zod';
 import { checkKept } from '../surgery.ts';
 import { countBlocks } from './blocks.ts';
@@ -42,6 +42,7 @@ export function formatPlan(plan: Plan): string {
  * @throws when it is not JSON, a field is missing, unknown or of another type, or the kept channels do not fit the shapes and axes in it
  */
 export function parsePlan(text: string, source = 'plan'): Plan {
+  checkFields('parsePlan', { text }, { text: 'string' });
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -80,16 +81,19 @@ function checkPlan({ shapes, axes, keep, blocks }: Plan): void {
 
 /** The plan's file beside a model's: 'slim.safetensors' has 'slim.plan.json'. */
 export function planPathOf(modelPath: string): string {
+  checkFields('planPathOf', { modelPath }, { modelPath: 'string' });
   return `${modelPath.replace(/\.[^./\\]+$/, '')}.plan.json`;
 }
 
 /** Writes a plan, whole or not at all. In Node. */
 export async function savePlan(path: string, plan: Plan): Promise<void> {
+  checkFields('savePlan', { path, plan }, { path: 'string', plan: 'object' });
   await writeFileAtomic(path, formatPlan(plan));
 }
 
 /** Reads a plan that `savePlan` wrote. In Node. @throws as `parsePlan`, or when there is no such file */
 export async function loadPlan(path: string): Promise<Plan> {
+  checkFields('loadPlan', { path }, { path: 'string' });
   const { readFile } = await import('#node');
   return parsePlan(new TextDecoder().decode(await readFile(path)), path);
 }

@@ -1,4 +1,4 @@
-import { type Dimension, dims } from '@slimsam/weights';
+import { checkFields, type Dimension, dims } from '@slimsam/weights';
 import { markdownTable } from 'markdown-table';
 import { classOf, product } from '../axis.ts';
 import { plannedShapes } from './apply-plan.ts';
@@ -7,6 +7,8 @@ import type { Plan } from './plan.ts';
 
 /** A plan as a Markdown table: a row for each dimension or class, then parameters and MACs. */
 export function planTable(plan: Plan, options: { readonly by?: 'dimension' | 'class' } = {}): string {
+  checkFields('planTable', { options }, { options: 'object?' });
+  checkFields('planTable', plan, { shapes: 'object', axes: 'object', keep: 'object', scores: 'object' });
   const { by = 'dimension' } = options;
   const table = dims(
     plan.axes,

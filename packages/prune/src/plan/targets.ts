@@ -1,4 +1,5 @@
 import type { Costs } from '@slimsam/weights';
+import { checkFields } from '@slimsam/weights';
 import type { Shapes } from '../axis.ts';
 import { countMacs, countParameters, type Macs } from '../count.ts';
 
@@ -20,6 +21,7 @@ export function parametersTarget(atMost: number, options: { readonly prefix?: st
 
 /** At most so many multiply-accumulates, by one of `countMacs`' conventions; `plan` then needs `costs`. */
 export function macsTarget(atMost: number, options: { readonly convention?: keyof Macs } = {}): Target {
+  checkFields('macsTarget', { atMost, options }, { atMost: 'number', options: 'object?' });
   const { convention = 'macs' } = options;
   return {
     name: convention,
@@ -36,6 +38,7 @@ export function bytesTarget(
   atMost: number,
   options: { readonly prefix?: string; readonly bytesPerParameter?: number } = {},
 ): Target {
+  checkFields('bytesTarget', { atMost, options }, { atMost: 'number', options: 'object?' });
   const { bytesPerParameter = 4 } = options;
   return { name: 'bytes', atMost, cost: (shapes) => bytesPerParameter * countParameters(shapes, options) };
 }

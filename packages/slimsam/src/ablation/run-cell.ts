@@ -1,8 +1,8 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { countMacs, countParameters } from '@slimsam/prune';
 import { encoderCosts, type Sam } from '@slimsam/vit';
-import { disposeWeights, writeFileAtomic } from '@slimsam/weights';
+import { disposeWeights, makeFolder, writeFileAtomic } from '@slimsam/weights';
 import { z } from 'zod';
 import { compress } from '../compress/compress.ts';
 import type { CompressEvent } from '../compress/events.ts';
@@ -144,7 +144,7 @@ export async function runCell(cell: AblationCell, inputs: CellInputs): Promise<C
       macs: countMacs(weights, encoderCosts(weights, config)).macs,
       sets: found,
     };
-    await mkdir(path.join(folder, 'cells'), { recursive: true });
+    await makeFolder(path.join(folder, 'cells'));
     await writeFileAtomic(fileOf(folder, cell), `${JSON.stringify(result)}\n`);
     return result;
   } finally {

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { SingleBar } from 'cli-progress';
 import Table from 'cli-table3';
 import pc from 'picocolors';
@@ -28,7 +29,9 @@ export function colours(stream: { readonly isTTY?: boolean }): ReturnType<typeof
 /** Milliseconds between two lines where there is no terminal. */
 const quiet = 20_000;
 
-export function output({ json }: { readonly json: boolean }): Output {
+export function output(options: { readonly json: boolean }): Output {
+  checkFields('output', options, { json: 'boolean' });
+  const { json } = options;
   const note = (line: string) => void process.stderr.write(`${line}\n`);
   return {
     json,

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { CompressEvent, Compressed, PrunedEvent } from '../compress/events.ts';
 import type { Model } from '../models/network.ts';
 import type { Bar, Output } from './output.ts';
@@ -17,6 +18,8 @@ export async function present<M extends Model>(
   session: Output,
   stages: AsyncGenerator<CompressEvent, Compressed<M>, undefined>,
 ): Promise<{ result: Compressed<M>; seconds: Record<string, number> }> {
+  checkFields('present', { session }, { session: 'object' });
+  checkFields('present', stages, { next: 'function' });
   const seconds: Record<string, number> = {};
   let bar: Bar | undefined;
   let began = performance.now();

@@ -1,4 +1,5 @@
 import type { Weights } from '@slimsam/weights';
+import { checkFields } from '@slimsam/weights';
 import type { Model } from '../models/network.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import type { Context } from './context.ts';
@@ -34,6 +35,7 @@ export async function factsOf(
 
 /** SHA-256 of names, shapes and values. */
 export async function hashWeights(weights: Weights): Promise<string> {
+  checkFields('hashWeights', { weights }, { weights: 'object' });
   const digests: Uint8Array[] = [];
   const digest = async (bytes: Uint8Array<ArrayBuffer>) =>
     new Uint8Array(await globalThis.crypto.subtle.digest('SHA-256', bytes));

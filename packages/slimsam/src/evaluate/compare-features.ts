@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { ValidationResult } from '../compress/events.ts';
 import { validate } from '../compress/validate.ts';
 import { type Model, networkOf } from '../models/network.ts';
@@ -19,6 +20,8 @@ export async function compareFeatures(
     readonly signal?: AbortSignal;
   },
 ): Promise<Omit<ValidationResult, 'measure'>> {
+  checkFields('compareFeatures', { options }, { options: 'object' });
+  checkFields('compareFeatures', model, { weights: 'object', config: 'object' });
   const { original, photographs, signal } = options;
   const [network, other] = [original, model].map((each) => networkOf(each, options));
   if (network!.kind !== other!.kind || network!.size !== other!.size)

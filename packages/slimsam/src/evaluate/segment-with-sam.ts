@@ -1,5 +1,6 @@
 import type { Prompt, Segment, Segmented } from '@slimsam/eval';
 import { createPredictor, type EmbeddedImage, type ImageEmbedding, type ImagePrompts, type Sam } from '@slimsam/vit';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** A SAM as runProtocol takes a model. */
@@ -13,7 +14,9 @@ export interface SamSegmenter {
  * A SAM for the protocols of @slimsam/eval: encodes an image once, answers its prompts in batches of equal form, and keeps each answer's
  * logits for the next click.
  */
-export function segmentWithSam({ weights, config }: Sam): SamSegmenter {
+export function segmentWithSam(sam: Sam): SamSegmenter {
+  checkFields('segmentWithSam', sam, { weights: 'object', config: 'object' });
+  const { weights, config } = sam;
   const predictor = createPredictor(weights, config);
   let last: { readonly image: object; readonly embedded: EmbeddedImage } | undefined;
   const dispose = () => {

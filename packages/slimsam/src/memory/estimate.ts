@@ -1,5 +1,5 @@
 import { useWebgpu, type WebgpuBackend } from '@slimsam/tensor-webgpu';
-import { disposeWeights } from '@slimsam/weights';
+import { checkFields, disposeWeights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type CompressOptions, compress } from '../compress/compress.ts';
 import { type Model, networkOf } from '../models/network.ts';
@@ -31,6 +31,8 @@ export interface MemoryEstimate {
  * @throws when `compress` would: a model or a recipe that it does not take, a tensor that the adapter cannot bind
  */
 export async function estimateMemory(model: Model, options: EstimateOptions): Promise<MemoryEstimate> {
+  checkFields('estimateMemory', { options }, { options: 'object' });
+  checkFields('estimateMemory', model, { weights: 'object', config: 'object' });
   const before = tf.getBackend();
   const looks = options.gpu ?? looksOf(before);
   const backend = await useWebgpu({ name: 'slimsam-estimate', gpu: nullGpu(looks) });

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { Model } from '../models/network.ts';
 import { type EstimateOptions, estimateMemory, type MemoryEstimate } from './estimate.ts';
 
@@ -24,6 +25,8 @@ export async function planMemory(
   model: Model,
   options: Omit<EstimateOptions, 'recompute' | 'accumulate'> & { readonly limit: number },
 ): Promise<MemoryPlan> {
+  checkFields('planMemory', model, { weights: 'object', config: 'object' });
+  checkFields('planMemory', options, { limit: 'number' });
   const { limit, batch: asked = 4 } = options;
   if (!(limit > 0)) throw new Error(`planMemory: expected a limit above 0 bytes, got ${limit}`);
   let least: MemoryEstimate | undefined;

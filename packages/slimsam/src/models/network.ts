@@ -19,6 +19,7 @@ import {
   vitTaps,
 } from '@slimsam/vit';
 import type { Axes, Costs, Weights } from '@slimsam/weights';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** What `compress` takes: a SAM or a plain ViT. */
@@ -53,6 +54,7 @@ export interface Network {
 
 /** Whether a model is a SAM, or else a plain ViT. */
 export function isSam(model: Model): model is Sam {
+  checkFields('isSam', model, { config: 'object' });
   return 'globalBlocks' in model.config;
 }
 
@@ -63,6 +65,8 @@ export function isSam(model: Model): model is Sam {
  * @throws when it is neither a SAM nor a plain ViT, or a SAM's size is to be another
  */
 export function networkOf(model: Model, options: { readonly size?: number | undefined } = {}): Network {
+  checkFields('networkOf', { options }, { options: 'object?' });
+  checkFields('networkOf', model, { weights: 'object', config: 'object' });
   if (isSam(model)) {
     const { imageSize } = model.config;
     if (options.size !== undefined && options.size !== imageSize)

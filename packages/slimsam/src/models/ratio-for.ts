@@ -1,5 +1,5 @@
 import { macsTarget, type Target as PlanTarget, parametersTarget, plan } from '@slimsam/prune';
-import { dims, disposeWeights } from '@slimsam/weights';
+import { checkFields, dims, disposeWeights } from '@slimsam/weights';
 import { type Model, networkOf } from './network.ts';
 import { type Multiples, roundingOf } from './rounding.ts';
 
@@ -24,6 +24,8 @@ export async function ratioFor(
   target: Target,
   options: { readonly multiples?: Multiples; readonly size?: number } = {},
 ): Promise<Solved> {
+  checkFields('ratioFor', { target, options }, { target: 'object', options: 'object?' });
+  checkFields('ratioFor', model, { weights: 'object', config: 'object' });
   const network = networkOf(model, options);
   const weights = network.prepare(model.weights, { narrows: true });
   try {

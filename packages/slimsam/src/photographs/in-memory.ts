@@ -1,4 +1,5 @@
 import type { RgbImage } from '@slimsam/vit/images';
+import { checkFields } from '@slimsam/weights';
 import { checkAugment, variationOf } from './augment.ts';
 import { fitImage } from './fit-image.ts';
 import { hashBytes, hashText } from './hash.ts';
@@ -12,6 +13,7 @@ import { checkIndex, checkRead, type Photograph, type Photographs, type ReadPhot
 export function photographsInMemory(
   images: readonly { readonly name: string; readonly image: RgbImage }[],
 ): Photographs {
+  checkFields('photographsInMemory', { images }, { images: 'list' });
   if (images.length === 0) throw new Error('photographsInMemory: expected one photograph at least, got none');
   for (const { name, image } of images) {
     const { width, height, data } = image;

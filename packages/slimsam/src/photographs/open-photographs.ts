@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { checkFields } from '@slimsam/weights';
 import { checkAugment, variationOf } from './augment.ts';
 import { createDecodePool } from './decoding/decode-pool.ts';
 import { type CacheOptions, type CachePlan, openResizedCache, type ResizedCache } from './decoding/resized-cache.ts';
@@ -50,6 +51,8 @@ export async function openPhotographs(
   source: PhotographLocation,
   options: OpenPhotographsOptions = {},
 ): Promise<Photographs> {
+  checkFields('openPhotographs', { options }, { options: 'object?' });
+  if (typeof source !== 'string') checkFields('openPhotographs', { source }, { source: 'iterable' });
   const { strict = false, cache, images, subset, seed = 0, signal, ahead = 16 } = options;
   const workers = options.workers ?? Math.max(1, Math.min(4, availableParallelism() - 1));
   for (const [name, value] of Object.entries({ workers, ahead })) {

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { kmeansGenerator } from 'ml-kmeans';
 import { hashText } from './hash.ts';
 import { sample } from './order.ts';
@@ -9,6 +10,7 @@ import { checkIndex, type Photograph, type Photographs, type ReadPhotographs } f
  * @throws when there are no indices, or one is wrong or there twice
  */
 export function subsetOf(photographs: Photographs, indices: readonly number[]): Photographs {
+  checkFields('subsetOf', { photographs, indices }, { photographs: 'object', indices: 'list' });
   if (indices.length === 0) throw new Error('subsetOf: expected one index at least, got none');
   const places = new Map<number, number>();
   for (const [place, index] of indices.entries()) {
@@ -65,6 +67,8 @@ const mostRounds = 50;
  * @throws when count is not 1, 2, …, as many as there are, when vectors are empty, of unequal lengths or not finite, see `Photographs.read`
  */
 export async function kMeansSubset(photographs: Photographs, options: KMeansSubset): Promise<number[]> {
+  checkFields('kMeansSubset', { options }, { options: 'object' });
+  checkFields('kMeansSubset', photographs, { length: 'number', read: 'function' });
   const { count, seed, embed, onEmbedded, ...how } = options;
   const all = photographs.names.map((_, index) => index);
   if (!Number.isInteger(count) || count < 1 || count > all.length) {

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { Target } from '../models/ratio-for.ts';
 import type { Augment } from '../photographs/augment.ts';
 import type { Alpha } from './alpha.ts';
@@ -40,6 +41,7 @@ export const paperRounding: { readonly ranking: 'local' } & Pick<Scoring, 'multi
  * @throws when the ratio is not in [0, 1)
  */
 export function slimSam(options: RecipeOptions & { readonly ratio: number }): Recipe {
+  checkFields('slimSam', options, { ratio: 'number' });
   checkRatio(options.ratio, 'slimSam');
   const steps = alternate(options, { ratio: options.ratio, suffix: '' });
   const { promptEpochs } = options;
@@ -55,6 +57,7 @@ export function slimSam(options: RecipeOptions & { readonly ratio: number }): Re
  * @throws when the ratio is not in [0, 1)
  */
 export function oneShot(options: RecipeOptions & { readonly ratio: number }): Recipe {
+  checkFields('oneShot', options, { ratio: 'number' });
   const { epochs = 20 } = options;
   const ratio = checkRatio(options.ratio, 'oneShot');
   return {
@@ -76,6 +79,7 @@ export function oneShot(options: RecipeOptions & { readonly ratio: number }): Re
  * @throws when the ratios do not rise within [0, 1), or there are fewer epochs than rounds
  */
 export function iterative(ratios: readonly number[], options: RecipeOptions = {}): Recipe {
+  checkFields('iterative', { ratios, options }, { ratios: 'list', options: 'object?' });
   const { epochs = 20 } = options;
   ratios.forEach((ratio, i) => {
     checkRatio(ratio, 'iterative');
@@ -98,6 +102,7 @@ export function iterative(ratios: readonly number[], options: RecipeOptions = {}
  * @throws when the ratio is not in [0, 1)
  */
 export function scratch(options: RecipeOptions & { readonly ratio: number }): Recipe {
+  checkFields('scratch', options, { ratio: 'number' });
   const [prune, align] = oneShot({ ...options, criterion: 'random', ranking: 'local' }).steps;
   return { name: 'scratch', steps: [prune!, { kind: 'initialise', name: 'initialise' }, align!] };
 }

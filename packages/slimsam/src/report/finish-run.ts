@@ -3,7 +3,7 @@ import path from 'node:path';
 import { readSa1b } from '@slimsam/eval';
 import { planPathOf } from '@slimsam/prune';
 import type { Sam } from '@slimsam/vit';
-import { writeFileAtomic } from '@slimsam/weights';
+import { checkFields, writeFileAtomic } from '@slimsam/weights';
 import type { Compressed } from '../compress/events.ts';
 import { type Evaluation, evaluateSam } from '../evaluate/evaluate-sam.ts';
 import { isSam, type Model } from '../models/network.ts';
@@ -38,6 +38,7 @@ export async function finishRun(
     readonly signal?: AbortSignal;
   },
 ): Promise<FinishedRun> {
+  checkFields('finishRun', { folder, inputs }, { folder: 'string', inputs: 'object' });
   const { original, result, facts, photographs, validate, signal } = inputs;
   const at = (name: string) => path.join(folder, name);
   await savePruned(at('slim.safetensors'), result);

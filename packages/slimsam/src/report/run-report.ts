@@ -2,6 +2,7 @@ import path from 'node:path';
 import { decodeRle, maskIou, readSa1b } from '@slimsam/eval';
 import { type ReportOverlay, type ReportPlot, writeReport } from '@slimsam/eval/report';
 import { createPredictor, decodeImage, type RgbImage, type Sam } from '@slimsam/vit';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Evaluation } from '../evaluate/evaluate-sam.ts';
 import type { Photographs } from '../photographs/photographs.ts';
@@ -33,6 +34,8 @@ export interface RunReport {
  * @throws as `writeReport` does
  */
 export async function writeRunReport(folder: string, report: RunReport): Promise<{ page: string; pictures: string[] }> {
+  checkFields('writeRunReport', { folder }, { folder: 'string' });
+  checkFields('writeRunReport', report, { title: 'string', summary: 'string', run: 'string' });
   const { title, summary, models = {}, evaluations, labelled, photographs, signal } = report;
   const metrics = await readMetrics(path.join(report.run, 'metrics.jsonl'));
   return writeReport({

@@ -1,6 +1,7 @@
-import { appendFile, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { planPathOf, savePlan } from '@slimsam/prune';
+import { checkFields, makeFolder } from '@slimsam/weights';
 import type { Compressed } from '../compress/events.ts';
 import type { RunStore } from '../compress/run-store.ts';
 import { lock } from './lock.ts';
@@ -22,22 +23,8 @@ export interface RunFolder extends RunStore {
  * @throws when another process has the folder, or it cannot be written
  */
 export async function openRun(folder: string): Promise<RunFolder> {
-  await mkdir(folder, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-    const found: Record<string, string> = {
-      EEXIST: 'a file there',
-      ENOTDIR: 'a file where a folder should be',
-      EACCES: 'no permission',
-      EROFS: 'a read-only disk',
-      ENOSPC: 'a full disk',
-    };
-    const got = found[error.code ?? ''] ?? error.message;
-    throw new Error(
-      `run folder: expected '${folder}' to be a folder or to become one, got ${got}; take another folder`,
-      {
-        cause: error,
-      },
-    );
-  });
+  checkFields('openRun', { folder }, { folder: 'string' });
+  await makeFolder(folder);
   const locked = await lock(folder);
   try {
     for (const name of await readdir(folder)) {
@@ -64,7 +51,10 @@ function filesIn(folder: string): RunFiles {
 }
 
 /** Saves a slim model with its config, and beside it the plan of what was pruned of the original. */
-export async function savePruned(file: string, { model, plan }: Pick<Compressed, 'model' | 'plan'>): Promise<void> {
+export async function savePruned(file: string, pruned: Pick<Compressed, 'model' | 'plan'>): Promise<void> {
+  checkFields('savePruned', { file }, { file: 'string' });
+  checkFields('savePruned', pruned, { model: 'object' });
+  const { model, plan } = pruned;
   await savePlan(planPathOf(file), plan);
   await saveModel(file, model);
 }

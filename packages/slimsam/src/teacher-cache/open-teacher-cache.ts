@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomic } from '@slimsam/weights';
+import { checkFields, makeFolder, writeFileAtomic } from '@slimsam/weights';
 import type { TeacherCache } from './teacher-cache.ts';
 
 export interface TeacherCacheOptions {
@@ -21,11 +21,13 @@ export interface TeacherCacheOptions {
  * @throws when the limit is not a number of bytes, or the folder cannot be made
  */
 export async function openTeacherCache(folder: string, options: TeacherCacheOptions): Promise<TeacherCache> {
+  checkFields('openTeacherCache', { folder }, { folder: 'string' });
+  checkFields('openTeacherCache', options, { key: 'object' });
   const { key, limit = 10 * 2 ** 30 } = options;
   if (!(limit >= 0)) throw new Error(`openTeacherCache: expected a limit of 0 bytes or more, got ${limit}`);
   const own = hashed(JSON.stringify(Object.entries(key).sort()));
   const place = join(folder, own);
-  await mkdir(place, { recursive: true });
+  await makeFolder(place);
   const others = (await foldersIn(folder)).filter(({ name }) => name !== own).sort((a, b) => a.time - b.time);
   let bytes = (await sizeOf(place)) + others.reduce((sum, { size }) => sum + size, 0);
   const pathOf = (name: string) => join(place, `${hashed(name)}.safetensors`);

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { startWorker } from '../threads/start-worker.ts';
 import { composeView, type View, type ViewOptions, type ViewSource } from './compose-view.ts';
 import { randomOf } from './random.ts';
@@ -21,7 +22,10 @@ export function viewOf({ sources, options, seed }: ComposerInputs, index: number
 }
 
 /** @param options.threads worker threads; with 0 views are made in this one, when they are asked for */
-export function viewComposer(inputs: ComposerInputs, { threads }: { readonly threads: number }): ViewComposer {
+export function viewComposer(inputs: ComposerInputs, options: { readonly threads: number }): ViewComposer {
+  checkFields('viewComposer', { inputs }, { inputs: 'object' });
+  checkFields('viewComposer', options, { threads: 'number' });
+  const { threads } = options;
   if (threads === 0) {
     return {
       compose: async (first, count) => Array.from({ length: count }, (_, i) => viewOf(inputs, first + i)),

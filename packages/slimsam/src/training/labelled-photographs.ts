@@ -1,5 +1,6 @@
 import { decodeRle, readSa1b } from '@slimsam/eval';
 import { decodeImage, type RgbImage } from '@slimsam/vit';
+import { checkFields } from '@slimsam/weights';
 import { boxOf } from './object-prompts.ts';
 
 /** A photograph with the objects that people drew on it; arrays are in memory that threads share. */
@@ -28,6 +29,8 @@ export async function readLabelled(
   folder: string,
   options: { readonly side: number; readonly signal?: AbortSignal | undefined },
 ): Promise<LabelledPhotograph[]> {
+  checkFields('readLabelled', { folder }, { folder: 'string' });
+  checkFields('readLabelled', options, { side: 'number' });
   const { side, signal } = options;
   const found: LabelledPhotograph[] = [];
   for await (const { imagePath, width, height, annotations } of readSa1b(folder, signal ? { signal } : {})) {

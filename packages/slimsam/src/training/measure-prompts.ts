@@ -1,5 +1,6 @@
 import { decodeRle, maskIou, readSa1b } from '@slimsam/eval';
 import { createPredictor, decodeImage, type Sam } from '@slimsam/vit';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** Mean IoU with people's masks: within an image, then over images. */
@@ -21,10 +22,13 @@ export interface PromptIous {
  * @throws as `readSa1b` and the predictor do
  */
 export async function measurePrompts(
-  { weights, config }: Sam,
+  sam: Sam,
   folder: string,
   options: { readonly only?: (index: number) => boolean; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<PromptIous> {
+  checkFields('measurePrompts', { folder, options }, { folder: 'string', options: 'object?' });
+  checkFields('measurePrompts', sam, { weights: 'object', config: 'object' });
+  const { weights, config } = sam;
   const { only = () => true, signal } = options;
   const predictor = createPredictor(weights, config);
   const sums = { point: 0, bestOfThree: 0, box: 0 };

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { loadWeights, saveWeights } from '@slimsam/weights';
+import { loadWeights, makeFolder, saveWeights } from '@slimsam/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 
 /** Keeps tensors by name. */
@@ -27,7 +26,7 @@ export function streamFolder(folder: string, settings: unknown): StreamCache {
       return undefined;
     },
     async write(name, streams) {
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       await saveWeights(fileOf(name), { streams }, { dtype: 'F16', metadata: { settings: key } });
     },
   };

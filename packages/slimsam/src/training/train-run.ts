@@ -1,9 +1,8 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { loadTraining, saveTraining } from '@slimsam/distill';
 import { type Sam, saveSam } from '@slimsam/vit';
-import { disposeWeights, writeFileAtomic } from '@slimsam/weights';
+import { checkFields, disposeWeights, makeFolder, writeFileAtomic } from '@slimsam/weights';
 import { measurePrompts, type PromptIous } from './measure-prompts.ts';
 import { type TrainSamOptions, trainSam } from './train-sam.ts';
 
@@ -54,10 +53,12 @@ interface Notes {
  * @throws when the folder is another run's, and as `trainSam` does
  */
 export async function* trainRun(sam: Sam, options: TrainRunOptions): AsyncGenerator<TrainRunEvent, void, undefined> {
+  checkFields('trainRun', sam, { weights: 'object', config: 'object' });
+  checkFields('trainRun', options, { folder: 'string' });
   const { folder, facts, adapter, every, validate, signal, ...rest } = options;
   const { minutes = Number.POSITIVE_INFINITY, pause = Number.POSITIVE_INFINITY } = options;
   if (every % 8 !== 0) throw new Error(`trainRun: expected every to be a multiple of 8 steps, got ${every}`);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const checkpoint = path.join(folder, 'training.safetensors');
   const saved = existsSync(checkpoint) ? await loadTraining(checkpoint) : undefined;
   const notes = (saved?.notes ?? { facts, adapters: [], curve: [] }) as Notes;

@@ -9,7 +9,7 @@ import {
   warmupCosine,
 } from '@slimsam/distill';
 import { encodeImage, imageNeck, type Sam } from '@slimsam/vit';
-import { disposeWeights, type Weights } from '@slimsam/weights';
+import { checkFields, disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { ViewComposer } from './compose-views.ts';
 import type { ObjectPrompts } from './object-prompts.ts';
@@ -90,6 +90,8 @@ type Batch = { input: tf.Tensor4D; targets: tf.Tensor3D; step: PromptStep };
  * @throws as `train` does, when an option is wrong, or a view cannot be made
  */
 export async function* trainSam(sam: Sam, options: TrainSamOptions): AsyncGenerator<SamTrainingStep, void, undefined> {
+  checkFields('trainSam', sam, { weights: 'object', config: 'object' });
+  checkFields('trainSam', options, { steps: 'number' });
   check(options);
   const { config } = sam;
   const { stage, steps, rate, warmup, seed, chunk, batch, passes, resume, signal } = options;

@@ -13,6 +13,13 @@ export function runFused(
   return Array.isArray(outputs) ? (outputs as tf.Tensor[]) : [outputs as tf.Tensor];
 }
 
+/** For callers without TypeScript. @throws when one of an op's inputs, by their names, is no tensor */
+export function expectTensors(op: string, inputs: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(inputs))
+    if (!(value instanceof tf.Tensor))
+      throw new Error(`${op}: expected ${name} to be a tensor, got ${value === undefined ? 'none' : typeof value}`);
+}
+
 /** @throws when `tensor` has not this shape (null: any size) or is not float32 */
 export function expectTensor(
   label: string,

@@ -1,4 +1,5 @@
 import {
+  checkFields,
   disposeWeights,
   type OpenOptions,
   openTensors,
@@ -75,6 +76,7 @@ interface Found {
  *   misshapen (named with both shapes), unless `strict: false`; when a value is not finite, if `check: true`
  */
 export async function loadSam(source: Source, options: LoadSamOptions = {}): Promise<LoadedSam> {
+  checkFields('loadSam', { options }, { options: 'object?' });
   requireBackend('loadSam');
   const file = await openTensors(source, { ...options, allowed });
   const weights: Record<string, tf.Tensor> = {};

@@ -154,11 +154,13 @@ export function partName(weight: string, part: number): string {
 /** The image encoder alone, or everything else: prompt encoder and mask decoder. */
 export type SamPart = 'encoder' | 'decoder';
 
-/** Those of some things by Meta's names that belong to a part, or all of them. */
+/** Those of some things by Meta's names that belong to a part, or all of them. @throws when there is no such part */
 export function ofPart<T>(
   entries: Iterable<readonly [string, T]>,
   part: SamPart | undefined,
 ): (readonly [string, T])[] {
+  if (part !== undefined && part !== 'encoder' && part !== 'decoder')
+    throw new Error(`SAM: expected part 'encoder' or 'decoder', got '${String(part)}'; leave it out for both`);
   return Array.from(entries).filter(
     ([name]) => part === undefined || name.startsWith('image_encoder.') === (part === 'encoder'),
   );

@@ -1,4 +1,4 @@
-import { checkFields, type FileTarget, saveWeights, type Weights, writeFileAtomic } from '@slimsam/weights';
+import { checkFields, type FileTarget, makeFolder, saveWeights, type Weights, writeFileAtomic } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { huggingFaceConfigs } from './hugging-face-config.ts';
 import type { Sam } from './load-sam.ts';
@@ -76,8 +76,8 @@ async function saveFolder(path: string, sam: Sam, dtype: 'F32' | 'F16'): Promise
   const widths = readWidths(sam.weights);
   checkUniform(widths, sam.config.heads);
   const ownHead = widths.embed / sam.config.heads;
-  const { join, mkdir } = await import('#node');
-  await mkdir(path, { recursive: true });
+  const { join } = await import('#node');
+  await makeFolder(path);
   const { made, weights } = huggingFaceWeights(sam.weights, Math.sqrt(ownHead / sam.config.headWidth));
   try {
     await saveWeights(join(path, 'model.safetensors'), weights, { dtype, metadata: { format: 'pt' } });

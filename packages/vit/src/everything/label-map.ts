@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import type { EverythingMask } from './segment-everything.ts';
 
 /**
@@ -11,6 +12,8 @@ export function labelMap(
   masks: readonly EverythingMask[],
   options: { readonly width: number; readonly height: number; readonly prefer?: 'smallest' | 'best-predicted' },
 ): Int32Array {
+  checkFields('labelMap', { masks }, { masks: 'list' });
+  checkFields('labelMap', options, { width: 'number', height: 'number' });
   const { width, height, prefer = 'smallest' } = options;
   if (prefer !== 'smallest' && prefer !== 'best-predicted') {
     throw new Error(`labelMap: expected prefer to be 'smallest' or 'best-predicted', got '${prefer}'; leave it out`);

@@ -1,4 +1,5 @@
 import type { Weights } from '@slimsam/weights';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
 import { decodeImage } from '../images/image.ts';
@@ -66,6 +67,11 @@ export async function segmentEverything(
   source: ImagePixels | ImageSource,
   { encode = (mask) => mask, ...options }: EverythingOptions & { readonly encode?: EncodeMask<unknown> } = {},
 ): Promise<EverythingMask<unknown>[]> {
+  checkFields(
+    'segmentEverything',
+    { weights, config, source },
+    { weights: 'object', config: 'object', source: 'object' },
+  );
   const settings = settingsOf({ ...options, encode });
   const image = isSource(source) ? await decodeImage(source) : toRgb(source, 'segmentEverything');
   const crops = layCrops(image, { grids: settings.grids, overlapRatio: settings.cropOverlapRatio });

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 /** What Node's `Stats` and `Dirent` tell. */
 export interface FileFacts {
   isDirectory(): boolean;
@@ -9,6 +10,7 @@ export interface FileFacts {
 
 /** Names what is at a path, for messages. */
 export function fileKind(facts: FileFacts): string {
+  checkFields('fileKind', facts, { isFile: 'function' });
   if (facts.isFile()) return 'a file';
   if (facts.isDirectory()) return 'a folder';
   if (facts.isFIFO()) return 'a FIFO';

@@ -1,4 +1,4 @@
-import { printable } from '@slimsam/weights';
+import { checkFields, printable } from '@slimsam/weights';
 import { decodePixels } from '#decode-pixels';
 import { type ImagePixels, toRgb } from './image-pixels.ts';
 import { type DecodeImageOptions, type ImageSource, isSource } from './image-source.ts';
@@ -33,8 +33,10 @@ const extensions = ['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.gif', '
  */
 export async function decodeImage(
   source: ImageSource | ImagePixels,
-  { scaleByMaximum = false, mostPixels = 2 ** 27 }: DecodeImageOptions = {},
+  options: DecodeImageOptions = {},
 ): Promise<RgbImage> {
+  checkFields('decodeImage', { options }, { options: 'object?' });
+  const { scaleByMaximum = false, mostPixels = 2 ** 27 } = options;
   if (!isSource(source)) return toRgb(source, 'decodeImage');
   try {
     return await decodePixels(source, {
@@ -76,6 +78,7 @@ export async function* readImageFolder(
   folder: string,
   options: ReadImageFolderOptions = {},
 ): AsyncGenerator<{ path: string; image: RgbImage }> {
+  checkFields('readImageFolder', { folder, options }, { folder: 'string', options: 'object?' });
   const { strict = false, onSkip = warn, signal, ...how } = options;
   const paths = await imagePaths(folder);
   let decoded = 0;

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { encodePng } from '#encode-png';
 import { type ImagePixels, toRgb } from './image-pixels.ts';
 
@@ -33,6 +34,8 @@ export async function maskPng(
   mask: Uint8Array,
   size: { readonly width: number; readonly height: number },
 ): Promise<Bytes> {
+  checkFields('maskPng', { mask }, { mask: 'bytes' });
+  checkFields('maskPng', size, { width: 'number', height: 'number' });
   const { width, height } = size;
   checkMask(mask, { width, height, call: 'maskPng' });
   return encodePng({ width, height, data: mask.map((inside) => (inside ? 255 : 0)) });
@@ -47,8 +50,10 @@ export async function maskPng(
 export async function overlayPng(
   image: ImagePixels,
   masks: readonly Uint8Array[],
-  { opacity = 0.5, colors = usual }: OverlayOptions = {},
+  options: OverlayOptions = {},
 ): Promise<Bytes> {
+  checkFields('overlayPng', { image, masks, options }, { image: 'object', masks: 'list', options: 'object?' });
+  const { opacity = 0.5, colors = usual } = options;
   const { width, height, data } = toRgb(image, 'overlayPng');
   if (!(opacity > 0 && opacity <= 1)) throw new Error(`overlayPng: expected opacity in (0, 1], got ${opacity}`);
   if (colors.length === 0) throw new Error('overlayPng: expected colors, got none; leave them out for seven');

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { SamConfig } from '../sam/config.ts';
 import { type ImagePixels, toRgb } from './image-pixels.ts';
@@ -18,6 +19,7 @@ export interface Preprocessed {
  * @throws when the image has no pixels, or its data does not fit its size
  */
 export function preprocess(image: ImagePixels, config: SamConfig): Preprocessed {
+  checkFields('preprocess', { image, config }, { image: 'object', config: 'object' });
   const { imageSize: S, pixelMean, pixelStd } = config;
   const { width, height, data } = resizeLongestSide(toRgb(image, 'preprocess'), S);
   const pixels = new Float32Array(3 * S * S);

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { cubic, type Filter, resamplingTaps, triangle } from './interpolation.ts';
 import type { RgbImage } from './rgb-image.ts';
 
@@ -11,6 +12,8 @@ const precisionBits = 22;
  * @throws when a size is not a positive whole number
  */
 export function resizeBilinear(image: RgbImage, size: { width: number; height: number }): RgbImage {
+  checkFields('resizeBilinear', image, { width: 'number', height: 'number', data: 'list' });
+  checkFields('resizeBilinear', size, { width: 'number', height: 'number' });
   return resizeImage(image, size, { filter: 'bilinear' });
 }
 
@@ -33,9 +36,12 @@ export function resizeImage(
 
 /** The size with a longest side of `side` pixels; the other side is rounded half up, as in segment-anything, and 1 at least. */
 export function fitLongestSide(
-  { width, height }: { readonly width: number; readonly height: number },
+  size: { readonly width: number; readonly height: number },
   side: number,
 ): { width: number; height: number } {
+  checkFields('fitLongestSide', { side }, { side: 'number' });
+  checkFields('fitLongestSide', size, { width: 'number', height: 'number' });
+  const { width, height } = size;
   const scale = side / Math.max(width, height);
   const fit = (length: number): number => Math.max(1, Math.floor(length * scale + 0.5));
   return { width: fit(width), height: fit(height) };
@@ -43,6 +49,8 @@ export function fitLongestSide(
 
 /** Resizes an image to a longest side of `side` pixels. */
 export function resizeLongestSide(image: RgbImage, side: number): RgbImage {
+  checkFields('resizeLongestSide', { side }, { side: 'number' });
+  checkFields('resizeLongestSide', image, { width: 'number', height: 'number' });
   return resizeBilinear(image, fitLongestSide(image, side));
 }
 

@@ -1,4 +1,5 @@
 import type { Weights } from '@slimsam/weights';
+import { checkFields } from '@slimsam/weights';
 import type { Sam } from '../checkpoint/load-sam.ts';
 import { parseSamConfig, type SamConfig } from '../sam/config.ts';
 import { checkWeights } from './check-weights.ts';
@@ -44,6 +45,10 @@ export async function exportOnnx(
   sam: Sam,
   options: ExportOnnxOptions = {},
 ): Promise<string[]> {
+  if (typeof folder !== 'string')
+    checkFields('exportOnnx', folder, { getFileHandle: 'function', getDirectoryHandle: 'function' });
+  checkFields('exportOnnx', { options }, { options: 'object' });
+  checkFields('exportOnnx', sam, { weights: 'object', config: 'object' });
   const { convention = 'segment-anything', dtype = 'F32', singleMask, externalDataFrom = twoGigabytes } = options;
   oneOf('convention', convention, ['segment-anything', 'transformers.js']);
   oneOf('dtype', dtype, ['F32', 'F16']);

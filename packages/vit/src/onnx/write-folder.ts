@@ -1,4 +1,4 @@
-import { type FileContent, type WritableFile, writeFileAtomic } from '@slimsam/weights';
+import { type FileContent, makeFolder, type WritableFile, writeFileAtomic } from '@slimsam/weights';
 
 /** A file to write: its path below the folder, and its bytes. */
 export interface OutputFile {
@@ -30,18 +30,18 @@ export async function writeFolder(folder: string | WritableFolder, files: readon
     }
     return files.map(({ path }) => path);
   }
-  const { dirname, join, mkdir, mkdtemp, rename, rm } = await import('#node');
+  const { dirname, join, mkdtemp, rename, rm } = await import('#node');
   let made: string | undefined;
   let temporary: string | undefined;
   try {
-    made = await mkdir(folder, { recursive: true });
+    made = await makeFolder(folder);
     temporary = await mkdtemp(join(folder, '.onnx-'));
     for (const { path, content } of files) {
-      await mkdir(dirname(join(temporary, path)), { recursive: true });
+      await makeFolder(dirname(join(temporary, path)));
       await writeFileAtomic(join(temporary, path), contentOf(content));
     }
     for (const { path } of files) {
-      await mkdir(dirname(join(folder, path)), { recursive: true });
+      await makeFolder(dirname(join(folder, path)));
       await rename(join(temporary, path), join(folder, path));
     }
   } catch (error) {

@@ -1,4 +1,4 @@
-import { type Axes, type Axis, type Costs, linear } from '@slimsam/weights';
+import { type Axes, type Axis, type Costs, checkFields, linear } from '@slimsam/weights';
 import type { Named } from '../sam/encoder.ts';
 import type { VitConfig } from './config.ts';
 import { patchGrid, vitDepth } from './features.ts';
@@ -12,6 +12,7 @@ import { patchGrid, vitDepth } from './features.ts';
  * loss on features gives no gradient of them, so leave them out of `importance`'s weights.
  */
 export function vitAxes(weights: Named, config: VitConfig, options: { readonly widths?: 'tied' | 'free' } = {}): Axes {
+  checkFields('vitAxes', { weights, config, options }, { weights: 'object', config: 'object', options: 'object?' });
   const layerNorm = (name: string): Axes => ({ [`${name}.weight`]: ['embed'], [`${name}.bias`]: ['embed'] });
   const rows = (name: string) => weights[`${name}.weight`]?.shape[0];
   const columns = (name: string) => weights[`${name}.weight`]?.shape[1] ?? Number.NaN;
@@ -73,6 +74,8 @@ export function vitCosts(
   config: VitConfig,
   options: { readonly imageSize?: readonly [height: number, width: number] } = {},
 ): Costs {
+  checkFields('vitCosts', { weights, options }, { weights: 'object', options: 'object?' });
+  checkFields('vitCosts', config, { imageSize: 'list', heads: 'number' });
   const [h, w] = patchGrid(weights, [1, 3, ...(options.imageSize ?? config.imageSize)]);
   const tokens = 1 + (weights.register_tokens?.shape[1] ?? 0) + h * w;
   const blocks = Array.from({ length: vitDepth(weights) }, (_, i) => `blocks.${i}`);
@@ -105,6 +108,7 @@ export function vitCosts(
 
 /** What the last axis of each of `vitFeatures`' taps is. */
 export function vitTapAxes(weights: Named, config: VitConfig): Readonly<Record<string, Axis>> {
+  checkFields('vitTapAxes', { weights, config }, { weights: 'object', config: 'object' });
   const axes = vitAxes(weights, config);
   const blocks = Array.from({ length: vitDepth(weights) }, (_, i): Record<string, Axis> => {
     const block = `blocks.${i}`;

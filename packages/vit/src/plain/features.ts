@@ -1,5 +1,5 @@
 import { gelu, linear } from '@slimsam/tensor-webgpu/ops';
-import { type Scope, scope, type Weights } from '@slimsam/weights';
+import { checkFields, type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Blocks, type EncodeOptions, runBlocks, type Tap } from '../blocks.ts';
 import { dense, norm } from '../layers.ts';
@@ -42,6 +42,11 @@ export function vitFeatures(
   image: tf.Tensor4D,
   options: EncodeOptions = {},
 ): VitFeatures {
+  checkFields(
+    'vitFeatures',
+    { weights, config, image, options },
+    { weights: 'object', config: 'object', image: 'tensor', options: 'object?' },
+  );
   const wanted = new Set(options.taps);
   const depth = vitDepth(weights);
   const known = ['patch_embed', ...Array.from({ length: depth }, (_, i) => tapsOf(i)).flat()];
@@ -75,7 +80,10 @@ export function vitFeatures(
  *
  * @throws when the weights have no head, or its width fits neither
  */
-export function vitHead(weights: Weights, { classToken, embedding }: VitFeatures): tf.Tensor2D {
+export function vitHead(weights: Weights, features: VitFeatures): tf.Tensor2D {
+  checkFields('vitHead', { weights }, { weights: 'object' });
+  checkFields('vitHead', features, { classToken: 'tensor', embedding: 'tensor' });
+  const { classToken, embedding } = features;
   const weight = scope(weights, 'head')('weight');
   const C = classToken.shape[1];
   if (weight.shape[1] !== C && weight.shape[1] !== 2 * C)
@@ -91,6 +99,7 @@ export function vitTaps(weights: Named): {
   bottleneck: { windowQkv: string[]; globalQkv: string[]; mlpHidden: string[] };
   embedding: string[];
 } {
+  checkFields('vitTaps', { weights }, { weights: 'object' });
   const blocks = Array.from({ length: vitDepth(weights) }, (_, i) => `blocks.${i}`);
   const of = (name: string) => blocks.map((block) => `${block}.${name}`);
   return {

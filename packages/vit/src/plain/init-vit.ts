@@ -1,4 +1,4 @@
-import { requireBackend, truncatedNormal, type Weights } from '@slimsam/weights';
+import { checkFields, requireBackend, truncatedNormal, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { VitConfig } from './config.ts';
 
@@ -19,6 +19,8 @@ export interface VitSizes {
  * function of the seed.
  */
 export function initVit(config: VitConfig, sizes: VitSizes, options: { readonly seed: number }): Weights {
+  checkFields('initVit', { config, sizes }, { config: 'object', sizes: 'object' });
+  checkFields('initVit', options, { seed: 'number' });
   requireBackend('initVit');
   const { depth, mlpWidth, patchSize: p, registers, layerScale } = sizes;
   const weights: Record<string, tf.Tensor> = {};

@@ -1,5 +1,6 @@
 import {
   type Axes,
+  checkFields,
   dims,
   disposeWeights,
   type OpenOptions,
@@ -56,6 +57,7 @@ export interface LoadedVit extends Vit {
  *   or the config does not fit the shapes
  */
 export async function loadVit(source: Source, options: LoadVitOptions = {}): Promise<LoadedVit> {
+  checkFields('loadVit', { options }, { options: 'object?' });
   requireBackend('loadVit');
   const file = await openTensors(source, options);
   const weights: Record<string, tf.Tensor> = {};

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type ImagePixels, toRgb } from '../images/image-pixels.ts';
 import { resizeImage } from '../images/resize.ts';
@@ -13,6 +14,7 @@ import type { VitConfig, VitProcessing } from './config.ts';
  * @throws when the image's data does not fit its size, or the crop is larger than what it is cut from
  */
 export function preprocessVit(image: ImagePixels, config: VitConfig): tf.Tensor4D {
+  checkFields('preprocessVit', { image, config }, { image: 'object', config: 'object' });
   const rgb = toRgb(image, 'preprocessVit');
   const [imageHeight, imageWidth] = config.imageSize;
   const processing = config.processing ?? { size: { height: imageHeight, width: imageWidth }, resample: 'bilinear' };

@@ -1,4 +1,4 @@
-import { type FileTarget, saveWeights } from '@slimsam/weights';
+import { checkFields, type FileTarget, saveWeights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Vit } from './load-vit.ts';
 
@@ -12,9 +12,12 @@ import type { Vit } from './load-vit.ts';
  */
 export async function saveVit(
   target: FileTarget,
-  { weights, config, origins }: Vit,
+  vit: Vit,
   options: { readonly dtype?: 'F32' | 'F16' } = {},
 ): Promise<void> {
+  checkFields('saveVit', { options }, { options: 'object' });
+  checkFields('saveVit', vit, { weights: 'object', config: 'object' });
+  const { weights, config, origins } = vit;
   const unplaced = Object.keys(weights).find(
     (name) => origins && !Object.hasOwn(origins, name) && name !== 'projection.weight', // ours alone
   );

@@ -1,4 +1,5 @@
 import {
+  checkFields,
   type OpenOptions,
   openTensors,
   printable,
@@ -66,9 +67,13 @@ export interface SerializeEmbeddingOptions {
  * @throws when a value is beyond F16's +-65504
  */
 export async function serializeEmbedding(
-  { embedding, originalSize, inputSize }: ImageEmbedding,
-  { dtype = 'F32' }: SerializeEmbeddingOptions = {},
+  image: ImageEmbedding,
+  options: SerializeEmbeddingOptions = {},
 ): Promise<Bytes> {
+  checkFields('serializeEmbedding', { options }, { options: 'object?' });
+  checkFields('serializeEmbedding', image, { embedding: 'tensor', originalSize: 'list', inputSize: 'list' });
+  const { embedding, originalSize, inputSize } = image;
+  const { dtype = 'F32' } = options;
   const data = await embedding.data<'float32'>();
   const metadata = { original_size: JSON.stringify(originalSize), input_size: JSON.stringify(inputSize) };
   return serializeSafetensors({ embedding: { dtype, shape: embedding.shape, data } }, metadata);
@@ -80,6 +85,7 @@ export async function saveEmbedding(
   image: ImageEmbedding,
   options: SerializeEmbeddingOptions = {},
 ): Promise<void> {
+  checkFields('saveEmbedding', { path, image, options }, { path: 'string', image: 'object', options: 'object?' });
   await writeFileAtomic(path, await serializeEmbedding(image, options));
 }
 
@@ -90,6 +96,7 @@ export async function saveEmbedding(
  * @throws when it is not there, truncated, or no embedding; `predict` throws when it is of another model
  */
 export async function loadEmbedding(source: Source, options: OpenOptions = {}): Promise<EmbeddedImage> {
+  checkFields('loadEmbedding', { options }, { options: 'object?' });
   requireBackend('loadEmbedding');
   const file = await openTensors(source, options);
   try {

@@ -56,6 +56,7 @@ function isTied(weights: Named, block: string): boolean {
 
 /** How often the encoder applies each matrix for one image, and its attentions: what MACs are counted from. */
 export function encoderCosts(weights: Named, config: SamConfig): Costs {
+  checkFields('encoderCosts', { weights, config }, { weights: 'object', config: 'object' });
   const g = gridSize(config);
   const cells = g * g;
   const encoder = 'image_encoder';

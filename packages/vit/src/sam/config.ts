@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import * as z from 'zod/mini';
 import { parseBy } from '../parse-by.ts';
 
@@ -61,6 +62,8 @@ export function parseSamConfig(json: unknown): SamConfig {
  * @throws when there is no kept block, or their numbers do not rise
  */
 export function keepBlocks(config: SamConfig, kept: readonly number[]): SamConfig {
+  checkFields('keepBlocks', { kept }, { kept: 'list' });
+  checkFields('keepBlocks', config, { globalBlocks: 'list' });
   if (
     kept.length === 0 ||
     kept.some((block, i) => !Number.isInteger(block) || block < 0 || block <= (kept[i - 1] ?? -1))

@@ -1,5 +1,5 @@
 import { linear, mergeWindows, partitionWindows, relativePositions } from '@slimsam/tensor-webgpu/ops';
-import { type Scope, scope, type Weights } from '@slimsam/weights';
+import { checkFields, type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Blocks, type EncodeOptions, runBlocks, type Tap } from '../blocks.ts';
 import { convolution3x3, dense, norm, pointwise } from '../layers.ts';
@@ -34,6 +34,11 @@ export function encodeImage(
   image: tf.Tensor4D,
   options: EncodeOptions = {},
 ): ImageFeatures {
+  checkFields(
+    'encodeImage',
+    { weights, config, image, options },
+    { weights: 'object', config: 'object', image: 'tensor', options: 'object?' },
+  );
   const S = config.imageSize;
   if (image.shape[1] !== 3 || image.shape[2] !== S || image.shape[3] !== S) {
     throw new Error(`encodeImage: expected image [B, 3, ${S}, ${S}], got [${image.shape}]; preprocess() makes one`);
@@ -92,6 +97,7 @@ export function bottleneckTaps(
   weights: Named,
   config: SamConfig,
 ): { windowQkv: string[]; globalQkv: string[]; mlpHidden: string[] } {
+  checkFields('bottleneckTaps', { weights, config }, { weights: 'object', config: 'object' });
   const blocks = Array.from({ length: encoderDepth(weights) }, (_, i) => i);
   const qkv = (list: number[]) => list.map((i) => `blocks.${i}.attn.qkv`);
   return {
@@ -103,6 +109,7 @@ export function bottleneckTaps(
 
 /** The taps of stage 2, embedding aligning: the residual stream after the patch embedding, each attention and each MLP. */
 export function embeddingTaps(weights: Named, _config: SamConfig): string[] {
+  checkFields('embeddingTaps', { weights }, { weights: 'object' });
   return [
     'patch_embed',
     ...Array.from({ length: encoderDepth(weights) }, (_, i) => [`blocks.${i}.attn`, `blocks.${i}`]).flat(),
@@ -166,6 +173,7 @@ function windowAttention(
 
 /** The encoder's neck on the last block's stream (its tap): [B, h, w, C] -> the embedding [B, 256, h, w]. To train on kept streams. */
 export function imageNeck(weights: Weights, stream: tf.Tensor): tf.Tensor4D {
+  checkFields('imageNeck', { weights, stream }, { weights: 'object', stream: 'tensor' });
   return tf.tidy(() => neck(scope(weights, 'image_encoder'), stream));
 }
 

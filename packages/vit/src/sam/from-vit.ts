@@ -1,4 +1,4 @@
-import { disposeWeights } from '@slimsam/weights';
+import { checkFields, disposeWeights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
 import { samShapes } from '../checkpoint/sam-shapes.ts';
@@ -32,6 +32,8 @@ export interface SamFromVitOptions extends Partial<Omit<SamSizes, 'width' | 'dep
  *   square), or the sizes do not divide
  */
 export function samFromVit(vit: Vit, options: SamFromVitOptions): Sam {
+  checkFields('samFromVit', { options }, { options: 'object' });
+  checkFields('samFromVit', vit, { weights: 'object', config: 'object' });
   const config = configOf(vit, options);
   const { promptWidth = 256, maskChannels = 16 } = options;
   const { decoderMlpWidth = 8 * promptWidth, iouHiddenWidth = promptWidth } = options;

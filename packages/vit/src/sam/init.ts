@@ -1,4 +1,4 @@
-import { requireBackend, truncatedNormal, type Weights } from '@slimsam/weights';
+import { checkFields, requireBackend, truncatedNormal, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type SamWidths, samShapes } from '../checkpoint/sam-shapes.ts';
 import { gridSize, type SamConfig } from './config.ts';
@@ -24,11 +24,14 @@ export interface SamSizes {
  * its own place from the first step: after 300 steps of `examples/train-teacher.ts` the mIoU is 0.36, without it 0.00.
  */
 export function initSam(config: SamConfig, sizes: SamSizes, options: { readonly seed: number }): Weights {
+  checkFields('initSam', { config, sizes }, { config: 'object', sizes: 'object' });
+  checkFields('initSam', options, { seed: 'number' });
   return initWeights(samShapes(widthsOf(config, sizes)), options.seed);
 }
 
 /** The shapes of the weights that `initSam` makes, by their names: enough to count with. */
 export function samWeightShapes(config: SamConfig, sizes: SamSizes): Readonly<Record<string, readonly number[]>> {
+  checkFields('samWeightShapes', { config, sizes }, { config: 'object', sizes: 'object' });
   return samShapes(widthsOf(config, sizes));
 }
 

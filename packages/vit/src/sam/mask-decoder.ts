@@ -1,5 +1,5 @@
 import { attention, gelu } from '@slimsam/tensor-webgpu/ops';
-import { type Scope, scope, type Weights } from '@slimsam/weights';
+import { checkFields, type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { dense, norm, upscale2x } from '../layers.ts';
 import type { SamConfig } from './config.ts';
@@ -29,6 +29,7 @@ const tokenEpsilon = 1e-5; // torch.nn.LayerNorm's own; the 2-D norms have 1e-6
 
 /** SAM's mask decoder (segment-anything, modeling/mask_decoder.py). @throws when shapes disagree */
 export function decodeMasks(weights: Weights, config: SamConfig, inputs: MaskInputs): Masks {
+  checkFields('decodeMasks', { weights, config, inputs }, { weights: 'object', config: 'object', inputs: 'object' });
   const { embedding, sparse, multimask } = inputs;
   const N = sparse.shape[0];
   if ((embedding.shape[0] !== 1 && embedding.shape[0] !== N) || inputs.dense.shape[0] !== N) {

@@ -1,5 +1,5 @@
 import { gelu } from '@slimsam/tensor-webgpu/ops';
-import { type Scope, scope, type Weights } from '@slimsam/weights';
+import { checkFields, type Scope, scope, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { norm, patchConvolution, pointwise } from '../layers.ts';
 import { gridSize, type SamConfig } from './config.ts';
@@ -32,6 +32,11 @@ export interface PromptFeatures {
  * @throws when there is no prompt at all, or shapes disagree
  */
 export function encodePrompts(weights: Weights, config: SamConfig, prompts: Prompts): PromptFeatures {
+  checkFields(
+    'encodePrompts',
+    { weights, config, prompts },
+    { weights: 'object', config: 'object', prompts: 'object' },
+  );
   const N = checkPrompts(prompts, config);
   const { points, labels, boxes, masks } = prompts;
   return tf.tidy(() => {

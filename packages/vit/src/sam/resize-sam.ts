@@ -1,4 +1,4 @@
-import type { Weights } from '@slimsam/weights';
+import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
 import { cubic, resamplingTaps, type Taps, triangle } from '../images/interpolation.ts';
@@ -18,7 +18,10 @@ const mostPatches = 1024;
  * @param imageSize pixels, a multiple of the patch
  * @throws when it is not, or beyond 1024 patches; nothing is held then
  */
-export function resizeSam({ weights, config }: Sam, imageSize: number): Sam {
+export function resizeSam(sam: Sam, imageSize: number): Sam {
+  checkFields('resizeSam', { imageSize }, { imageSize: 'number' });
+  checkFields('resizeSam', sam, { weights: 'object', config: 'object' });
+  const { weights, config } = sam;
   if (!Number.isSafeInteger(imageSize) || imageSize < 1 || imageSize % config.patchSize !== 0) {
     throw new Error(
       `resizeSam: expected imageSize to be a multiple of the patch's ${config.patchSize} pixels, got ${imageSize}`,
@@ -34,15 +37,25 @@ export function resizeSam({ weights, config }: Sam, imageSize: number): Sam {
   const tables = new Set(
     config.globalBlocks.flatMap((i) => ['h', 'w'].map((axis) => `image_encoder.blocks.${i}.attn.rel_pos_${axis}`)),
   );
-  const entries = Object.entries(weights).map(([name, weight]): [string, tf.Tensor] => {
-    if (name === 'image_encoder.pos_embed') return [name, resizePositions(weight as tf.Tensor4D, side)];
-    return [name, tables.has(name) ? resizeTable(weight as tf.Tensor2D, 2 * side - 1) : tf.clone(weight)];
-  });
-  return { weights: Object.fromEntries(entries) as Weights, config: resized };
+  const resize = (name: string, weight: tf.Tensor) => {
+    if (name === 'image_encoder.pos_embed') return resizePositions(weight as tf.Tensor4D, side);
+    return tables.has(name)
+      ? resizeTable(name, { table: weight as tf.Tensor2D, length: 2 * side - 1 })
+      : tf.clone(weight);
+  };
+  const made: [string, tf.Tensor][] = [];
+  try {
+    for (const [name, weight] of Object.entries(weights)) made.push([name, resize(name, weight)]);
+  } catch (error) {
+    for (const [, tensor] of made) tensor.dispose();
+    throw error;
+  }
+  return { weights: Object.fromEntries(made), config: resized };
 }
 
 /** [1, g, g, C] -> [1, side, side, C] */
 function resizePositions(positions: tf.Tensor4D, side: number): tf.Tensor {
+  expectRank('image_encoder.pos_embed', positions, 4);
   const [, g, , C] = positions.shape;
   if (g === side) return tf.clone(positions);
   return tf.tidy(() => {
@@ -55,13 +68,19 @@ function resizePositions(positions: tf.Tensor4D, side: number): tf.Tensor {
 }
 
 /** [2g - 1, D] -> [length, D] */
-function resizeTable(table: tf.Tensor2D, length: number): tf.Tensor {
+function resizeTable(name: string, { table, length }: { table: tf.Tensor2D; length: number }): tf.Tensor {
+  expectRank(name, table, 2);
   const from = table.shape[0];
   if (from === length) return tf.clone(table);
   return tf.tidy(() => {
     const taps = resamplingTaps({ from, to: length }, { filter: triangle, antialias: false });
     return tf.matMul(toMatrix(taps, from), table);
   });
+}
+
+function expectRank(name: string, tensor: tf.Tensor, rank: number): void {
+  if (tensor.rank === rank) return;
+  throw new Error(`resizeSam: expected '${name}' with ${rank} axes, got shape [${tensor.shape.join(', ')}]`);
 }
 
 /** Taps as the rows of a matrix: [outputs, inputs]. */

@@ -1,3 +1,4 @@
+import { checkFields } from '../check-fields.ts';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half.ts';
 import type { RawTensor } from './raw-tensor.ts';
 import { type Entry, elementBytes, parseHeader } from './safetensors-header.ts';
@@ -19,6 +20,7 @@ export interface Safetensors {
  *   a name occurs twice, a dtype is unknown, or an I64 value does not fit 32 bits
  */
 export function parseSafetensors(bytes: Uint8Array, source: string): Safetensors {
+  checkFields('parseSafetensors', { bytes }, { bytes: 'bytes' });
   const { entries, metadata, dataStart } = parseHeader(bytes, source);
   const data = bytes.subarray(dataStart);
   return {
@@ -36,6 +38,7 @@ export function serializeSafetensors(
   tensors: Readonly<Record<string, RawTensor>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Bytes {
+  checkFields('serializeSafetensors', { tensors, metadata }, { tensors: 'object', metadata: 'object?' });
   const { header, order, size } = layOut(tensors, metadata);
   const bytes = new Uint8Array(header.length + size);
   bytes.set(header);
@@ -138,7 +141,10 @@ function narrow(values: BigInt64Array, name: string, source: string): Int32Array
 }
 
 /** The bytes of a tensor. @throws when its data does not fit its shape, or a value is beyond F16's +-65504 */
-export function encodeTensor(name: string, { dtype, shape, data }: RawTensor): Uint8Array {
+export function encodeTensor(name: string, tensor: RawTensor): Uint8Array {
+  checkFields('encodeTensor', { name }, { name: 'string' });
+  checkFields('encodeTensor', tensor, { dtype: 'string', shape: 'list', data: 'list' });
+  const { dtype, shape, data } = tensor;
   const size = shape.reduce((product, length) => product * length, 1);
   if (data.length !== size) {
     throw new Error(`encodeTensor: expected ${size} values for '${name}' [${shape.join(', ')}], got ${data.length}`);

@@ -1,3 +1,4 @@
+import { makeFolder } from '../make-folder.ts';
 import { isAlive } from '../temporary-files.ts';
 import type { OpenOptions } from './byte-source.ts';
 import { type HubFile, hubError, isUnreachable, type Repository } from './hub-repository.ts';
@@ -22,8 +23,8 @@ export async function download(repository: Repository, wanted: Wanted, options: 
   const fs = await import('#node');
   const { dirname, join, relative } = await import('#node');
   const blob = join(repository.folder, 'blobs', wanted.info.hash);
-  await fs.mkdir(dirname(blob), { recursive: true });
-  await fs.mkdir(dirname(wanted.place), { recursive: true });
+  await makeFolder(dirname(blob));
+  await makeFolder(dirname(wanted.place));
   if (!(await fs.stat(blob).catch(() => undefined))) {
     const partial = await claimPartial(blob);
     try {

@@ -1,5 +1,6 @@
 import { writeFileAtomic } from '../files.ts';
 import { printable } from '../formats/printable.ts';
+import { makeFolder } from '../make-folder.ts';
 import { inNode, type OpenOptions } from './byte-source.ts';
 import type { Folder } from './folder.ts';
 import { download } from './hub-download.ts';
@@ -108,7 +109,7 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 async function writeWithFolder(path: string, content: string): Promise<void> {
-  const { dirname, mkdir } = await import('#node');
-  await mkdir(dirname(path), { recursive: true });
+  const { dirname } = await import('#node');
+  await makeFolder(dirname(path));
   await writeFileAtomic(path, content);
 }

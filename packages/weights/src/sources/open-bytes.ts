@@ -108,6 +108,8 @@ export function systemError(error: unknown): string {
     ENOENT: 'no such file or folder (ENOENT)',
     ENOTDIR: 'a file where a folder should be (ENOTDIR)',
     EISDIR: 'a folder (EISDIR)',
+    EEXIST: 'a file there (EEXIST)',
+    EPERM: 'no permission (EPERM)',
     EACCES: 'no permission (EACCES)',
     EROFS: 'a read-only disk (EROFS)',
   };

@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
+import { checkFields } from '../check-fields.ts';
 
 /**
  * Opens a file for reading, in Node. Opening never waits, as a FIFO without a writer would make it.
@@ -6,6 +7,7 @@ import type { FileHandle } from 'node:fs/promises';
  * @throws the system's error, or one with its codes when the path is a folder (EISDIR), FIFO, socket or device
  */
 export async function openRegularFile(path: string | URL): Promise<FileHandle> {
+  checkFields('openRegularFile', { path }, { path: 'path' });
   const { constants, open } = await import('#node');
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)); // Windows has no such flag
   const facts = await file.stat();

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { access, constants, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { access, constants, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { FilePart } from '@slimsam/vit/images';
+import { makeFolder } from '@slimsam/weights';
 import { mostBytes, writerOf } from './resized-file.ts';
 
 /** Where resized pixels are kept, 3 bytes a pixel. */
@@ -37,7 +38,7 @@ export interface ResizedCache {
 export async function openResizedCache({ folder, limit }: CacheOptions): Promise<ResizedCache> {
   if (!(limit >= 0)) throw new Error(`photographs: expected a cache's limit in bytes, got ${limit}`);
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await access(folder, constants.W_OK);
   } catch (error) {
     throw new Error(`photographs: expected a folder to cache in, got ${(error as Error).message}`, { cause: error });

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { expectTensor, hasKernel, runFused } from '../fused.ts';
+import { expectTensor, expectTensors, hasKernel, runFused } from '../fused.ts';
 
 /** One weight, its gradient and its moments, all of one shape. */
 export interface AdamTensors {
@@ -33,6 +33,7 @@ export interface AdamResult {
 
 /** `adamStep` composed of TensorFlow.js ops. @throws when the shapes disagree or step is below 1 */
 export function adamStepReference(tensors: AdamTensors, options: AdamOptions): AdamResult {
+  expectTensors('adamStep', { weight: tensors?.weight, gradient: tensors?.gradient, m: tensors?.m, v: tensors?.v });
   const { weight, gradient, m: oldM, v: oldV } = tensors;
   const { beta1, beta2, rate, epsilon, keep } = checkAdam(tensors, options);
   return tf.tidy(() => {
@@ -52,6 +53,7 @@ export function adamStepReference(tensors: AdamTensors, options: AdamOptions): A
  * @throws when the shapes disagree or step is below 1
  */
 export function adamStep(tensors: AdamTensors, options: AdamOptions): AdamResult {
+  expectTensors('adamStep', { weight: tensors?.weight, gradient: tensors?.gradient, m: tensors?.m, v: tensors?.v });
   if (!hasKernel('AdamStep')) return adamStepReference(tensors, options);
   const spec = { ...checkAdam(tensors, options), consume: options.consume ?? false };
   const [weight, m, v] = runFused('AdamStep', { ...tensors }, spec);
@@ -60,6 +62,8 @@ export function adamStep(tensors: AdamTensors, options: AdamOptions): AdamResult
 
 /** The step's numbers; sqrt(v / c) + epsilon = (sqrt(v) + epsilon sqrt(c)) / sqrt(c), so the corrections fold into two of them. */
 function checkAdam({ weight, gradient, m, v }: AdamTensors, options: AdamOptions) {
+  if (typeof options !== 'object' || options === null)
+    throw new Error('adamStep: expected options { step, learningRate }, got none; count steps from 1');
   const { step, learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
   if (!Number.isInteger(step) || step < 1)
     throw new Error(`adamStep: expected step to be 1, 2, …, got ${step}; count from 1`);

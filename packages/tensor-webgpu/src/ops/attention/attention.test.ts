@@ -55,6 +55,9 @@ test('errors name the shapes and the cure', () => {
   expect(() => attention({ query, key: tensor(2, 6, 7), value: tensor(2, 6, 7) })).toThrow(
     'attention: expected key [G, Nk, D] = [2, Nk, 8], got [2,6,7]',
   );
+  expect(() => attention({ query, key: tensor(2, 6, 8), value: tensor(2, 6, 8), scale: Number.NaN })).toThrow(
+    'attention: expected a finite scale, got NaN',
+  );
   const bias = { height: tensor(2, 3, 2), width: tensor(2, 3, 2) };
   expect(() => attention({ query, key: tensor(2, 6, 8), value: tensor(2, 6, 8), bias })).toThrow('expected 6 keys');
 });

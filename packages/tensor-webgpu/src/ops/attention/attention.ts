@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { expectTensor, hasKernel, runFused } from '../fused.ts';
+import { expectTensor, expectTensors, hasKernel, runFused } from '../fused.ts';
 
 /** What attention reads. G counts independent attentions: batch x windows x heads. */
 export interface AttentionInputs {
@@ -23,6 +23,7 @@ export interface AttentionInputs {
  * @throws when the shapes disagree
  */
 export function attentionReference(inputs: AttentionInputs): tf.Tensor3D {
+  expectTensors('attention', { query: inputs?.query, key: inputs?.key, value: inputs?.value });
   const { query, key, value, scale, bias } = checkAttention(inputs);
   return tf.tidy(() => {
     let scores: tf.Tensor = tf.mul(tf.matMul(query, key, false, true), scale);
@@ -47,6 +48,7 @@ export function attentionReference(inputs: AttentionInputs): tf.Tensor3D {
  * @throws when the shapes disagree
  */
 export function attention(inputs: AttentionInputs): tf.Tensor3D {
+  expectTensors('attention', { query: inputs?.query, key: inputs?.key, value: inputs?.value });
   const name = inputs.bias ? 'FusedAttentionBias' : 'FusedAttention';
   if (!hasKernel(name) || (inputs.bias && inputs.bias.width.shape[2]! > widestBias)) return attentionReference(inputs);
   const { query, key, value, scale, bias } = checkAttention(inputs);
@@ -97,6 +99,8 @@ function checkAttention({ query, key, value, scale, bias }: AttentionInputs) {
     'G, Nk, D',
     'query, key and value share G and the head width D',
   );
+  if (scale !== undefined && !Number.isFinite(scale))
+    throw new Error(`attention: expected a finite scale, got ${scale}; leave it out for 1 / sqrt(${D})`);
   const Nk = key.shape[1]!;
   expectTensor('attention: expected value', value, [G, Nk, D], 'G, Nk, D', 'every key has one value of the same width');
   if (bias) {

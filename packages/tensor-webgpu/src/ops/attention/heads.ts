@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { hasKernel, runFused } from '../fused.ts';
+import { expectTensors, hasKernel, runFused } from '../fused.ts';
 
 type Heads = [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
 
 /** `splitHeads` composed of TensorFlow.js ops. @throws when qkv is not [G, N, 3 * heads * D] */
 export function splitHeadsReference(qkv: tf.Tensor, heads: number): Heads {
+  expectTensors('splitHeads', { qkv });
   const [G, N, D] = checkHeads(qkv, heads);
   return tf.tidy(() => {
     const split = tf.transpose(tf.reshape(qkv, [G, N, 3, heads, D]), [2, 0, 3, 1, 4]); // [3, G, heads, N, D]
@@ -19,6 +20,7 @@ export function splitHeadsReference(qkv: tf.Tensor, heads: number): Heads {
  * @throws when qkv is not [G, N, 3 * heads * D]
  */
 export function splitHeads(qkv: tf.Tensor, heads: number): Heads {
+  expectTensors('splitHeads', { qkv });
   if (qkv.size === 0 || qkv.dtype !== 'float32' || !hasKernel('SplitHeads')) return splitHeadsReference(qkv, heads);
   checkHeads(qkv, heads);
   return runFused('SplitHeads', { qkv }, { heads }) as Heads;

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { expectTensor, hasKernel, runFused } from '../fused.ts';
+import { expectTensor, expectTensors, hasKernel, runFused } from '../fused.ts';
 
 /** One axis of a square of s x s tokens. */
 export interface RelativeAxis {
@@ -10,6 +10,8 @@ export interface RelativeAxis {
 
 /** `relativePositions` composed of TensorFlow.js ops. @throws when the shapes disagree */
 export function relativePositionsReference(query: tf.Tensor, table: tf.Tensor, where: RelativeAxis): tf.Tensor3D {
+  expectTensors('relativePositions', { query, table });
+  expectPlace(where);
   const { side: s, axis } = where;
   const [G, N, D] = checkRelative(query, table, where);
   return tf.tidy(() => {
@@ -29,6 +31,8 @@ export function relativePositionsReference(query: tf.Tensor, table: tf.Tensor, w
  * @throws when the shapes disagree
  */
 export function relativePositions(query: tf.Tensor, table: tf.Tensor, where: RelativeAxis): tf.Tensor3D {
+  expectTensors('relativePositions', { query, table });
+  expectPlace(where);
   const { side, axis } = where;
   const fits = query.size > 0 && query.shape[0]! * side < mostRows;
   if (!fits || !hasKernel('RelativePositions')) return relativePositionsReference(query, table, where);
@@ -72,6 +76,11 @@ function placeFirst(x: tf.Tensor, { side: s, axis }: RelativeAxis): tf.Tensor {
 }
 
 /** G, N and D. */
+function expectPlace(where: RelativeAxis): void {
+  if (where?.axis !== 'height' && where?.axis !== 'width')
+    throw new Error(`relativePositions: expected { side, axis: 'height' or 'width' }, got ${where?.axis ?? 'none'}`);
+}
+
 function checkRelative(query: tf.Tensor, table: tf.Tensor, { side: s }: RelativeAxis): [number, number, number] {
   expectTensor(
     'relativePositions: expected query',

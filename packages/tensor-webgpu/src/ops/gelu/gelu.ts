@@ -1,14 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { hasKernel, runFused } from '../fused.ts';
+import { expectTensors, hasKernel, runFused } from '../fused.ts';
 
 /** 0.5 x (1 + erf(x / sqrt(2))), composed of TensorFlow.js ops; any shape. @throws when x is not float32 */
 export function geluReference<T extends tf.Tensor>(x: T): T {
+  expectTensors('gelu', { x });
   checkGelu(x);
   return tf.tidy(() => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1)) as T);
 }
 
 /** The exact GELU, 0.5 x (1 + erf(x / sqrt(2))), as torch.nn.GELU(); any shape. @throws when x is not float32 */
 export function gelu<T extends tf.Tensor>(x: T): T {
+  expectTensors('gelu', { x });
   if (!hasKernel('Gelu')) return geluReference(x);
   checkGelu(x);
   return runFused('Gelu', { x })[0] as T;

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { hasKernel, runFused } from '../fused.ts';
+import { expectTensors, hasKernel, runFused } from '../fused.ts';
 
 /**
  * The values rounded to half precision (float16) and stored in two bytes each; any shape.
@@ -17,6 +17,7 @@ import { hasKernel, runFused } from '../fused.ts';
  * @throws when x is not float32, the backend is another one, or its adapter has no shader-f16 (`backend.facts.features` tells)
  */
 export function half<T extends tf.Tensor>(x: T): T {
+  expectTensors('half', { x });
   if (x.dtype !== 'float32') throw new Error(`half: expected x float32, got ${x.dtype}; cast it with tf.cast`);
   if (!hasKernel('Half'))
     throw new Error(

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { expectTensor, hasKernel, runFused } from '../fused.ts';
+import { expectTensor, expectTensors, hasKernel, runFused } from '../fused.ts';
 
 export interface LayerNormOptions {
   /** [C] */
@@ -18,6 +18,7 @@ export interface LayerNormOptions {
  * @throws when `scale` or `offset` is not [C]
  */
 export function layerNormReference<T extends tf.Tensor>(x: T, options: LayerNormOptions): T {
+  expectTensors('layerNorm', { x, scale: options?.scale, offset: options?.offset });
   const { scale, offset, epsilon = 1e-6 } = options;
   const axis = checkLayerNorm(x, options);
   return tf.tidy(() => {
@@ -37,6 +38,7 @@ export function layerNormReference<T extends tf.Tensor>(x: T, options: LayerNorm
  * @throws when `scale` or `offset` is not [C]
  */
 export function layerNorm<T extends tf.Tensor>(x: T, options: LayerNormOptions): T {
+  expectTensors('layerNorm', { x, scale: options?.scale, offset: options?.offset });
   if (!hasKernel('LayerNorm') || x.size === 0) return layerNormReference(x, options);
   const { scale, offset, epsilon = 1e-6 } = options;
   const axis = checkLayerNorm(x, options);

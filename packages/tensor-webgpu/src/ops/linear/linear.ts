@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { expectTensor, hasKernel, runFused } from '../fused.ts';
+import { expectTensor, expectTensors, hasKernel, runFused } from '../fused.ts';
 import { gelu, geluReference } from '../gelu/gelu.ts';
 
 /** What follows a linear layer: the exact GELU, or max(0, y). */
@@ -17,6 +17,7 @@ export interface LinearOptions {
 
 /** activation(x W' + bias) + residual, composed of TensorFlow.js ops: [..., I] -> [..., O]. @throws when the shapes disagree */
 export function linearReference<T extends tf.Tensor>(x: T, options: LinearOptions): T {
+  expectTensors('linear', { x, weight: options?.weight });
   const { weight, bias, activation, residual } = options;
   checkLinear(x, options);
   const [O, I] = weight.shape as [number, number];
@@ -35,6 +36,7 @@ export function linearReference<T extends tf.Tensor>(x: T, options: LinearOption
  * @throws when the shapes disagree
  */
 export function linear<T extends tf.Tensor>(x: T, options: LinearOptions): T {
+  expectTensors('linear', { x, weight: options?.weight });
   const { weight, bias, activation, residual } = options;
   checkLinear(x, options);
   const [O, I] = weight.shape as [number, number];

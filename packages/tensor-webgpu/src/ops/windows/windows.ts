@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { hasKernel, runFused } from '../fused.ts';
+import { expectTensors, hasKernel, runFused } from '../fused.ts';
 
 type Shape4D = [number, number, number, number];
 
@@ -7,6 +7,7 @@ const counts = (h: number, w: number, size: number) => [Math.ceil(h / size), Mat
 
 /** `partitionWindows` composed of TensorFlow.js ops. @throws when x has not four dimensions */
 export function partitionWindowsReference(x: tf.Tensor, size: number): tf.Tensor4D {
+  expectTensors('partitionWindows', { x });
   const [B, h, w, C] = checkMap('partitionWindows', x, size);
   const [rows, columns] = counts(h, w, size);
   return tf.tidy(() => {
@@ -28,6 +29,7 @@ export function partitionWindowsReference(x: tf.Tensor, size: number): tf.Tensor
  * @throws when x has not four dimensions, or size is not 1, 2, …
  */
 export function partitionWindows(x: tf.Tensor, size: number): tf.Tensor4D {
+  expectTensors('partitionWindows', { x });
   if (x.size === 0 || x.dtype !== 'float32' || !hasKernel('PartitionWindows'))
     return partitionWindowsReference(x, size);
   checkMap('partitionWindows', x, size);
@@ -36,6 +38,7 @@ export function partitionWindows(x: tf.Tensor, size: number): tf.Tensor4D {
 
 /** `mergeWindows` composed of TensorFlow.js ops. @throws when the windows are not those of such a map */
 export function mergeWindowsReference(windows: tf.Tensor, residual: tf.Tensor): tf.Tensor4D {
+  expectTensors('mergeWindows', { windows, residual });
   const [B, h, w, C] = checkWindows(windows, residual);
   const size = windows.shape[1]!;
   const [rows, columns] = counts(h, w, size);
@@ -52,6 +55,7 @@ export function mergeWindowsReference(windows: tf.Tensor, residual: tf.Tensor): 
  * @throws when the windows are not those of such a map
  */
 export function mergeWindows(windows: tf.Tensor, residual: tf.Tensor): tf.Tensor4D {
+  expectTensors('mergeWindows', { windows, residual });
   if (residual.size === 0 || !hasKernel('MergeWindows')) return mergeWindowsReference(windows, residual);
   checkWindows(windows, residual);
   return runFused('MergeWindows', { windows, residual })[0] as tf.Tensor4D;
