@@ -19,7 +19,7 @@ export interface Preprocessed {
  * @throws when the image has no pixels, or its data does not fit its size
  */
 export function preprocess(image: ImagePixels, config: SamConfig): Preprocessed {
-  checkFields('preprocess', { image, config }, { image: 'object', config: 'object' });
+  checkFields('preprocess', { config }, { config: 'object' });
   const { imageSize: S, pixelMean, pixelStd } = config;
   const { width, height, data } = resizeLongestSide(toRgb(image, 'preprocess'), S);
   const pixels = new Float32Array(3 * S * S);

@@ -14,7 +14,7 @@ import type { VitConfig, VitProcessing } from './config.ts';
  * @throws when the image's data does not fit its size, or the crop is larger than what it is cut from
  */
 export function preprocessVit(image: ImagePixels, config: VitConfig): tf.Tensor4D {
-  checkFields('preprocessVit', { image, config }, { image: 'object', config: 'object' });
+  checkFields('preprocessVit', { config }, { config: 'object' });
   const rgb = toRgb(image, 'preprocessVit');
   const [imageHeight, imageWidth] = config.imageSize;
   const processing = config.processing ?? { size: { height: imageHeight, width: imageWidth }, resample: 'bilinear' };

@@ -4,8 +4,9 @@ import { checkFields } from '../check-fields.ts';
  * nobody can see (a byte order mark, spaces of no width) become \xNN or \uNNNN, and what is longer than `longest` letters (2000 unless
  * given) is cut.
  */
-export function printable(text: string, { longest = 2000 }: { readonly longest?: number } = {}): string {
-  checkFields('printable', { text }, { text: 'string' });
+export function printable(text: string, options: { readonly longest?: number } = {}): string {
+  checkFields('printable', { text, options }, { text: 'string', options: 'object' });
+  const { longest = 2000 } = options;
   const cut = text.length > longest ? `${text.slice(0, longest)}…` : text;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   return cut.replace(/[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g, (letter) => {
