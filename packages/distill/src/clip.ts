@@ -9,7 +9,7 @@ import type { Optimizer } from './adam.ts';
  * @throws when the norm is not above 0
  */
 export function clipped(optimizer: Optimizer, options: { readonly norm: number }): Optimizer {
-  checkFields('clipped', optimizer, { init: 'function', step: 'function' });
+  checkFields('clipped', optimizer, { init: 'function', update: 'function' });
   checkFields('clipped', options, { norm: 'number' });
   const { norm } = options;
   if (!(norm > 0)) throw new Error(`clipped: expected norm above 0, got ${norm}; leave clipped() out for none`);

@@ -122,7 +122,7 @@ export function averagePrecision(
   at: { threshold?: number; range?: string; detections?: number; categories?: readonly number[] } = {},
 ): number {
   checkFields('averagePrecision', { at }, { at: 'object?' });
-  checkFields('averagePrecision', measured, { precision: 'list', thresholds: 'list', maxDetections: 'list' });
+  checkFields('averagePrecision', measured, { precision: 'object', thresholds: 'list', maxDetections: 'list' });
   const { precision, thresholds, maxDetections } = measured;
   const [T, R, K, A, M] = precision.shape as [number, number, number, number, number];
   const [a, m] = [rangeIndex(at.range), at.detections ?? maxDetections.length - 1];
@@ -140,7 +140,7 @@ export function averagePrecision(
 /** Mean of the largest recalls over categories and IoU thresholds; `at` as in `averagePrecision`. */
 export function averageRecall(measured: Measured, at: { range?: string; detections?: number } = {}): number {
   checkFields('averageRecall', { at }, { at: 'object?' });
-  checkFields('averageRecall', measured, { recall: 'list', maxDetections: 'list' });
+  checkFields('averageRecall', measured, { recall: 'object', maxDetections: 'list' });
   const { recall, maxDetections } = measured;
   const [T, K, A, M] = recall.shape as [number, number, number, number];
   const [a, m] = [rangeIndex(at.range), at.detections ?? maxDetections.length - 1];

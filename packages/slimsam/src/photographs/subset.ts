@@ -68,7 +68,7 @@ const mostRounds = 50;
  */
 export async function kMeansSubset(photographs: Photographs, options: KMeansSubset): Promise<number[]> {
   checkFields('kMeansSubset', { options }, { options: 'object' });
-  checkFields('kMeansSubset', photographs, { length: 'number', read: 'function' });
+  checkFields('kMeansSubset', photographs, { names: 'list', read: 'function' });
   const { count, seed, embed, onEmbedded, ...how } = options;
   const all = photographs.names.map((_, index) => index);
   if (!Number.isInteger(count) || count < 1 || count > all.length) {

@@ -66,10 +66,11 @@ test('refuses a good file cut at any byte', () => {
 });
 
 test('a header of 30 MB that means nothing is refused at once, and a long text in it is read', () => {
-  const start = performance.now();
+  const start = process.cpuUsage();
   expect(() => parseSafetensors(file('[],'.repeat(10_000_000), 0), 'x')).toThrow('a JSON object as header');
   expect(() => parseSafetensors(file(`{"a":{"b":[${'[],'.repeat(10_000_000)}1]}}`, 0), 'x')).toThrow('at most 3 deep');
-  expect(performance.now() - start).toBeLessThan(2000);
+  const { user, system } = process.cpuUsage(start);
+  expect((user + system) / 1e6, 'seconds of processor time').toBeLessThan(2);
   const notes = '[0.25, "x"],'.repeat(1_000_000);
   const bytes = serializeSafetensors({ a: { dtype: 'U8', shape: [1], data: Uint8Array.of(7) } }, { notes });
   expect(parseSafetensors(bytes, 'x').metadata.notes).toBe(notes);
