@@ -134,9 +134,9 @@ describe('refuses, and leaves nothing behind:', () => {
     const file = join(folder(), 'file');
     await writeFile(file, 'text');
     await expect(exportOnnx(file, sam)).rejects.toThrow(
-      `exportOnnx: expected a folder to write to at '${file}', got EEXIST`,
+      `makeFolder: expected '${file}' to be a folder or to become one, got a file there`,
     );
-    await expect(exportOnnx(join(file, 'x'), sam)).rejects.toThrow('exportOnnx: expected a folder to write to');
+    await expect(exportOnnx(join(file, 'x'), sam)).rejects.toThrow('got a file where a folder should be');
     expect(await readFile(file, 'utf8')).toBe('text');
   });
 

@@ -37,8 +37,8 @@ export interface ResizedCache {
  */
 export async function openResizedCache({ folder, limit }: CacheOptions): Promise<ResizedCache> {
   if (!(limit >= 0)) throw new Error(`photographs: expected a cache's limit in bytes, got ${limit}`);
+  await makeFolder(folder);
   try {
-    await makeFolder(folder);
     await access(folder, constants.W_OK);
   } catch (error) {
     throw new Error(`photographs: expected a folder to cache in, got ${(error as Error).message}`, { cause: error });
