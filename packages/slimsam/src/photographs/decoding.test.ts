@@ -209,7 +209,9 @@ describe('a cache of resized pixels', () => {
     expect(warn.mock.calls[0]![0]).toMatch(/nothing more is kept in the cache: ENOENT/);
     warn.mockRestore();
     await writeFile(path.join(work, 'file'), 'x');
-    await expect(openPhotographs(folder, open('file'))).rejects.toThrow(/expected '.*file' to be a folder or to become one, got a file there/);
+    await expect(openPhotographs(folder, open('file'))).rejects.toThrow(
+      /expected '.*file' to be a folder or to become one, got a file there/,
+    );
     await expect(openPhotographs(folder, open('six', Number.NaN))).rejects.toThrow("a cache's limit in bytes, got NaN");
   });
 });
