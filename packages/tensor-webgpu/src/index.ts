@@ -1,11 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { WebgpuBackend } from './backend.ts';
+import type { DawnToggles } from './device/dawn.ts';
 import { openDevice } from './device/open-device.ts';
 import { kernels } from './kernels/index.ts';
 import { registerGradients } from './ops/gradients.ts';
 import { opKernels } from './ops/kernels.ts';
 
 export { WebgpuBackend } from './backend.ts';
+export type { DawnToggles } from './device/dawn.ts';
 export type { AdapterFacts } from './device/open-device.ts';
 export type { Program } from './program/program.ts';
 export { type Shader, type ShaderParts, shader } from './program/shader.ts';
@@ -31,9 +33,13 @@ export interface WebgpuOptions {
   readonly powerPreference?: GPUPowerPreference;
   /** Another WebGPU entry point than `navigator.gpu` or Dawn. */
   readonly gpu?: GPU;
+  /** Refuse CPU adapters such as llvmpipe, on which a machine without a driver for its GPU ends; a warning tells of those otherwise. */
+  readonly requireGpu?: boolean;
+  /** Toggles of Dawn, in Node, where the backend makes the entry point itself. `vulkan_enable_f16_on_nvidia` is on unless turned off. */
+  readonly toggles?: DawnToggles;
   /**
    * A device that others use too, such as onnxruntime-web's: `dispose` leaves it open. Its features and limits are those it was made
-   * with; training needs a `maxStorageBuffersPerShaderStage` of 12, subgroups and shader-f16 are used where it has them.
+   * with; a `maxStorageBuffersPerShaderStage` of 12 is best for CPU adapters, of 10 for GPUs, and 8 are enough; subgroups and shader-f16 are used where it has them.
    */
   readonly device?: GPUDevice;
 }

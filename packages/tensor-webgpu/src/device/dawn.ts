@@ -5,14 +5,49 @@ export interface GpuEntry {
   readonly keepAlive: unknown;
 }
 
+/** Dawn's toggles that matter here, for Node. */
+const knownToggles = {
+  lazy_clear_resource_on_first_use: 'buffers are zeroed before they are first used (off: they are not)',
+  disable_workgroup_init: 'workgroup memory is not zeroed',
+  d3d_disable_ieee_strictness: 'Direct3D may reorder arithmetic',
+  vulkan_enable_f16_on_nvidia: 'half precision on NVIDIA',
+  enable_integer_range_analysis_in_robustness: 'fewer bounds checks',
+  allow_unsafe_apis: 'experimental features',
+  timestamp_quantization: 'timestamps in steps of 65 us',
+} as const;
+
+/** Which of Dawn's toggles to turn on or off, by name. */
+export type DawnToggles = Readonly<Partial<Record<keyof typeof knownToggles, boolean>>>;
+
+/** shader-f16 on NVIDIA takes a toggle, and kernels are timed in steps of 65 us with another. */
+const ownToggles: DawnToggles = { vulkan_enable_f16_on_nvidia: true, timestamp_quantization: false };
+
+/** The options of Dawn's `create`. @throws when Dawn has no such toggle, which it would not tell */
+export function dawnOptions(toggles: DawnToggles): string[] {
+  for (const name of Object.keys(toggles)) {
+    if (Object.hasOwn(knownToggles, name)) continue;
+    throw new Error(
+      `useWebgpu: expected toggles of Dawn among ${Object.keys(knownToggles).join(', ')}, got ${name}; for others give ` +
+        'the entry point: gpu: create([...]) of the package webgpu',
+    );
+  }
+  const all = Object.entries({ ...ownToggles, ...toggles });
+  const option = (how: string, on: boolean) => {
+    const names = all.filter(([, wanted]) => wanted === on).map(([name]) => name);
+    return names.length > 0 ? [`${how}-dawn-features=${names.join(',')}`] : [];
+  };
+  return [...option('enable', true), ...option('disable', false)];
+}
+
 /**
  * Opens WebGPU: `navigator.gpu` where there is one, else Dawn through the `webgpu` package.
  *
  * Nothing is put on `globalThis`.
  *
- * @throws when neither is there, with the cure
+ * @throws when neither is there, or Dawn has no such toggle, with the cure
  */
-export async function openGpu(): Promise<GpuEntry> {
+export async function openGpu(toggles: DawnToggles = {}): Promise<GpuEntry> {
+  const options = dawnOptions(toggles);
   const navigatorGpu = globalThis.navigator?.gpu as GPU | undefined;
   if (navigatorGpu) return { gpu: navigatorGpu, keepAlive: undefined };
   let dawn: { create?(options: string[]): GPU };
@@ -30,6 +65,6 @@ export async function openGpu(): Promise<GpuEntry> {
         'use one with WebGPU over https or localhost',
       { cause },
     );
-  const gpu = dawn.create(['disable-dawn-features=timestamp_quantization']); // else kernels are timed in steps of 65 us
+  const gpu = dawn.create(options);
   return { gpu, keepAlive: gpu };
 }

@@ -1,4 +1,5 @@
-import { type GpuEntry, openGpu } from './dawn.ts';
+import { type DawnToggles, type GpuEntry, openGpu } from './dawn.ts';
+import { missingDriver } from './missing-driver.ts';
 
 /** What kernels may ask about the adapter. */
 export interface AdapterFacts {
@@ -33,6 +34,8 @@ export interface DeviceOptions {
   readonly device?: GPUDevice;
   readonly gpu?: GPU;
   readonly powerPreference?: GPUPowerPreference;
+  readonly toggles?: DawnToggles;
+  readonly requireGpu?: boolean;
 }
 
 const wantedFeatures = ['subgroups', 'shader-f16', 'timestamp-query'] as const;
@@ -48,7 +51,7 @@ const wantedLimits = [
 /**
  * Opens a device with the adapter's own limits and those of its features that kernels use.
  *
- * @throws when there is no adapter, with the cure
+ * @throws when there is no adapter, or only a CPU where a GPU is required, with the cure
  */
 export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   const given = options.device;
@@ -56,7 +59,7 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
     const features = wantedFeatures.filter((feature) => given.features.has(feature));
     return { device: given, facts: adapterFacts(given.adapterInfo, given, features), keepAlive: given, shared: true };
   }
-  const entry: GpuEntry = options.gpu ? { gpu: options.gpu, keepAlive: options.gpu } : await openGpu();
+  const entry: GpuEntry = options.gpu ? { gpu: options.gpu, keepAlive: options.gpu } : await openGpu(options.toggles);
   const adapter = await entry.gpu.requestAdapter({ powerPreference: options.powerPreference ?? 'high-performance' });
   if (!adapter) {
     throw new Error(
@@ -64,29 +67,36 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
         'Mesa 25 or newer, package mesa-vulkan-drivers)',
     );
   }
+  if (isCpuAdapter(adapter.info)) {
+    const missing = missingDriver();
+    const name = nameOf(adapter.info);
+    if (options.requireGpu)
+      throw new Error(
+        `useWebgpu: expected a GPU, got ${name}; ${missing?.cure ?? 'install its Vulkan, Metal or Direct3D 12 driver, or leave requireGpu out'}`,
+      );
+    if (missing) console.warn(`webgpu: ${missing.device} is there, but the adapter is ${name}; ${missing.cure}`);
+  }
   const features = wantedFeatures.filter((feature) => adapter.features.has(feature));
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
   const device = await adapter.requestDevice({ requiredFeatures: [...features], requiredLimits });
   return { device, facts: adapterFacts(adapter.info, device, features), keepAlive: [entry.keepAlive, adapter] };
 }
 
+const nameOf = ({ description, device, vendor, architecture }: GPUAdapterInfo): string =>
+  description || device || [vendor, architecture].filter(Boolean).join(' ') || 'unnamed adapter';
+
+const isCpuAdapter = (info: GPUAdapterInfo): boolean =>
+  Boolean(info.isFallbackAdapter) ||
+  /llvmpipe|lavapipe|swiftshader/i.test(`${nameOf(info)} ${info.device} ${info.architecture}`);
+
 function adapterFacts(info: GPUAdapterInfo, device: GPUDevice, features: readonly string[]): AdapterFacts {
-  const {
-    vendor,
-    architecture,
-    device: model,
-    description,
-    subgroupMinSize,
-    subgroupMaxSize,
-    isFallbackAdapter,
-  } = info;
-  const name = description || model || [vendor, architecture].filter(Boolean).join(' ') || 'unnamed adapter';
+  const { vendor, architecture, subgroupMinSize, subgroupMaxSize } = info;
   const fixed = features.includes('subgroups') && subgroupMinSize === subgroupMaxSize;
   return {
-    name,
+    name: nameOf(info),
     vendor,
     architecture,
-    isCpu: Boolean(isFallbackAdapter) || /llvmpipe|lavapipe|swiftshader/i.test(`${name} ${model} ${architecture}`),
+    isCpu: isCpuAdapter(info),
     subgroupSize: fixed ? subgroupMinSize : 0,
     storageBuffers: device.limits.maxStorageBuffersPerShaderStage,
     maxBindingBytes: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),

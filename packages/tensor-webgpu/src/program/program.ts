@@ -7,7 +7,9 @@ export interface Program<Uniforms extends string = string> {
   readonly workgroups: readonly [number, number, number];
   /** A number for each uniform of the shader. */
   readonly uniforms: Readonly<Record<Uniforms, number>>;
-  /** Floating-point operations, for profiles: additions and multiplications that the result needs, not copies or index arithmetic. */
+  /** More dispatches of the same shader and tensors, where one would run too long for a watchdog; `inPieces` makes them. */
+  readonly more?: readonly Pick<Program<Uniforms>, 'workgroups' | 'uniforms'>[];
+  /** Floating-point operations of all of them, for profiles: additions and multiplications that the result needs, not copies or index arithmetic. */
   readonly flops?: number;
 }
 

@@ -1,3 +1,4 @@
+import { mostFlops } from '../program/pieces.ts';
 import type { Cost, DispatchTimer } from '../watching/dispatch-timer.ts';
 import type { Pipeline } from './pipeline-cache.ts';
 import { awaitGpu } from './wait.ts';
@@ -7,6 +8,7 @@ export interface Dispatch {
   readonly pipeline: Pipeline;
   readonly group: GPUBindGroup;
   readonly workgroups: readonly [number, number, number];
+  readonly flops: number;
   readonly cost: Cost | undefined;
 }
 
@@ -16,8 +18,8 @@ interface Copy {
   readonly bytes: number;
 }
 
-/** The most dispatches between two submits. */
-export const batchSize = 64; // dispatches a submit: a submit costs 31 us on Dawn, a dispatch 25 to 30
+/** The most dispatches between two submits, which are also made when the work adds up to `mostFlops`. A submit costs 31 us on Dawn, a dispatch 25 to 30. */
+export const batchSize = 64;
 
 /**
  * Gathers dispatches into one compute pass and submits them together.
@@ -34,6 +36,7 @@ export class CommandQueue {
   /** The pass' pipeline. */
   #set: GPUComputePipeline | undefined;
   #pending = 0;
+  #pendingFlops = 0;
   #held: (Dispatch | Copy)[] | undefined;
   #holders = 0;
   #draining: Promise<void> | undefined;
@@ -69,6 +72,7 @@ export class CommandQueue {
     this.#endPass();
     this.#encoder = undefined;
     this.#pending = 0;
+    this.#pendingFlops = 0;
     if (this.#held) this.#held.length = 0;
   }
 
@@ -126,7 +130,7 @@ export class CommandQueue {
     return awaitGpu(this.#device.queue.onSubmittedWorkDone());
   }
 
-  #encode({ pipeline, group, workgroups, cost }: Dispatch): void {
+  #encode({ pipeline, group, workgroups, flops, cost }: Dispatch): void {
     if (!pipeline.pipeline) return; // it did not compile, which the next read tells
     const timestampWrites = cost?.clock === 'timestamp-query' ? this.#timer?.writes(cost) : undefined;
     if (timestampWrites) this.#endPass();
@@ -137,7 +141,8 @@ export class CommandQueue {
     this.#pass.setBindGroup(0, group);
     this.#pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
     if (timestampWrites) this.#endPass();
-    if (++this.#pending >= batchSize) this.#submit();
+    this.#pendingFlops += flops;
+    if (++this.#pending >= batchSize || this.#pendingFlops >= mostFlops) this.#submit();
   }
 
   #encodeCopy({ from, to, bytes }: Copy): void {
@@ -160,6 +165,7 @@ export class CommandQueue {
       times?.();
       this.#encoder = undefined;
       this.#pending = 0;
+      this.#pendingFlops = 0;
     }
     if (!this.#held?.length) this.#afterSubmit(); // what is still kept may use buffers that are to go
   }

@@ -86,10 +86,17 @@ export class Launcher {
     }
     if (workgroups[0] === 0 || workgroups[1] === 0 || workgroups[2] === 0) return;
     pipeline ??= this.pipelines.make(shader, { ahead: this.queue.held });
-    if (uniform) buffers.push(uniform);
     const { recorder } = this;
-    const cost = recorder.active ? recorder.cost(program, bytesOfAll(inputs) + bytesOfAll(outputs)) : undefined;
-    this.queue.dispatch({ pipeline, group: this.#groups.get(pipeline, buffers, label), workgroups, cost });
+    const bytes = recorder.active ? bytesOfAll(inputs) + bytesOfAll(outputs) : 0;
+    const pieces = 1 + (program.more?.length ?? 0);
+    const flops = (program.flops ?? 0) / pieces;
+    for (let n = 0; n < pieces; n++) {
+      const piece = n === 0 ? program : { ...program, ...program.more![n - 1]! };
+      const numbers = n === 0 ? uniform : this.#uniforms.get(piece);
+      const cost = recorder.active ? recorder.cost({ ...piece, flops }, bytes / pieces) : undefined;
+      const group = this.#groups.get(pipeline, numbers ? [...buffers, numbers] : buffers, label);
+      this.queue.dispatch({ pipeline, group, workgroups: piece.workgroups, flops, cost });
+    }
   }
 
   /** Puts a tensor's values into a buffer of its own, or into that of an equal scalar. */

@@ -5,7 +5,7 @@
  * moment, which slows that polling; nothing global is replaced, and all waits share one sleep. Browsers simply await.
  */
 export async function awaitGpu<T>(work: Promise<T>): Promise<T> {
-  if (!inNode) return work;
+  if (!polls) return work;
   waits++;
   turn = 0; // short work is answered at once
   if (!sleeping) setImmediate(sleepBetweenTurns);
@@ -37,7 +37,8 @@ export async function settled(work: Promise<unknown>, milliseconds: number): Pro
   clearTimeout(timer);
 }
 
-const inNode = typeof process !== 'undefined' && process.versions?.node !== undefined;
+/** Node and Bun run Dawn; Deno, which also says it is Node, has a WebGPU of its own that does not poll so. */
+const polls = typeof process !== 'undefined' && process.versions?.node !== undefined && !('Deno' in globalThis);
 let waits = 0;
 let turn = 0;
 let sleeping = false;

@@ -22,7 +22,7 @@ const arithmetic = shader({
   uniforms: { rounds: 'u32' },
   body: `@compute @workgroup_size(${lanes})
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let factor = seed[0];
+  let factor = seed[id.x % arrayLength(&seed)]; // by lane: else AMD computes it once a wave
   ${sums.map((sum, i) => `var ${sum} = factor + f32(${i});`).join('\n')}
   for (var round = 0u; round < p.rounds; round++) {
     ${sums

@@ -135,7 +135,7 @@ async function ceilingOf(backend: WebgpuBackend): Promise<Ceiling> {
   const arithmetic = arithmeticCeiling({ groups: isCpu ? 64 : 2048, rounds: 512 }); // 1.6 GFLOP, or 52
   const groups = Math.floor(Math.min(maxBindingBytes, 2 ** (isCpu ? 25 : 27)) / 4096); // 32 or 128 MiB: more than caches hold
   const memory = memoryCeiling(groups);
-  const seed = backend.makeTensor(Float32Array.of(0.5, 0.5, 0.5, 0.5), [4], 'float32');
+  const seed = backend.makeTensor(new Float32Array(1024).fill(0.5), [1024], 'float32'); // a vector for each lane
   const source = backend.makeTensor(new Float32Array(groups * 1024), [groups * 1024], 'float32');
   const stop = backend.record();
   for (let run = 0; run < 4; run++) {

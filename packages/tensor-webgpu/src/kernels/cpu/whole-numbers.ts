@@ -31,5 +31,5 @@ export const wholeArithmetic: Readonly<Record<string, (a: number, b: number) => 
   [tf.Maximum]: Math.max,
   [tf.Minimum]: Math.min,
   [tf.FloorDiv]: (a, b) => Math.floor(a / b),
-  [tf.Mod]: (a, b) => ((a % b) + b) % b,
+  [tf.Mod]: (a, b) => ((a % b) + b) % b, // exact: these are doubles
 };

@@ -123,7 +123,7 @@ const transformPart = memoised(({ part }: { part: Part }) =>
   var turn = 0;
   var total = 0.0;
   for (var n = 0; n < p.N; n++) {
-    let angle = p.angle * f32(turn);
+    let angle = p.angle * f32(select(turn, turn - p.N, 2 * turn > p.N)); // within half a turn: sin and cos are exact there
     total += ${part === 'real' ? 'in0[base + n] * cos(angle) - in1[base + n] * sin(angle)' : 'in0[base + n] * sin(angle) + in1[base + n] * cos(angle)'};
     turn += k;
     if (turn >= p.N) { turn -= p.N; }

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WgslTypes } from '../../program/types.wgsl.ts';
 import type { OwnTypes } from '../maps/strided-map.ts';
-import { isNan, magnitude } from './elementwise.wgsl.ts';
+import { isNan, isNegative, keptNan, magnitude } from './elementwise.wgsl.ts';
 
 /** WGSL of a function of one value. */
 export type Unary = (x: string, types: OwnTypes) => string;
@@ -11,9 +11,8 @@ export type Binary = (a: string, b: string, types: OwnTypes) => string;
 /** half = exp(|x|) / 2, without the overflow of exp; the smaller exponential is 0.25 / half. */
 const halfExp = (x: string): string => `exp(abs(${x}) - 0.6931471805599453)`;
 
-export const relu: Unary = (x, { own }) => `select(${x}, ${own}(), ${x} < ${own}())`;
-export const relu6: Unary = (x, { own }) =>
-  `select(select(${x}, ${own}(), ${x} < ${own}()), ${own}(6), ${x} > ${own}(6))`;
+export const relu: Unary = (x, types) => `select(${x}, ${types.own}(), ${isNegative(x, types, types.own)})`;
+export const relu6: Unary = (x, types) => keptNan(x, types, `clamp(${x}, ${types.own}(), ${types.own}(6))`);
 export const sigmoid: Unary = (x) => `1.0 / (1.0 + exp(-${x}))`;
 export const elu: Unary = (x, { float }) => `select(exp(${x}) - 1.0, ${x}, ${x} >= ${float}())`;
 /** The slope below 0 is `p.c0`. */
@@ -66,7 +65,7 @@ export const floatUnary: Record<string, Unary> = {
     `select(1.7580993408473768 * (exp(${x}) - 1.0), 1.0507009873554805 * ${x}, ${x} >= ${float}())`,
 };
 
-/** Of float32 or int32, to the same type. Comparisons are written so that NaN stays NaN. */
+/** Of float32 or int32, to the same type. NaN stays NaN by its bits: GPUs' min, max and comparisons may give the other operand. */
 export const anyUnary: Record<string, Unary> = {
   [tf.Neg]: (x) => `-${x}`,
   [tf.Abs]: (x) => `abs(${x})`,
@@ -89,11 +88,10 @@ export const arithmetic: Record<string, Binary> = {
   [tf.Sub]: (a, b) => `${a} - ${b}`,
   [tf.Multiply]: (a, b) => `${a} * ${b}`,
   [tf.RealDiv]: (a, b) => `${a} / ${b}`,
-  [tf.Maximum]: (a, b, types) => `select(select(${b}, ${a}, ${a} > ${b}), ${a}, ${isNan(a, types, types.own)})`,
-  [tf.Minimum]: (a, b, types) => `select(select(${b}, ${a}, ${a} < ${b}), ${a}, ${isNan(a, types, types.own)})`,
+  [tf.Maximum]: (a, b, types) => keptNan(a, types, keptNan(b, types, `max(${a}, ${b})`)),
+  [tf.Minimum]: (a, b, types) => keptNan(a, types, keptNan(b, types, `min(${a}, ${b})`)),
   [tf.SquaredDifference]: (a, b) => `(${a} - ${b}) * (${a} - ${b})`,
-  [tf.Mod]: (a, b, { own, float }) =>
-    own === float ? `${a} - ${b} * floor(${a} / ${b})` : `(${a} % ${b} + ${b}) % ${b}`,
+  [tf.Mod]: (a, b) => `modulo(${a}, ${b})`,
   [tf.Pow]: (a, b, { own, float }) =>
     own === float ? `power(${a}, ${b})` : `${own}(round(power(${float}(${a}), ${float}(${b}))))`,
   [tf.Atan2]: (a, b) => `atan2(${a}, ${b})`,

@@ -5,7 +5,7 @@ import { compareTexts } from '../cpu/string-tensors.ts';
 import { type Kernel, kernel, type Tensors } from '../kernel.ts';
 import { broadcastStrides, rowMajor, stridedMap } from '../maps/strided-map.ts';
 import { binary, cast, casting, unary } from './elementwise.ts';
-import { isNan } from './elementwise.wgsl.ts';
+import { isNan, keptNan } from './elementwise.wgsl.ts';
 import {
   anyUnary,
   arithmetic,
@@ -111,9 +111,9 @@ const step = unary({
 });
 const clip = unary({
   label: tf.ClipByValue,
-  value: (v, { constant }) => {
-    const [low, high] = [constant('p.c0'), constant('p.c1')];
-    return `select(select(${v}, ${low}, ${v} < ${low}), ${high}, ${v} > ${high})`;
+  value: (v, types) => {
+    const [low, high] = [types.constant('p.c0'), types.constant('p.c1')];
+    return keptNan(v, types, `clamp(${v}, ${low}, ${high})`);
   },
   constants: 2,
 });
@@ -133,7 +133,7 @@ export const elementwiseKernels: readonly Kernel[] = [
   ...Object.entries(comparisons).map(([label, sign]) => compare(label, sign)),
   ofTwo({
     label: tf.FloorDiv,
-    value: (x, y, { float, int }) => `${int}(floor(${float}(${x}) / ${float}(${y})))`,
+    value: (x, y, { int }) => `${int}(quotient(${x}, ${y}))`,
     dtype: 'int32',
   }),
   ofTwo({ label: tf.LogicalAnd, value: (x, y) => `${x} & ${y}`, dtype: 'bool' }),

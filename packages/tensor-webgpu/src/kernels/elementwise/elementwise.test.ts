@@ -125,6 +125,28 @@ describe('binary', () => {
       await expectSame(() => op(...pair()));
   });
 
+  test('whole numbers are divided as such, also beyond 2^24, and floats with their remainder', async () => {
+    const large = [2147483647, 2147483646, -2147483647, 16777217, -16777217, 99999999, 7, -7, 0];
+    const by = [2, 2147483646, 3, 16777216, 2, -10, -2, 2, 5];
+    const whole = (list: number[]) => tf.tensor(list, [list.length], 'int32');
+    const many = (list: number[]) => whole(Array.from({ length: 8 }, () => list).flat()); // no longer computed on the CPU
+    const ofFloats = (a: number, b: number) => [tf.floorDiv(tf.fill([65], a), b), tf.mod(tf.fill([65], a), b)] as const;
+    const of = async (x: tf.Tensor) => Array.from((await x.data()).slice(0, large.length));
+    await tf.setBackend('slimsam-webgpu');
+    const quotients = large.map((a, i) => Math.floor(a / by[i]!));
+    const rests = large.map((a, i) => a - by[i]! * Math.floor(a / by[i]!));
+    expect(await of(tf.floorDiv(many(large), many(by)))).toEqual(quotients);
+    expect(await of(tf.mod(many(large), many(by)))).toEqual(rests);
+    for (let b = 1; b < 50; b++) {
+      const [quotient, rest] = ofFloats(49 * b, b); // a quotient just below a whole number would be one less
+      expect((await quotient.data())[0]).toBe(49);
+      expect((await rest.data())[0]).toBe(0);
+    }
+    const least = (await ofFloats(-1e-9, 1)[1].data())[0]!;
+    expect(least).toBeGreaterThanOrEqual(0);
+    expect(least).toBeLessThan(1); // never the divisor itself
+  });
+
   test('NaN in maximum and minimum', async () => {
     const other = () => tf.reverse(special());
     await expectSame(() => [tf.maximum(special(), other()), tf.minimum(special(), other())]);

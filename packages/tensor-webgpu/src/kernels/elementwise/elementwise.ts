@@ -3,14 +3,21 @@ import type { WebgpuBackend } from '../../backend.ts';
 import type { WgslTypes } from '../../program/types.wgsl.ts';
 import { wholeArithmetic } from '../cpu/whole-numbers.ts';
 import { broadcastStrides, rowMajor, stridedMap } from '../maps/strided-map.ts';
-import { erfFunction, logarithmFunction, powerFunction, unknownFunction } from './elementwise.wgsl.ts';
+import {
+  divisionFunctions,
+  erfFunction,
+  logarithmFunction,
+  powerFunction,
+  unknownFunction,
+} from './elementwise.wgsl.ts';
 import type { Binary, Unary } from './elementwise-functions.ts';
 import { exponentialFunction } from './exponential.wgsl.ts';
 import { trigonometryFunctions } from './trigonometry.wgsl.ts';
 
 /** Module-scope functions that the formulas of some kernels call. */
-const functionsOf: Readonly<Record<string, (types: WgslTypes) => string>> = {
+const functionsOf: Readonly<Record<string, (types: WgslTypes & { readonly own: string }) => string>> = {
   [tf.Erf]: erfFunction,
+  ...Object.fromEntries([tf.FloorDiv, tf.Mod].map((label) => [label, divisionFunctions])),
   [tf.Pow]: powerFunction,
   [tf.Exp]: exponentialFunction,
   [tf.Sin]: (types) => trigonometryFunctions('sine', types),

@@ -38,6 +38,42 @@ fn logarithm(x: ${float}) -> ${float} {
 /** The bits without the sign: an order of floats by size that holds NaN above infinity. */
 export const magnitude = (x: string, int: string): string => `(bitcast<${int}>(${x}) & ${int}(0x7fffffff))`;
 
+/** Whether each value is below zero, by the bits: NaN is not, which comparisons do not promise. */
+export const isNegative = (x: string, { float, int }: WgslTypes, own: string): string =>
+  own === float
+    ? `((bitcast<${int}>(${x}) < ${int}()) & (${magnitude(x, int)} <= ${int}(0x7f800000)))`
+    : `${x} < ${own}()`;
+
+/** `value`, but NaN where x is NaN. */
+export const keptNan = (x: string, types: WgslTypes & { readonly own: string }, value: string): string =>
+  types.own === types.float ? `select(${value}, ${x}, ${isNan(x, types, types.own)})` : value;
+
+/**
+ * floor(a / b), and what remains, with b's sign and smaller than b. Integers are divided as such. A float's quotient may be one off where
+ * a GPU's division is (by 2.5 units in the last place): the remainder, by fma, tells. By zero an integer gives 0.
+ */
+export const divisionFunctions = ({ float, int, own }: WgslTypes & { readonly own: string }): string => {
+  if (own === int)
+    return `fn quotient(a: ${int}, b: ${int}) -> ${int} {
+  let q = a / b; let r = a % b;
+  return select(q - select(${int}(), ${int}(1), (r != ${int}()) & ((r < ${int}()) != (b < ${int}()))), ${int}(), b == ${int}());
+}
+fn modulo(a: ${int}, b: ${int}) -> ${int} {
+  let r = a % b;
+  return select(r, r + b, (r != ${int}()) & ((r < ${int}()) != (b < ${int}())));
+}`;
+  return `fn quotient(a: ${float}, b: ${float}) -> ${float} {
+  let q = floor(a / b); let r = fma(-q, b, a);
+  let under = (r != ${float}()) & ((r < ${float}()) != (b < ${float}()));
+  return q + select(select(${float}(), ${float}(1.0), !under & (abs(r) >= abs(b))), ${float}(-1.0), under);
+}
+fn modulo(a: ${float}, b: ${float}) -> ${float} {
+  let first = fma(-floor(a / b), b, a);
+  let r = select(first, first + b, (first != ${float}()) & ((first < ${float}()) != (b < ${float}())));
+  return select(r, r - b, abs(r) >= abs(b));
+}`;
+};
+
 /** Whether each value is NaN, by the bits: compilers take `x != x` for false. Integers never are. */
 export const isNan = (x: string, { float, int, bool }: WgslTypes, own: string): string =>
   own === float ? `${magnitude(x, int)} > ${int}(0x7f800000)` : `${bool}(false)`;

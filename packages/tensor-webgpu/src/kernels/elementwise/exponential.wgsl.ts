@@ -12,7 +12,7 @@ export function exponentialFunction({ float, int }: WgslTypes): string {
   return `fn exponential(value: ${float}) -> ${float} {
   let x = clamp(value, ${float}(-110.0), ${float}(110.0)); // where the result has long been 0 or infinite
   let whole = round(x * ${Math.LOG2E});
-  let r = (x - whole * ${logTwoHigh}) - whole * ${logTwoLow};
+  let r = fma(-whole, ${float}(${logTwoLow}), fma(-whole, ${float}(${logTwoHigh}), x)); // Metal's fast math would join them otherwise
   let series = 0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r / 5040.0))));
   let y = 1.0 + (r + r * r * series);
   let n = ${int}(whole);

@@ -34,7 +34,7 @@ export interface StridedText {
   /** The value at one place from the inputs' values there: WGSL, in terms of the types given. */
   readonly value: (inputs: readonly string[], types: OwnTypes) => string;
   /** Module-scope WGSL that `value` calls. */
-  readonly functions?: ((types: WgslTypes) => string) | undefined;
+  readonly functions?: ((types: WgslTypes & { readonly own: string }) => string) | undefined;
   /** It only moves values: of a tensor in half precision the result is so too. */
   readonly moves?: boolean;
   /** The same of whole numbers, for results that stay on the CPU; of what moves values, the value itself. */
@@ -276,7 +276,7 @@ let v${k} = ${type}(${four.map(one).join(', ')});`;
     outputs: { out: result },
     uniforms,
     body: `${exact ? fastDivide : 'fn divide(i: i32, size: i32) -> i32 { return i / size; }'}
-${text.functions?.(types) ?? ''}
+${text.functions?.({ ...types, own }) ?? ''}
 @compute @workgroup_size(${threads})
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = i32(id.x) + i32(id.y) * p.row;

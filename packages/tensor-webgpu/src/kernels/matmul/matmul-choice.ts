@@ -3,7 +3,8 @@ import { takesPanels } from '../../device/open-device.ts';
 import type { Program } from '../../program/program.ts';
 import type { MatmulSpec } from './matmul.wgsl.ts';
 import { type PanelShape, panelMatmul } from './matmul-panel.wgsl.ts';
-import { type TileShape, tileMatmul } from './matmul-tile.wgsl.ts';
+import { tileMatmul } from './matmul-tile.wgsl.ts';
+import { bestTile, rankedTiles } from './tile-choice.ts';
 
 /** A program that can make a matmul. */
 export interface Candidate {
@@ -15,41 +16,14 @@ export interface Candidate {
 /** Those that are worth a try, first the one to take as long as nothing is measured. */
 export function candidates(backend: WebgpuBackend, spec: MatmulSpec): readonly Candidate[] {
   if (!takesPanels(backend.facts))
-    return rankedTiles(spec, backend).map((shape) => ({
-      name: `tile ${shape.rows} x ${shape.columns}`,
+    return rankedTiles(spec, backend.facts).map((shape) => ({
+      name: `tile ${shape.rows} x ${shape.columns} by ${shape.depth}, ${shape.threadRows} x ${4 * shape.threadVectors}`,
       program: () => tileMatmul(spec, shape),
     }));
   return rankedPanels(spec).map((shape) => ({
     name: `panel ${shape.kBlock} x ${shape.vectors * 32}`,
     program: () => panelMatmul(spec, shape),
   }));
-}
-
-/** The largest first: the larger, the fewer loads for a multiply-add. The smallest has few sums a thread, to keep more threads busy. */
-const tiles: readonly TileShape[] = [
-  { rows: 128, columns: 128, threadRows: 8, threadVectors: 2, depth: 16 },
-  { rows: 128, columns: 64, threadRows: 8, threadVectors: 1, depth: 16 },
-  { rows: 64, columns: 64, threadRows: 8, threadVectors: 1, depth: 16 },
-  { rows: 32, columns: 32, threadRows: 2, threadVectors: 1, depth: 32 },
-];
-
-/**
- * How many workgroups fill the adapter. A GPU: two for each of the 128 to 144 multiprocessors of the largest, so that one computes while
- * the other waits; not measured. A CPU has few cores, and takes 512 x 512 twice as fast in 128 x 128 as in 32 x 32 (lavapipe).
- */
-const fillingGroups = { cpu: 8, gpu: 256 };
-
-/** The largest tile that fills the adapter and is not mostly outside of C, else the smallest. */
-function bestTile({ M, N, batch, parts }: MatmulSpec, { facts }: WebgpuBackend): TileShape {
-  const filling = fillingGroups[facts.isCpu ? 'cpu' : 'gpu'];
-  const fits = ({ rows, columns }: TileShape) =>
-    rows < 2 * M && columns < 2 * N && Math.ceil(M / rows) * Math.ceil(N / columns) * batch * parts >= filling;
-  return tiles.find(fits) ?? tiles.at(-1)!;
-}
-
-function rankedTiles(spec: MatmulSpec, backend: WebgpuBackend): readonly TileShape[] {
-  const best = bestTile(spec, backend);
-  return [best, ...tiles.filter((shape) => shape !== best)];
 }
 
 const panels: readonly PanelShape[] = [
@@ -79,7 +53,7 @@ function rankedPanels(spec: MatmulSpec): readonly PanelShape[] {
 
 /** The first of the candidates, without a list of them: this is asked for at every matmul. */
 function expected(backend: WebgpuBackend, spec: MatmulSpec): Program {
-  if (!takesPanels(backend.facts)) return tileMatmul(spec, bestTile(spec, backend));
+  if (!takesPanels(backend.facts)) return tileMatmul(spec, bestTile(spec, backend.facts));
   let best = panels[0]!;
   let least = Number.POSITIVE_INFINITY;
   for (const shape of panels) {

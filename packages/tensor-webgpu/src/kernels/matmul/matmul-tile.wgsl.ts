@@ -18,11 +18,12 @@ export interface TileShape {
 /**
  * Workgroup-memory matmul for GPUs.
  *
- * A workgroup brings `depth` of K at a time into its memory, A as [row][k / 4] and B as [k][column / 4]: four steps of k then cost a
+ * A workgroup brings `depth` of K at a time into its memory, A as [row][k / 4] and B as [k][column / 4], nested so that what is constant
+ * of a place is an index of its own: compilers bound each index that they do not know, here one a step. Four steps of k then cost a
  * thread `threadRows` + 4 `threadVectors` vector loads for 16 times their product of multiply-adds. Operands come as vectors where the
  * sizes allow it; those that lie the other way are turned four by four in registers. The next block is on its way from storage, in
- * registers, while the present one is multiplied. Reads past a matrix give some value, and only those past K are set to zero: the
- * others reach no sum that is stored.
+ * registers, while the present one is multiplied. Reads past a matrix give some value, as WebGPU promises, and only those past K are set
+ * to zero: the others reach no sum that is stored.
  */
 export function tileMatmul(spec: MatmulSpec, shape: TileShape): Program {
   const { M, N, K, transposeA, transposeB, bias, activation, residual, halfA, halfB, halfC } = spec;
@@ -69,7 +70,7 @@ interface TileText
 const tileShader = memoised((text: TileText) => {
   const { rows, columns, wideA, wideB, wideC, transposeA, transposeB, bias, halfA, halfB, halfC } = text;
   return shader({
-    label: `matmul-tile ${rows} x ${columns}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
+    label: `matmul-tile ${rows} x ${columns} by ${text.depth}, ${text.threadRows} x ${4 * text.threadVectors}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
     inputs: {
       A: floatType(halfA, wideA),
       B: floatType(halfB, wideB),
@@ -91,8 +92,8 @@ function tileBody(text: TileText): string {
     times(threadRows, (i) => times(threadVectors, (v) => body(i, v), ' '));
   const result = floatType(halfC, true);
   const { functions, rowA, rowC, stepB } = placesOf(text);
-  return `var<workgroup> tileA: array<vec4f, ${(rows * depth) / 4}>; // [row][k / 4]
-var<workgroup> tileB: array<vec4f, ${(depth * columns) / 4}>; // [k][column / 4]
+  return `var<workgroup> tileA: array<array<array<vec4f, ${depth / 4}>, ${threadsY}>, ${threadRows}>; // [row][k / 4]
+var<workgroup> tileB: array<array<array<array<vec4f, ${threadsX}>, ${threadVectors}>, 4>, ${depth / 4}>; // [k][column / 4]
 ${functions}
 fn placeA(base: u32, row: u32, k: u32) -> u32 { return base + ${transposeA ? 'k * p.M + row' : `${rowA('row')} + k`}; }
 fn placeB(base: u32, column: u32, k: u32) -> u32 { return base + ${transposeB ? `column * ${stepB} + k` : `k * ${stepB} + column`}; }
@@ -123,9 +124,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
       ${B.fetch}
     }
     for (var k = 0u; k < p.kBlock / 4u; k++) {
-      ${times(4 * threadVectors, (n) => `let b${n % 4}_${n >> 2} = tileB[(k * 4u + ${n % 4}u) * ${columns / 4}u + local.x + ${(n >> 2) * threadsX}u];`, ' ')}
-      ${times(threadRows, (i) => `let a${i} = tileA[(local.y + ${i * threadsY}u) * ${depth / 4}u + k];`, ' ')}
-      ${times(4, (e) => each((i, v) => `sum${i}_${v} = fma(vec4f(a${i}[${e}]), b${e}_${v}, sum${i}_${v});`))}
+      ${times(4 * threadVectors, (n) => `let b${n % 4}_${n >> 2} = tileB[k][${n % 4}][${n >> 2}][local.x];`, ' ')}
+      ${times(threadRows, (i) => `let a${i} = tileA[${i}][local.y][k]; ${times(4, (e) => times(threadVectors, (v) => `sum${i}_${v} = fma(vec4f(a${i}[${e}]), b${e}_${v}, sum${i}_${v});`, ' '), ' ')}`)}
     }
   }
   ${each((i, v) => `store(baseC, row0 + local.y + ${i * threadsY}u, column0 + (local.x + ${v * threadsX}u) * 4u, sum${i}_${v});`)}
@@ -155,8 +155,11 @@ function mover(name: 'A' | 'B', text: TileText, threads: number): { registers: s
   };
   const vector = floatType(half, true);
   const whole = wide ? load(0, true) : `${vector}(${times(4, (e) => load(e, false), ', ')})`;
+  const [threadsX, threadsY] = [text.columns / (4 * text.threadVectors), text.rows / text.threadRows];
   const slot = (e: number) =>
-    ofA ? `tileA[(x + ${e}u) * ${depth / 4}u + k / 4u]` : `tileB[(k + ${e}u) * ${inX}u + x / 4u]`;
+    ofA
+      ? `tileA[(x + ${e}u) / ${threadsY}u][(x + ${e}u) % ${threadsY}u][k / 4u]`
+      : `tileB[(k + ${e}u) / 4u][(k + ${e}u) % 4u][(x / 4u) / ${threadsX}u][(x / 4u) % ${threadsX}u]`;
   const register = (n: number) => `next${name}${n}`;
   const turnedBack = (e: number) => `vec4f(${vector}(${times(4, (n) => `${register(n)}[${e}]`, ', ')}))`;
   const each = (body: (n: number) => string) =>

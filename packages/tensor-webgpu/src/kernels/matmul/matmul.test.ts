@@ -7,6 +7,7 @@ import { half, linear } from '../../ops/index.ts';
 import { matmul } from './matmul.ts';
 import { partsOfK } from './matmul.wgsl.ts';
 import { candidates, tuningOf } from './matmul-choice.ts';
+import { bestTile, partsForGpu } from './tile-choice.ts';
 
 const opened = openedBackend();
 
@@ -232,22 +233,33 @@ test('a large A^T, which panels turn first, has the columns that a smaller produ
 });
 
 test('which program is taken untuned', () => {
-  const first = (isCpu: boolean, subgroupSize: number, sizes: readonly number[]) =>
-    candidates({ facts: { ...opened().facts, isCpu, subgroupSize } } as WebgpuBackend, specOf(sizes, {}))[0]!.name;
-  const gpu = (...sizes: number[]) => first(false, 32, sizes);
-  expect(gpu(1, 2048, 768, 2048)).toBe('tile 128 x 128');
-  expect(gpu(1, 2048, 768, 1920)).toBe('tile 128 x 64'); // 240 of 128 x 128
-  expect(gpu(1, 1024, 768, 1024)).toBe('tile 64 x 64');
-  expect(gpu(1, 1024, 768, 960)).toBe('tile 32 x 32');
-  expect(gpu(16, 512, 64, 512)).toBe('tile 128 x 128');
-  expect(gpu(300, 196, 64, 64)).toBe('tile 128 x 64');
-  expect(gpu(1, 7, 256, 65_536)).toBe('tile 32 x 32');
-  expect(first(true, 4, [1, 512, 512, 512])).toBe('tile 128 x 128'); // SwiftShader
-  const lavapipe = (...sizes: number[]) => first(true, 8, sizes);
+  const first = (facts: Partial<AdapterFacts>, sizes: readonly number[]) =>
+    candidates({ facts: { ...opened().facts, ...facts } } as WebgpuBackend, specOf(sizes, {}))[0]!.name;
+  const gpu = (vendor: string, ...sizes: number[]) => first({ isCpu: false, subgroupSize: 32, vendor }, sizes);
+  expect(gpu('nvidia', 1, 4096, 768, 3072)).toBe('tile 128 x 128 by 16, 16 x 8');
+  expect(gpu('amd', 1, 4096, 768, 768)).toBe('tile 128 x 128 by 16, 16 x 8');
+  expect(gpu('intel', 1, 4096, 768, 768)).toBe('tile 64 x 64 by 8, 4 x 4'); // larger ones spill
+  for (const vendor of ['nvidia', 'amd']) expect(gpu(vendor, 300, 196, 64, 196)).toBe('tile 100 x 100 by 8, 10 x 4');
+  expect(gpu('nvidia', 300, 196, 64, 64)).toBe('tile 64 x 64 by 16, 8 x 4');
+  expect(gpu('nvidia', 1, 7, 256, 65_536)).toBe('tile 32 x 32 by 16, 4 x 4');
+  expect(first({ isCpu: true, subgroupSize: 4 }, [1, 512, 512, 512])).toMatch('tile 128 x 128'); // SwiftShader
+  const lavapipe = (...sizes: number[]) => first({ isCpu: true, subgroupSize: 8 }, sizes);
   expect(lavapipe(300, 196, 64, 196)).toBe('panel 64 x 128');
   expect(lavapipe(1, 4096, 168, 168)).toBe('panel 96 x 64');
   expect(lavapipe(1, 4096, 768, 3072)).toBe('panel 128 x 64');
   expect(lavapipe(1, 4096, 256, 32)).toBe('panel 128 x 32');
+});
+
+test('sums are cut into parts where C alone would not fill a GPU', () => {
+  expect(partsForGpu({ M: 768, N: 768, K: 4096, batch: 1 })).toBe(6); // a weight's gradient
+  expect(partsForGpu({ M: 4096, N: 768, K: 768, batch: 1 })).toBe(1);
+  expect(partsForGpu({ M: 512, N: 512, K: 512, batch: 1 })).toBe(2);
+  for (const vendor of ['nvidia', 'amd'])
+    expect(bestTile({ M: 512, N: 512, batch: 1, parts: 2 }, { vendor, isCpu: false }).rows).toBe(64);
+  for (let K = 1; K < 9000; K += 61) {
+    const parts = partsForGpu({ M: 5, N: 7, K, batch: 1 });
+    expect((parts - 1) * Math.ceil(Math.ceil(K / 128) / parts) * 128).toBeLessThan(K); // none is empty
+  }
 });
 
 test('nothing to add up gives zeros, or the bias', async () => {

@@ -10,6 +10,7 @@ import { addParts } from '../rows/reduce.ts';
 import { isMatmulActivation, type MatmulActivation } from './activations.wgsl.ts';
 import { type MatmulSpec, partsOfK } from './matmul.wgsl.ts';
 import { programFor } from './matmul-choice.ts';
+import { partsForGpu } from './tile-choice.ts';
 
 /** How to multiply: which operand is stored transposed, an optional bias [N] that is added to every row, and whether the result is in half precision. */
 export interface MatmulOptions {
@@ -69,7 +70,7 @@ export function matmul(
   const fold = batchB === 1 && batchA === batch && !transposeA;
   const rows = fold ? batch * M : M;
   const matrices = fold ? 1 : batch;
-  const parts = bias ? 1 : partsOfK({ M: rows, N, K, batch: matrices });
+  const parts = bias ? 1 : (backend.facts.isCpu ? partsOfK : partsForGpu)({ M: rows, N, K, batch: matrices });
   const halfAtOnce = half && !panels && parts === 1; // else sums pass through the result
   // no spreads: at every dispatch they would cost more than the rest of it
   const spec: MatmulSpec = {

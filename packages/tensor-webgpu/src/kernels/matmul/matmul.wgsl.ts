@@ -1,4 +1,5 @@
 import { linearDispatch } from '../../program/grid.ts';
+import { inPieces } from '../../program/pieces.ts';
 import type { Program } from '../../program/program.ts';
 import type { UniformType } from '../../program/types.wgsl.ts';
 import { activationTexts, type MatmulActivation } from './activations.wgsl.ts';
@@ -47,9 +48,9 @@ export interface Spread {
 }
 
 const partTile = 64; // tiles of C are counted in squares of it
-const partUnit = 128; // parts of K are multiples of it, and so of every K block
+export const partUnit = 128; // parts of K are multiples of it, and so of every K block
 
-/** How many parts of K keep the cores busy when C has only few tiles; below 2048 the second pass costs more (measured on lavapipe). */
+/** How many parts of K keep a CPU's cores busy when C has only few tiles; below 2048 the second pass costs more (measured on lavapipe). */
 export function partsOfK({ M, N, K, batch }: Pick<MatmulSpec, 'M' | 'N' | 'K' | 'batch'>): number {
   const tiles = Math.ceil(M / partTile) * Math.ceil(N / partTile) * batch;
   if (tiles >= 4 || K < 2048) return 1;
@@ -81,7 +82,8 @@ type MatmulUniforms =
   | 'batch'
   | 'partK'
   | 'groups'
-  | 'row';
+  | 'row'
+  | 'first';
 
 /** The uniforms that `launch` fills. */
 const matmulUniforms: Readonly<Record<MatmulUniforms, UniformType>> = {
@@ -99,6 +101,7 @@ const matmulUniforms: Readonly<Record<MatmulUniforms, UniformType>> = {
   partK: 'u32',
   groups: 'u32',
   row: 'u32',
+  first: 'u32',
 };
 
 /** The uniforms of spread operands beside those. */
@@ -143,7 +146,7 @@ export function placesOf({ spread, transposeB }: { spread: boolean; transposeB: 
 }
 
 /** WGSL: which tile of C and which part of K is this workgroup's; the grid is one line, folded where it gets long. */
-export const place = (spread: boolean): string => `let index = group.x + group.y * p.row;
+export const place = (spread: boolean): string => `let index = p.first + group.x + group.y * p.row;
   if (index >= p.groups) { return; }
   let tileX = index % p.gridX; let tileY = (index / p.gridX) % p.gridY;
   let slice = index / (p.gridX * p.gridY); let b = slice % p.batch;
@@ -154,17 +157,36 @@ export const place = (spread: boolean): string => `let index = group.x + group.y
 export function launch(spec: MatmulSpec, { gridX, gridY, rows, kBlock }: Grid): Omit<Program, 'shader'> {
   const { M, N, K, batch, parts } = spec;
   const groups = gridX * gridY * batch * parts;
-  const { workgroups, row } = linearDispatch(groups, 1);
   const partK = Math.ceil(K / partUnit / parts) * partUnit;
   const { spread } = spec;
   const strideA = spread?.batchA ?? (spec.broadcastA ? 0 : M * K);
   const strideB = spread?.batchB ?? (spec.broadcastB ? 0 : K * N);
   const strideC = spread?.batchC ?? M * N;
-  const sizes = { M, N, K, rows, strideA, strideB, strideC, kBlock, gridX, gridY, batch, partK, groups, row };
   const flops = 2 * batch * M * N * K;
-  if (!spread) return { workgroups, uniforms: sizes, flops };
-  const { inner, outerA, stepA, outerC, stepC, offsetB, stepB } = spread;
-  return { workgroups, uniforms: { ...sizes, inner, outerA, stepA, outerC, stepC, offsetB, stepB }, flops };
+  return inPieces({ count: groups, flops }, (first, count) => {
+    const { workgroups, row } = linearDispatch(count, 1);
+    const end = first + count;
+    const sizes = {
+      M,
+      N,
+      K,
+      rows,
+      strideA,
+      strideB,
+      strideC,
+      kBlock,
+      gridX,
+      gridY,
+      batch,
+      partK,
+      groups: end,
+      row,
+      first,
+    };
+    if (!spread) return { workgroups, uniforms: sizes };
+    const { inner, outerA, stepA, outerC, stepC, offsetB, stepB } = spread;
+    return { workgroups, uniforms: { ...sizes, inner, outerA, stepA, outerC, stepC, offsetB, stepB } };
+  });
 }
 
 /**

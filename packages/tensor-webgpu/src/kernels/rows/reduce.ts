@@ -3,7 +3,7 @@ import type { WebgpuBackend } from '../../backend.ts';
 import type { Program } from '../../program/program.ts';
 import { fewKnown, wholeArithmetic } from '../cpu/whole-numbers.ts';
 import { casting, unary } from '../elementwise/elementwise.ts';
-import { isNan } from '../elementwise/elementwise.wgsl.ts';
+import { keptNan } from '../elementwise/elementwise.wgsl.ts';
 import { type Kernel, kernel, type Tensors } from '../kernel.ts';
 import { transpose } from '../movement/movement.ts';
 import { type Fold, type FoldSpec, foldPrograms } from './reduce.wgsl.ts';
@@ -21,13 +21,13 @@ const folding = (how: Fold, kernelName: string): Folding => ({
   start: how.int,
 });
 
-// written so that NaN stays NaN
+// NaN stays NaN by its bits, whatever a compiler makes of the comparison
 const extreme = (name: string, sign: '<' | '>', float: number, int: number): Fold => ({
   name,
   float,
   int,
   step: (total, next, types) =>
-    `select(${total}, ${next}, (${next} ${sign} ${total}) | (${isNan(next, types, types.own)}))`,
+    keptNan(total, types, keptNan(next, types, `${sign === '>' ? 'max' : 'min'}(${total}, ${next})`)),
 });
 const largestOf = extreme('Max', '>', Number.NEGATIVE_INFINITY, -(2 ** 31));
 const smallestOf = extreme('Min', '<', Number.POSITIVE_INFINITY, 2 ** 31 - 1);

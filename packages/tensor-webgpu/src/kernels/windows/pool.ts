@@ -44,7 +44,8 @@ const largest = memoised(({ wide, float }: { wide: boolean; float: boolean }) =>
     wide: { inputs: [wide], output: wide },
     uniforms: { lowest: float ? 'f32' : 'i32' },
     before: 'var best = Out(p.lowest);',
-    step: 'let v = in0[inAt * p.channels + c]; best = select(best, v, v > best);',
+    // NaN is passed over by its bits, whatever a compiler makes of the comparison
+    step: `let v = in0[inAt * p.channels + c]; best = select(best, max(best, v), ${float ? `(bitcast<${wide ? 'vec4i' : 'i32'}>(v) & ${wide ? 'vec4i' : 'i32'}(0x7fffffff)) <= ${wide ? 'vec4i' : 'i32'}(0x7f800000)` : 'v > best'});`,
     after: 'out[i] = best;',
   }),
 );

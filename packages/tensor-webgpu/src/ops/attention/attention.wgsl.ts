@@ -1,5 +1,6 @@
 import { memoised } from '../../program/memoised.ts';
-import { dispatching, type Program } from '../../program/program.ts';
+import { inPieces } from '../../program/pieces.ts';
+import type { Program } from '../../program/program.ts';
 import { type Shader, shader } from '../../program/shader.ts';
 import { floatType, type UniformType } from '../../program/types.wgsl.ts';
 
@@ -44,12 +45,13 @@ export function attentionProgram(
   { G, Nq, Nk, kh, kw, D, scale }: AttentionSpec,
   { rows, of, products }: { rows: number; of: number; products: number },
 ): Program {
-  const gridY = Math.min(G, 32768);
-  return dispatching(shader, {
-    workgroups: [Math.ceil(of / rows), gridY, Math.ceil(G / gridY)],
-    uniforms: { G, Nq, Nk, kh, kw, gridY, rows, scale, firstG: 0 },
-    flops: 2 * products * G * Nq * Nk * D,
+  const flops = 2 * products * G * Nq * Nk * D;
+  const pieces = inPieces({ count: G, flops }, (firstG, count) => {
+    const gridY = Math.min(count, 32768);
+    const uniforms = { G, Nq, Nk, kh, kw, gridY, rows, scale, firstG };
+    return { workgroups: [Math.ceil(of / rows), gridY, Math.ceil(count / gridY)], uniforms };
   });
+  return { shader, ...pieces };
 }
 
 const threads = 64;
@@ -69,7 +71,7 @@ const statisticsShader = memoised(({ D }: { D: number }): AttentionShader => {
     uniforms: attentionUniforms,
     body: `@compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let g = group.y + group.z * p.gridY;
+  let g = p.firstG + group.y + group.z * p.gridY;
   let row = group.x * p.rows + thread;
   if (g >= p.G || row >= p.Nq) { return; }
   let i = g * p.Nq + row;

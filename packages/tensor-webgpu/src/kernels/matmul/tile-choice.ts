@@ -1,0 +1,85 @@
+import type { AdapterFacts } from '../../device/open-device.ts';
+import { type MatmulSpec, partUnit } from './matmul.wgsl.ts';
+import type { TileShape } from './matmul-tile.wgsl.ts';
+
+/** A shape, and what share of the adapter's peak its text reaches where the grid fills the adapter, by vendor. */
+interface Tile {
+  readonly shape: TileShape;
+  /** Measured on an H100; those with two digits after the point were not, but scaled. */
+  readonly nvidia: number;
+  /** Modelled for RDNA 3 from the code that AMD's compiler makes (`npm run gpu:stats`), which ranks and does not predict. */
+  readonly amd: number;
+  /** By the spills that Intel's compiler makes of SIMD16, a quarter of the registers. */
+  readonly intel: number;
+}
+
+const tile = (
+  [rows, columns, threadRows, threadVectors, depth]: readonly [number, number, number, number, number],
+  shares: Omit<Tile, 'shape'>,
+): Tile => ({ shape: { rows, columns, threadRows, threadVectors, depth }, ...shares });
+
+/** All stay within the 16 KiB and 256 threads that every adapter has. Two of 100 waste 2 % of the 196 rows of a window, two of 128 40 %. */
+const tiles: readonly Tile[] = [
+  tile([128, 128, 16, 2, 16], { nvidia: 0.6, amd: 0.84, intel: 0.05 }),
+  tile([128, 128, 8, 2, 16], { nvidia: 0.48, amd: 0.8, intel: 0.08 }),
+  tile([64, 128, 8, 2, 16], { nvidia: 0.58, amd: 0.77, intel: 0.08 }),
+  tile([128, 64, 8, 1, 16], { nvidia: 0.51, amd: 0.61, intel: 0.15 }),
+  tile([64, 64, 8, 1, 16], { nvidia: 0.53, amd: 0.6, intel: 0.14 }),
+  tile([100, 100, 10, 1, 8], { nvidia: 0.43, amd: 0.52, intel: 0.1 }),
+  tile([64, 64, 4, 1, 8], { nvidia: 0.35, amd: 0.4, intel: 0.3 }),
+  tile([32, 32, 4, 1, 16], { nvidia: 0.3, amd: 0.38, intel: 0.2 }),
+  tile([32, 32, 2, 1, 32], { nvidia: 0.2, amd: 0.31, intel: 0.2 }),
+];
+
+type Sizes = Pick<MatmulSpec, 'M' | 'N' | 'batch' | 'parts'>;
+type Facts = Pick<AdapterFacts, 'vendor' | 'isCpu'>;
+
+/**
+ * Invocations that fill the adapter: 192 of the large tiles, of 128 each, for the 96 to 144 processors of the largest GPUs. A CPU without
+ * the panels' subgroups has few cores.
+ */
+const filling = { cpu: 1024, gpu: 24576 };
+
+function vendorOf({ vendor }: Facts): 'nvidia' | 'amd' | 'intel' {
+  if (/intel/i.test(vendor)) return 'intel';
+  return /nvidia/i.test(vendor) ? 'nvidia' : 'amd';
+}
+
+/** The share of the peak that is expected of a tile for these sizes: less where it sticks out of C, or leaves processors idle. */
+function expectedShare({ shape, ...shares }: Tile, { M, N, batch, parts }: Sizes, facts: Facts): number {
+  const { rows, columns, threadRows, threadVectors } = shape;
+  const [down, across] = [Math.ceil(M / rows), Math.ceil(N / columns)];
+  const useful = (M * N) / (down * rows * across * columns);
+  const invocations = ((down * across * batch * parts * rows) / threadRows) * (columns / (4 * threadVectors));
+  return shares[vendorOf(facts)] * useful * Math.min(1, invocations / filling[facts.isCpu ? 'cpu' : 'gpu']);
+}
+
+/** The tile to take as long as nothing is measured. */
+export function bestTile(sizes: Sizes, facts: Facts): TileShape {
+  let best = tiles[0]!;
+  let most = 0;
+  for (const one of tiles) {
+    const share = expectedShare(one, sizes, facts);
+    if (share > most) [best, most] = [one, share];
+  }
+  return best.shape;
+}
+
+/** The four that are expected to be the fastest, the first first. */
+export function rankedTiles(sizes: Sizes, facts: Facts): readonly TileShape[] {
+  const shares = new Map(tiles.map((one) => [one, expectedShare(one, sizes, facts)]));
+  const sorted = [...tiles].sort((a, b) => shares.get(b)! - shares.get(a)!);
+  return sorted.slice(0, 4).map(({ shape }) => shape);
+}
+
+const fullGrid = 96; // workgroups of the large tile that leave no processor of a large GPU long idle
+const shortestPart = 256;
+
+/** How many parts of K fill a GPU when C has only few large tiles, as a weight's gradient has. */
+export function partsForGpu({ M, N, K, batch }: Pick<MatmulSpec, 'M' | 'N' | 'K' | 'batch'>): number {
+  const groups = Math.ceil(M / 128) * Math.ceil(N / 128) * batch;
+  const wanted = Math.min(Math.ceil((2 * fullGrid) / groups), Math.floor(K / shortestPart));
+  if (groups >= fullGrid || wanted < 2) return 1;
+  const units = Math.ceil(K / partUnit);
+  return Math.ceil(units / Math.ceil(units / wanted)); // none is empty
+}
