@@ -26,6 +26,12 @@ const steps = [
   },
   { name: 'unused code', command: ['knip'] },
   {
+    name: "GPU kernels in AMD's compiler",
+    command: [
+      ...[process.execPath, '--conditions=@slimsam/source', '--import', 'tsx', 'scripts/gpu-stats/run.ts', '--short'],
+    ],
+  },
+  {
     name: 'tests of the source',
     command: ['nx', 'run-many', '-t', 'test', '--parallel=1', '--output-style=stream'],
     env: nx,
