@@ -1,5 +1,6 @@
 /** The backend under test: opened once for all specs, its kernels wrapped so that it is known which of them a spec ran. */
 import * as tf from '@tensorflow/tfjs-core';
+import { openGpu } from '../src/device/dawn.ts';
 import { createWebgpuBackend, type WebgpuBackend } from '../src/index.ts';
 import { kernels } from '../src/kernels/index.ts';
 
@@ -31,12 +32,27 @@ async function open(): Promise<WebgpuBackend> {
     () => false,
   );
   if (backend && usable) return backend;
-  const opened = await createWebgpuBackend();
+  const how = (process.env.SLIMSAM_CONFORMANCE ?? '').split(','); // run.ts says so
+  const opened = await createWebgpuBackend(how.includes('default-limits') ? { device: await leastDevice() } : {});
+  if (how.includes('gpu'))
+    Object.defineProperty(opened, 'facts', { value: { ...opened.facts, isCpu: false, subgroupSize: 0 } });
   opened.dispose = () => {};
-  adapter = opened.facts.name;
+  adapter = [opened.facts.name, ...how].filter(Boolean).join(', ');
   backend = opened;
   return opened;
 }
+
+/** A device of the adapter at hand with exactly WebGPU's default limits. */
+async function leastDevice(): Promise<GPUDevice> {
+  const { gpu, keepAlive } = await openGpu();
+  const adapter = await gpu.requestAdapter();
+  const features = (['subgroups', 'shader-f16'] as const).filter((feature) => adapter!.features.has(feature));
+  kept.push(keepAlive, adapter);
+  return adapter!.requestDevice({ requiredFeatures: features });
+}
+
+/** Dawn crashes when what made a device is garbage-collected. */
+const kept: unknown[] = [];
 
 export function registerBackend(): void {
   tf.registerBackend(backendName, open);

@@ -1,10 +1,11 @@
 /**
  * TensorFlow.js's own test suite (tfjs-core's dist/tests.js) against this backend, on the adapter at hand:
  *
- *     npm run conformance -- [--filter TEXT]… [--json FILE] [--table]
+ *     npm run conformance -- [--filter TEXT]… [--json FILE] [--table] [--gpu] [--default-limits]
  *
  * --filter runs only the specs whose full name contains TEXT. --json writes the counts and the failures. --table writes KERNELS.md;
- * it needs a whole run. The exit code is 1 when a spec fails that known-failures.json does not list, or when no spec ran.
+ * it needs a whole run. --gpu takes the kernels for GPUs on whatever adapter is there, --default-limits a device with exactly WebGPU's
+ * default limits. The exit code is 1 when a spec fails that known-failures.json does not list, or when no spec ran.
  */
 import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -20,6 +21,8 @@ const { values: options } = parseArgs({
     json: { type: 'string' },
     filter: { type: 'string', multiple: true, default: [] },
     table: { type: 'boolean', default: false },
+    gpu: { type: 'boolean', default: false },
+    'default-limits': { type: 'boolean', default: false },
   },
 });
 if (options.table && options.filter.length > 0)
@@ -50,6 +53,10 @@ const known = new Map(knownFailures.map(({ spec, reason }) => [spec, reason]));
 const start = performance.now();
 const seconds = () => `${((performance.now() - start) / 1000).toFixed(0)} s`;
 let said = start;
+const how = [options.gpu && 'gpu', options['default-limits'] && 'default-limits'].filter(Boolean);
+if (how.length > 0 && options.table)
+  throw new Error('conformance: expected --table alone, got it with --gpu or limits');
+process.env.SLIMSAM_CONFORMANCE = how.join();
 const suite = (await import(pathToFileURL(bundle).href)) as { runSuite: typeof runSuite };
 const result = await suite.runSuite({
   filters: options.filter,

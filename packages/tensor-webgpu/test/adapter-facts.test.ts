@@ -68,7 +68,13 @@ async function watchedDevice(features: GPUFeatureName[]): Promise<{ device: GPUD
 const devices = new Map<string, ReturnType<typeof watchedDevice>>();
 
 /** What the compiler finds in the texts of every kernel as written for such an adapter, and the kernels that were not called. */
-async function compileAll({ isCpu, subgroups, half, vendor = '', least = false }: Case): Promise<{ found: string[]; missed: string[] }> {
+async function compileAll({
+  isCpu,
+  subgroups,
+  half,
+  vendor = '',
+  least = false,
+}: Case): Promise<{ found: string[]; missed: string[] }> {
   const features: GPUFeatureName[] = [];
   if (subgroups !== 'none') features.push('subgroups');
   if (half) features.push('shader-f16');
