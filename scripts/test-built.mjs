@@ -71,7 +71,7 @@ async function install(project) {
     packed.set(name, { tarball, files });
     for (const dependency of Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })) {
       const link = path.join(modules, dependency);
-      if (dependency.startsWith('@slimsam/') || existsSync(link)) continue;
+      if (/^(@slimsam\/.*|slimsam)$/.test(dependency) || existsSync(link)) continue;
       mkdirSync(path.dirname(link), { recursive: true });
       symlinkSync(path.join(root, 'node_modules', dependency), link, 'junction');
     }

@@ -100,8 +100,8 @@ export function queueRunner({
     if (looking) return;
     looking = true;
     try {
-      const { waiting: queued = 0 } = await queue.getJobCounts('waiting');
-      if (queued >= waiting.size) return; // all of them wait: nothing can have been missed
+      const { waiting: queued = 0, prioritized = 0 } = await queue.getJobCounts('waiting', 'prioritized');
+      if (queued + prioritized >= waiting.size) return; // all of them wait: nothing can have been missed
       for (const hash of [...waiting.keys()]) await look(hash);
     } catch {
       // the broker or the store is out of reach; the next look may reach it
@@ -151,8 +151,9 @@ export function queueRunner({
       });
     },
     async status() {
-      const { waiting: queued = 0, active: begun = 0 } = await queue.getJobCounts('waiting', 'active');
-      const lines = [`${queued} jobs wait, ${begun} are under way`];
+      const counts = await queue.getJobCounts('waiting', 'prioritized', 'active');
+      const { waiting: queued = 0, prioritized = 0, active: begun = 0 } = counts;
+      const lines = [`${queued + prioritized} jobs wait, ${begun} are under way`];
       const names = new Set([...done.keys(), ...[...active.values()].flatMap(({ told }) => told.worker ?? [])]);
       for (const name of [...names].sort()) {
         const own = [...active].find(([, { told }]) => told.worker === name);

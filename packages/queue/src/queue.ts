@@ -18,8 +18,9 @@ export async function openQueue(url: string): Promise<JobQueue> {
   return {
     runner,
     async counts() {
-      const { waiting = 0, active = 0, failed = 0 } = await queue.getJobCounts('waiting', 'active', 'failed');
-      return { waiting, active, failed };
+      const found = await queue.getJobCounts('waiting', 'prioritized', 'active', 'failed');
+      const { waiting = 0, prioritized = 0, active = 0, failed = 0 } = found;
+      return { waiting: waiting + prioritized, active, failed };
     },
     workers: () => workersOf(queue),
     async failed() {
@@ -35,10 +36,10 @@ export async function openQueue(url: string): Promise<JobQueue> {
       return failed;
     },
     async drain() {
-      const { waiting = 0, failed = 0 } = await queue.getJobCounts('waiting', 'failed');
+      const { waiting = 0, prioritized = 0, failed = 0 } = await queue.getJobCounts('waiting', 'prioritized', 'failed');
       await queue.drain();
       await queue.clean(0, 0, 'failed');
-      return waiting + failed;
+      return waiting + prioritized + failed;
     },
     async close() {
       runner.stop();

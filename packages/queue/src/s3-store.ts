@@ -32,7 +32,8 @@ export async function openS3Store(location: string): Promise<Store> {
   const attempt = <T>(what: string, action: () => Promise<T>) =>
     retried(action, (cause) => failure(cause, { what, shown }));
 
-  await attempt('to be reached', () => s3.listObjects('/', prefix, 1));
+  const found = await attempt('to be reached', () => s3.listObjects('/', `${prefix}nothing/`, 1));
+  if (found === null) throw new Error(`store: expected ${shown} to be a bucket, got none; make it first`);
   const store: Store = {
     location: shown,
     has: async (key) => attempt(`to tell of '${key}'`, async () => (await s3.objectExists(at(key))) === true),
@@ -64,7 +65,7 @@ export async function openS3Store(location: string): Promise<Store> {
       let token: string | undefined;
       do {
         const page = await attempt(`to list '${start}'`, () =>
-          s3.listObjectsPaged('', `${prefix}${start}`, 1000, token),
+          s3.listObjectsPaged('/', `${prefix}${start}`, 1000, token),
         );
         for (const { Key, Size, LastModified } of page?.objects ?? []) {
           yield { key: Key.slice(prefix.length), bytes: Number(Size), modified: new Date(LastModified).getTime() };
@@ -119,7 +120,6 @@ function failure(cause: unknown, { what, shown }: { what: string; shown: string 
     ],
     [/TimeTooSkewed/i.test(code + message), "; set this machine's clock"],
     [status === 401 || status === 403, '; see to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do'],
-    [status === 404, '; make the bucket first'],
   ];
   const cure = cures.find(([fits]) => fits)?.[1] ?? '';
   return new Error(`store: expected ${shown} ${what}, got ${message.replace(/\s+/g, ' ').slice(0, 300)}${cure}`, {

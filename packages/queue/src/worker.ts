@@ -65,7 +65,8 @@ export async function work({ queue: url, store: location, backend, lock, signal,
     note(`  ${bull.name} ${bull.id?.slice(0, 12)} goes back: ${reason}`);
     await bull.updateProgress({ worker: name, handedBack: reason });
     if (!signal.aborted) await sleep(politeness * (1 + Math.random()));
-    await bull.moveToWait(token);
+    await bull.moveToWait(token); // to the front, where it would keep others waiting that this worker could do
+    if (!signal.aborted) await bull.changePriority({ priority: 1 }).catch(() => {}); // behind those; another one has it already
     throw new WaitingError(reason);
   }
 

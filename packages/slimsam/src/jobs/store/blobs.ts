@@ -26,7 +26,7 @@ export async function putFile(store: Store, file: string): Promise<string> {
   return hash;
 }
 
-export async function hashOfFile(file: string): Promise<string> {
+async function hashOfFile(file: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const part of createReadStream(file)) hash.update(part as Buffer);
   return hash.digest('hex');

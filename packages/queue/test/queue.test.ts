@@ -1,0 +1,277 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Queue } from 'bullmq';
+import {
+  type Job,
+  type JobOutcome,
+  type JobQueue,
+  jobHash,
+  jobHead,
+  localRunner,
+  openStore,
+  putBlob,
+  runJobs,
+  type Store,
+} from 'slimsam/jobs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openQueue, work } from '../src/index.ts';
+import { startCut, startPostgres, startRedis, startS3, type TestServer } from './brokers.ts';
+
+let folder = '';
+let redis: TestServer;
+beforeAll(async () => {
+  folder = mkdtempSync(path.join(tmpdir(), 'slimsam-queue-'));
+  redis = await startRedis({ password: 'secret-of-the-test' });
+});
+afterAll(async () => {
+  await redis.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const nap = (milliseconds: number, part = 1, parts = 1): Job => ({
+  ...jobHead({ part, parts }),
+  kind: 'sleep',
+  milliseconds,
+});
+const naps = (count: number, milliseconds: number) =>
+  Array.from({ length: count }, (_, i) => nap(milliseconds, i + 1, count));
+const hash = 'b'.repeat(64);
+
+/** Workers of this process, each with a child, while `use` runs. */
+async function withWorkers<T>(
+  count: number,
+  { url, store, lock = 5 }: { url: string; store: string; lock?: number },
+  use: (lines: string[]) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController();
+  const lines: string[] = [];
+  const note = (line: string) => void lines.push(line);
+  const workers = Array.from({ length: count }, () =>
+    work({ queue: url, store, backend: 'cpu', lock, signal: stop.signal, note }),
+  );
+  try {
+    return await use(lines);
+  } finally {
+    stop.abort(new Error('the test is over'));
+    await Promise.all(workers);
+  }
+}
+
+async function all(jobs: readonly Job[], { queue, store }: { queue: JobQueue; store: Store }): Promise<JobOutcome[]> {
+  const found: JobOutcome[] = [];
+  for await (const outcome of runJobs(jobs, { runner: queue.runner, store })) found.push(outcome);
+  return found;
+}
+
+const errorsOf = (outcomes: readonly JobOutcome[]) =>
+  outcomes.flatMap((one) => ('error' in one ? one.error.message : []));
+
+describe('a queue on Redis', () => {
+  test('each job has one result; a failed one is listed, and the others go on; strange data is refused', async () => {
+    const [url, location] = [`${redis.url}?queue=first`, path.join(folder, 'first')];
+    const [queue, store] = [await openQueue(url), await openStore(location)];
+    const raw = new Queue('first', { connection: { port: redis.port, password: 'secret-of-the-test' } });
+    try {
+      await withWorkers(2, { url, store: location }, async (lines) => {
+        const jobs = naps(30, 5);
+        const bad: Job = { ...jobHead({ part: 1, parts: 1 }), kind: 'embed', model: hash, photographs: hash };
+        for (const [id, data] of [
+          ['strange-1', { kind: 'shell', command: 'touch /tmp/x' }],
+          ['strange-2', nap(1)], // not under its hash
+          ['strange-3', { ...nap(1), path: '/etc/passwd' }],
+        ] as const)
+          await raw.add('sleep', data, { jobId: id, attempts: 3 });
+        const outcomes = await all([...jobs, bad], { queue, store });
+        expect(new Set(outcomes.map((one) => one.hash)).size).toBe(31);
+        expect(errorsOf(outcomes)).toEqual([expect.stringMatching(/^store: expected a blob b+ .*\(3 tries\)$/)]);
+        const listed = await queue.failed();
+        expect(listed).toHaveLength(4);
+        expect(listed).toContainEqual(
+          expect.objectContaining({
+            hash: jobHash(bad),
+            kind: 'embed',
+            attempts: 3,
+            input: expect.stringMatching(/^embed 1 of 1/),
+          }),
+        );
+        for (const id of ['strange-1', 'strange-2', 'strange-3'])
+          expect(listed).toContainEqual(
+            expect.objectContaining({ hash: id, attempts: 1, error: expect.stringMatching(/refused$/) }),
+          );
+        expect(
+          lines.filter((line) => /^worker .*: slimsam \d.* on tfjs-backend-cpu on .*GiB of memory$/.test(line)),
+        ).toHaveLength(2);
+        expect((await queue.workers()).length).toBe(1); // both are of this process
+        expect(await queue.retry()).toBe(4);
+        expect(lines.join()).not.toContain('secret-of-the-test');
+      });
+      expect(await queue.drain()).toBeGreaterThanOrEqual(0);
+      expect(await queue.counts()).toMatchObject({ waiting: 0, failed: 0 });
+    } finally {
+      await Promise.all([raw.close(), queue.close()]);
+    }
+  });
+
+  test('a job of another version, or that needs a feature, goes back, and waits for one that can', async () => {
+    const [url, location] = [`${redis.url}?queue=versions`, path.join(folder, 'versions')];
+    const [queue, store] = [await openQueue(url), await openStore(location)];
+    const other: Job = { ...nap(1), version: '99.0.0' };
+    const half: Job = { ...nap(2), requires: ['shader-f16'] };
+    const stop = new AbortController();
+    const waiting = (async () => {
+      for await (const _ of runJobs([other, half], { runner: queue.runner, store, signal: stop.signal }));
+    })();
+    const ended = waiting.catch((error: Error) => error.message);
+    await withWorkers(1, { url, store: location }, async (lines) => {
+      for (
+        let tries = 0;
+        tries < 100 && !(/99\.0\.0, this/.test(lines.join()) && /shader-f16, which/.test(lines.join()));
+        tries++
+      )
+        await sleep(200);
+      expect(lines.join('\n')).toMatch(/goes back: it is of slimsam 99\.0\.0, this worker is \d/);
+      expect(lines.join('\n')).toMatch(/goes back: it needs shader-f16, which tfjs-backend-cpu on .* has not/);
+      expect((await all([nap(3)], { queue, store })).map((one) => 'result' in one)).toEqual([true]); // others go on beside them
+    });
+    expect((await queue.counts()).failed).toBe(0);
+    stop.abort(new Error('enough'));
+    expect(await ended).toBe('enough');
+    await queue.close();
+  });
+
+  test('Ctrl-C hands the job back at once; another worker finishes it', async () => {
+    const [url, location] = [`${redis.url}?queue=stopped`, path.join(folder, 'stopped')];
+    const [queue, store] = [await openQueue(url), await openStore(location)];
+    const outcome = all([nap(3_000)], { queue, store });
+    await withWorkers(1, { url, store: location }, async () => {
+      while ((await queue.counts()).active === 0) await sleep(20);
+      await sleep(100);
+    });
+    expect(await queue.counts()).toMatchObject({ waiting: 1, active: 0, failed: 0 });
+    await withWorkers(1, { url, store: location }, async () => {
+      expect('result' in (await outcome)[0]!).toBe(true);
+    });
+    await queue.close();
+  });
+
+  test('a broker that is killed with all its memory, and a connection that is cut, lose nothing', async () => {
+    const frail = await startRedis({ durable: false });
+    const cut = await startCut(frail.port);
+    const [url, location] = [`redis://127.0.0.1:${cut.port}`, path.join(folder, 'frail')];
+    const [queue, store] = [await openQueue(url), await openStore(location)];
+    try {
+      await withWorkers(2, { url, store: location, lock: 2 }, async () => {
+        const outcomes = all(naps(40, 100), { queue, store });
+        while ((await queue.counts()).active === 0) await sleep(20);
+        await frail.kill();
+        await sleep(300);
+        await frail.start();
+        await sleep(1_000);
+        cut.cut();
+        await sleep(3_000);
+        cut.mend();
+        const found = await outcomes;
+        expect(errorsOf(found)).toEqual([]);
+        expect(new Set(found.map((one) => one.hash)).size).toBe(40);
+      });
+    } finally {
+      await queue.close();
+      await Promise.all([cut.stop(), frail.stop()]);
+    }
+  });
+});
+
+test('a queue on PostgreSQL', async () => {
+  const [postgres, location] = [await startPostgres(), path.join(folder, 'postgres')];
+  try {
+    const [queue, store] = [await openQueue(postgres.url), await openStore(location)];
+    await withWorkers(2, { url: postgres.url, store: location }, async () => {
+      const bad: Job = { ...jobHead({ part: 1, parts: 1 }), kind: 'embed', model: hash, photographs: hash };
+      const outcomes = await all([...naps(20, 5), bad], { queue, store });
+      expect(errorsOf(outcomes)).toEqual([expect.stringMatching(/^store: expected a blob b+ .*\(3 tries\)$/)]);
+      expect(outcomes).toHaveLength(21);
+      expect((await queue.failed()).map((one) => one.attempts)).toEqual([3]);
+    });
+    expect(await queue.drain()).toBe(1);
+    await queue.close();
+    await expect(openQueue(postgres.url.replace('secret-of-the-test', 'wrong-word'))).rejects.toThrow(
+      /^(?!.*wrong-word).*expected a broker at 'postgres:\/\/127.*password authentication failed/,
+    );
+  } finally {
+    await postgres.stop();
+  }
+});
+
+test('a store in S3', async () => {
+  const s3 = await startS3();
+  try {
+    const store = await openStore(s3.store);
+    const blob = await putBlob(store, 'some bytes');
+    expect(await store.create('results/x', Buffer.from('first'))).toBe(true);
+    expect(await store.create('results/x', Buffer.from('second'))).toBe(false);
+    expect(Buffer.from((await store.read('results/x'))!).toString()).toBe('first');
+    expect(await store.read('results/y')).toBeUndefined();
+    writeFileSync(path.join(folder, 'large'), new Uint8Array(9 << 20).fill(7)); // in parts
+    expect(await store.create('blobs/large', { file: path.join(folder, 'large') })).toBe(true);
+    expect(await store.readFile('blobs/large', path.join(folder, 'copy'))).toBe(true);
+    const keys: string[] = [];
+    for await (const { key, bytes } of store.list('blobs/')) keys.push(`${key} ${bytes}`);
+    expect(keys.sort()).toEqual([`blobs/${blob.slice(0, 2)}/${blob} 10`, `blobs/large ${9 << 20}`]);
+    await store.remove('blobs/large');
+    expect(await store.has('blobs/large')).toBe(false);
+    const runner = localRunner({ store: s3.store, backend: 'cpu' });
+    const outcomes: JobOutcome[] = [];
+    for await (const outcome of runJobs(naps(3, 1), { runner, store })) outcomes.push(outcome);
+    await runner.close();
+    expect(errorsOf(outcomes)).toEqual([]);
+    await expect(openStore(s3.store.replace('blobs', 'no-bucket'))).rejects.toThrow(
+      /^store: expected s3:\/\/no-bucket/,
+    );
+    process.env.AWS_ACCESS_KEY_ID = 'wrong-key';
+    await expect(openStore(s3.store)).rejects.toThrow(/^(?!.*wrong-key)store: expected s3:.*see to AWS_ACCESS_KEY_ID/);
+  } finally {
+    await s3.stop();
+  }
+});
+
+describe('a broker', () => {
+  test.each<[string, string | (() => string), RegExp]>([
+    [
+      'out of reach',
+      'redis://me:hidden@127.0.0.1:1',
+      /^(?!.*hidden)--queue: expected a broker at 'redis:\/\/127.0.0.1:1', got .*ECONNREFUSED/,
+    ],
+    [
+      'out of reach, of PostgreSQL',
+      'postgres://me:hidden@127.0.0.1:1/x',
+      /^(?!.*hidden)--queue: expected a broker at .*ECONNREFUSED/,
+    ],
+    [
+      'with a wrong password',
+      () => redis.url.replace('secret-of-the-test', 'hidden'),
+      /^(?!.*hidden)--queue: .*(WRONGPASS|AUTH).*give user and password/,
+    ],
+    ['of no known kind', 'amqp://me:hidden@host', /^(?!.*hidden)--queue: expected redis:\/\/HOST or postgres:/],
+    ['that is no address', 'nowhere', /^--queue: expected redis:\/\/HOST/],
+  ])('%s is one clear error', async (_, url, message) => {
+    await expect(openQueue(typeof url === 'string' ? url : url())).rejects.toThrow(message);
+  });
+
+  test('that is too old is one clear error', async () => {
+    const info = 'redis_version:3.2.1\r\n';
+    const old = net.createServer((socket) => {
+      socket.on('data', (bytes) => {
+        for (const [, command] of bytes.toString().matchAll(/\*\d+\r\n\$\d+\r\n(\w+)/g))
+          socket.write(command!.toLowerCase() === 'info' ? `$${info.length}\r\n${info}\r\n` : '+OK\r\n');
+      });
+      socket.on('error', () => {});
+    });
+    await new Promise<void>((resolve) => old.listen(0, '127.0.0.1', resolve));
+    const { port } = old.address() as net.AddressInfo;
+    await expect(openQueue(`redis://127.0.0.1:${port}`)).rejects.toThrow(/got Redis 3; BullMQ takes 5 or newer/);
+    old.close();
+  });
+});
