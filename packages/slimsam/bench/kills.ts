@@ -1,6 +1,7 @@
 /**
  * Kills one run of `slimsam compress` by SIGKILL at a random moment of each part of it, its third stage too, and gives the same command again
- * each time; says whether weights and plan are bit for bit those of a run that was not killed, and what else is in the folder.
+ * each time; says whether weights and plan are bit for bit those of a run that was not killed, and what else is in the folder. The sources
+ * must not change meanwhile.
  *
  *     node --conditions=@slimsam/source --import tsx packages/slimsam/bench/kills.ts [--kills 10] [--seed 1]
  */
@@ -25,7 +26,7 @@ const file = (relative: string) => fileURLToPath(new URL(relative, import.meta.u
 const line = [
   ...['--conditions=@slimsam/source', '--import', 'tsx', file('../src/cli/main.ts')],
   ...['compress', file('../../../examples/teacher/'), '--images', path.join(work, 'photographs')],
-  ...['--epochs', '2', '--prompt-epochs', '2', '--sample', '8', '--save', '0.01'],
+  ...['--epochs', '1', '--prompt-epochs', '3', '--sample', '2', '--held', '2', '--save', '0.01'],
 ];
 const metricsOf = (run: string): string[] => {
   const metrics = path.join(run, 'metrics.jsonl');
@@ -51,7 +52,7 @@ async function compressIn(run: string, until = Number.POSITIVE_INFINITY): Promis
 }
 
 try {
-  await generateScenes({ folder: path.join(work, 'photographs'), count: 24, seed: 1, size: 128 });
+  await generateScenes({ folder: path.join(work, 'photographs'), count: 14, seed: 1, size: 128 });
   const [whole, broken] = [path.join(work, 'whole'), path.join(work, 'broken')];
   await compressIn(whole);
   const lines = metricsOf(whole).length;
