@@ -18,7 +18,7 @@ const separator = argv.indexOf('--');
 const command = separator === -1 ? [] : argv.slice(separator + 1);
 /** Commands that compute elsewhere, or not at all. */
 const adapterless =
-  / (--help|-h|--backend[ =](cpu|wasm|tfjs-node|tfjs-node-gpu)|packages\/eval\/src\/cli\/main[.]ts|test\/fuzz\/run[.]ts|apps\/page|docs:build)( |$)/;
+  / (--help|-h|--backend[ =](cpu|wasm|tfjs-node|tfjs-node-gpu)|packages\/eval\/src\/cli\/main[.]ts|test\/fuzz\/run[.]ts|page:serve|docs:build)( |$)/;
 const unknown = argv.slice(2, separator === -1 ? undefined : separator);
 
 try {
