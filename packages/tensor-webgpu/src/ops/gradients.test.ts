@@ -41,3 +41,83 @@ it('takes its place again when WebGPU becomes the backend', async () => {
   backend.dispose();
   await tf.setBackend('cpu');
 });
+
+/** d sum(y w) / dx of an op by central differences, with weights w that tell every output apart. */
+function expectGradient(op: (x: tf.Tensor) => tf.Tensor, x: tf.Tensor): void {
+  const shape = op(x).shape;
+  const weights = tf.reshape(tf.linspace(-1, 2, tf.util.sizeFromShape(shape)), shape);
+  const loss = (x: tf.Tensor) => tf.sum(tf.mul(op(x), weights)) as tf.Scalar;
+  const gradient = tf.grad(loss)(x).dataSync();
+  const values = x.dataSync();
+  const step = 1 / 64; // exact, and these ops are linear or of the third degree at most
+  values.forEach((_, i) => {
+    const at = (by: number) =>
+      loss(
+        tf.tensor(
+          values.map((v, k) => (k === i ? v + by : v)),
+          x.shape,
+        ),
+      ).dataSync()[0]!;
+    expect(gradient[i]!, `at ${i}`).toBeCloseTo((at(step) - at(-step)) / (2 * step), 3);
+  });
+}
+
+it('has the gradient of products, also of zeros, over any axes', () => {
+  const x = tf.tensor([1, -2, 0.5, 0, 3, 1.5, -1, 2, 0, 0, 1, 4], [2, 3, 2]);
+  expectGradient((x) => tf.prod(x, 1), x);
+  expectGradient((x) => tf.prod(x, [0], true), x);
+  expectGradient((x) => tf.reshape(tf.prod(x, [0, 2]), [3]), x);
+  expectGradient((x) => tf.reshape(tf.prod(x), [1]), tf.tensor([2, 0, -1.5]));
+});
+
+it('gives what is reflected back to where it came from', () => {
+  const gradient = tf.grad(
+    (x) =>
+      tf.sum(
+        tf.mirrorPad(
+          x,
+          [
+            [1, 0],
+            [0, 1],
+          ],
+          'reflect',
+        ),
+      ) as tf.Scalar,
+  );
+  expect(
+    gradient(
+      tf.tensor2d([
+        [1, 2],
+        [3, 4],
+      ]),
+    ).arraySync(),
+  ).toEqual([
+    [2, 1],
+    [4, 2],
+  ]);
+  const x = tf.reshape(tf.linspace(0, 1, 12), [3, 4]);
+  expectGradient(
+    (x) =>
+      tf.mirrorPad(
+        x,
+        [
+          [2, 1],
+          [1, 3],
+        ],
+        'reflect',
+      ),
+    x,
+  );
+  expectGradient(
+    (x) =>
+      tf.mirrorPad(
+        x,
+        [
+          [3, 2],
+          [0, 4],
+        ],
+        'symmetric',
+      ),
+    x,
+  );
+});

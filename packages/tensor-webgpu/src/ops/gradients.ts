@@ -1,6 +1,7 @@
 /** Registers tfjs-core's gradients, which its Node entry leaves out, in the registry that all its copies share. */
 import * as tf from '@tensorflow/tfjs-core'; // first, so that the shared engine is this copy's
 import '#tfjs-gradients';
+import { correctedGradients } from './corrected-gradients.ts';
 import { hasKernel, runFused } from './fused.ts';
 
 /** Softmax's, dx = (dy - sum(dy y)) y over the last axis, in one kernel where the backend has it. */
@@ -36,7 +37,7 @@ const sums = [tf.Sum, tf.Mean].map(
 
 /** Puts our gradients of TensorFlow.js's kernels in the place of its own, which whoever imports `@tensorflow/tfjs` or tfjs-node puts back. */
 export function registerGradients(): void {
-  for (const gradient of [softmax, ...sums]) tf.registerGradient(gradient);
+  for (const gradient of [softmax, ...sums, ...correctedGradients]) tf.registerGradient(gradient);
 }
 
 registerGradients();

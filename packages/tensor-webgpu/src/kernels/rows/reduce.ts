@@ -39,7 +39,8 @@ const smallest = folding(smallestOf, tf.Minimum);
 const every = folding({ ...smallestOf, int: 1 }, tf.Minimum);
 const some = folding({ ...largestOf, int: 0 }, tf.Maximum);
 
-const enoughOutputs = 512; // with fewer, the fold is cut into parts so that every core has work
+/** With fewer results the fold is cut into parts, so that every core has work; a large GPU has some 40,000 invocations at once. */
+const enoughOutputs = { cpu: 512, gpu: 49_152 };
 const partLength = 1024; // and so that one float sum does not run too long
 
 interface Sizes {
@@ -66,10 +67,11 @@ function fold(backend: WebgpuBackend, x: tf.TensorInfo, sizes: Sizes, how: Foldi
     return backend.makeTensor(folded, [outer, inner], x.dtype);
   }
   let parts = 1;
-  if (length > partLength || (results < enoughOutputs && length > 128)) {
+  const enough = enoughOutputs[backend.facts.isCpu ? 'cpu' : 'gpu'];
+  if (length > partLength || (results < enough && length > 128)) {
     parts = Math.min(
       Math.ceil(length / 64),
-      Math.max(Math.ceil(length / partLength), Math.ceil(enoughOutputs / Math.max(results, 1))),
+      Math.max(Math.ceil(length / partLength), Math.ceil(enough / Math.max(results, 1))),
     );
   }
   const perPart = Math.max(4, Math.ceil(Math.ceil(length / parts) / 4) * 4);
