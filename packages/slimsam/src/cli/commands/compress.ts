@@ -15,6 +15,7 @@ import { openRun } from '../../run/open-run.ts';
 import { openTeacherCache } from '../../teacher-cache/open-teacher-cache.ts';
 import { evaluationTable } from '../evaluation-table.ts';
 import { loadModel } from '../load-model.ts';
+import { byJobs, type Crew, type ManyMachinesOptions, onManyMachines, withCrew } from '../many-machines.ts';
 import {
   byteCount,
   type CommonOptions,
@@ -33,8 +34,9 @@ import {
 import { bytes } from '../output.ts';
 import { present } from '../present.ts';
 import { type Session, withBackend } from '../with-backend.ts';
+import { embedByJobs, scoreByJobs } from './compress-by-jobs.ts';
 
-interface Options extends CommonOptions, RunFolderOptions {
+interface Options extends CommonOptions, RunFolderOptions, ManyMachinesOptions {
   readonly images: string;
   readonly ratio?: number;
   readonly params?: number;
@@ -126,6 +128,7 @@ export function compressCommand(signal: AbortSignal): Command {
     .option('--save <minutes>', 'between two checkpoints, besides those after each epoch', positiveNumber, 10)
     .option('--pause <minutes>', 'stops after so many minutes of this call, with its state written', positiveNumber)
     .option('--any-adapter', 'the run may go on on another adapter, no longer bit for bit', false);
+  onManyMachines(command);
   inRunFolder(command, {
     validate: "mIoU chooses, not the features' error",
     seed: 'of noise, samples and order',
@@ -140,6 +143,19 @@ export function compressCommand(signal: AbortSignal): Command {
 }
 
 async function run(session: Session, source: string, options: Options): Promise<void> {
+  if (!byJobs(options)) return runWith(undefined, { session, source, options });
+  const name = ['compress', source, options.images, options.run];
+  const { signal } = session;
+  await withCrew(options, { run: name, output: session, signal }, (crew) =>
+    runWith(crew, { session, source, options }),
+  );
+}
+
+/** The whole command; a crew scores and embeds the photographs, where there is one. */
+async function runWith(
+  crew: Crew | undefined,
+  { session, source, options }: { session: Session; source: string; options: Options },
+): Promise<void> {
   const { signal } = session;
   const { subset, seed, strict, size, validate } = options;
   const model = await loadModel(source, options);
@@ -159,6 +175,8 @@ async function run(session: Session, source: string, options: Options): Promise<
       const end = performance.now() + (options.pause ?? Number.POSITIVE_INFINITY) * 60_000;
       const late = () => performance.now() > end;
       const teacherCache = cache === undefined ? undefined : await openTeacherCache(cache, { key: await key() });
+      const sent = { photographs, seed, size, signal };
+      if (crew && teacherCache) await embedByJobs(crew, { ...sent, model, cache: teacherCache });
       const stages = compress<Model>(model, {
         ...{ photographs, recipe, seed, signal, ...how },
         ...{
@@ -167,6 +185,7 @@ async function run(session: Session, source: string, options: Options): Promise<
           saveMinutes: () => (late() ? 0 : options.save),
         },
         ...(teacherCache && { teacherCache }),
+        ...(crew && { score: scoreByJobs(crew, sent) }),
         ...(size !== undefined && { size }),
         ...(held !== undefined && { held }),
         ...(validate !== undefined && { measure: (student: Model) => miouOf(student, validate, signal) }),
