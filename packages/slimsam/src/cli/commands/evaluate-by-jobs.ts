@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type BadRecord, badRecordText, bestDisc, mergeResults, readSa1b } from '@slimsam/eval';
 import { saveSam } from '@slimsam/vit';
+import { makeFolder } from '@slimsam/weights';
 import { type Job, type JobOf, jobHead } from '../../jobs/job.ts';
 import { putImage, putSetting, putShard } from '../../jobs/kinds/evaluation.ts';
 import { getFile, putFile } from '../../jobs/store/blobs.ts';
@@ -37,7 +38,7 @@ export async function evaluateByJobs(source: string, options: ProtocolOptions, s
   const told = output(options);
   const bad: BadRecord[] = [];
   const { protocol, images, groundTruth } = await openData(options, { signal, bad });
-  await mkdir(options.out, { recursive: true });
+  await makeFolder(options.out);
   const locked = await lock(options.out);
   try {
     const run = ['evaluate', source, options.data, options.protocol, options.out];
