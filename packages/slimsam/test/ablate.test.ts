@@ -35,6 +35,8 @@ it('computes the cells of a grid, goes on after a stop, and tells what came of t
   const rows = ['--rows', 'disturbed-squared,taylor-labels,scratch,reference-heads'];
   expect(await grid(...rows, '--minutes', '0.000001')).toBe(0); // ends after the first cell
   expect(await cells()).toHaveLength(1);
+  expect(await grid(...rows, '--report')).toBe(0);
+  expect(await cells()).toHaveLength(1);
   expect(await grid(...rows)).toBe(0);
   const names = await cells();
   expect(names).toHaveLength(4);

@@ -21,7 +21,7 @@ export async function writeAblationReport(
   const { page } = await writeReport({
     ...{ folder, title: 'Ways to compress, compared', summary },
     tables: ratios.map((ratio) => tableOf(cells, { ratio, sets })),
-    plots: sets.map((set) => plotOf(cells, { ratios, set })),
+    plots: sets.flatMap((set) => plotsOf(cells, { ratios, set })),
   });
   return { page };
 }
@@ -77,10 +77,19 @@ const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(
 
 const text = ({ mean, low, high }: Interval): string => `${signed(mean)} (${signed(low)} to ${signed(high)})`;
 
-function plotOf(cells: readonly CellResult[], { ratios, set }: { ratios: readonly number[]; set: string }): ReportPlot {
-  return {
-    ...{ title: `Agreement with the teacher on ${set}`, x: 'share of the channels removed', y: 'IoU', marks: 'points' },
-    curves: rowNames(cells).map((name) => ({
+/** Curves of a plot: as many as there are colours. */
+const most = 6;
+
+function plotsOf(
+  cells: readonly CellResult[],
+  { ratios, set }: { ratios: readonly number[]; set: string },
+): ReportPlot[] {
+  const names = rowNames(cells);
+  const count = Math.ceil(names.length / most);
+  return Array.from({ length: count }, (_, part) => ({
+    title: `Agreement with the teacher on ${set}${count > 1 ? `, ${part + 1} of ${count}` : ''}`,
+    ...{ x: 'share of the channels removed', y: 'IoU', marks: 'points' as const },
+    curves: names.slice(part * most, (part + 1) * most).map((name) => ({
       name,
       points: ratios.flatMap((ratio) => {
         const own = of(cells, name, ratio);
@@ -88,5 +97,5 @@ function plotOf(cells: readonly CellResult[], { ratios, set }: { ratios: readonl
         return [[ratio, summarise(own, { set, measure: 'teacher' }, { resamplings: 1 }).mean] as const];
       }),
     })),
-  };
+  }));
 }

@@ -31,6 +31,7 @@ interface Options extends CommonOptions, AblationBudget {
   readonly seeds: number;
   readonly size?: number;
   readonly minutes?: number;
+  readonly report: boolean;
   readonly out: string;
 }
 
@@ -62,6 +63,7 @@ export function ablateCommand(signal: AbortSignal): Command {
     .option('--sample <n>', 'photographs that score', positiveInteger, 64)
     .option('--held <n>', 'photographs that are held back', positiveInteger, 16)
     .option('--minutes <n>', 'ends after the cell that is under way then', positiveNumber)
+    .option('--report', 'only tells what came of the cells that are finished', false)
     .option('--out <folder>', 'cells, table and plots; the same command goes on in it', userPath, userPath('ablation'));
   return common(
     command,
@@ -97,7 +99,7 @@ async function run(session: Session, source: string, options: Options): Promise<
       const found = await readCell(out, cell, facts);
       if (found) done.push(found);
     }
-    const open = cells.filter((cell) => !done.some((other) => idOf(other) === idOf(cell)));
+    const open = options.report ? [] : cells.filter((cell) => !done.some((other) => idOf(other) === idOf(cell)));
     session.note(`${cells.length} cells, ${done.length} of them finished; computing on ${adapter}`);
     const sets: Record<string, { images: LabelledImages; answers: TeacherAnswers }> = {};
     if (open.length > 0) {
