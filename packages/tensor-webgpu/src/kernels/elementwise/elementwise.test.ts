@@ -200,3 +200,8 @@ test('gradients', async () => {
   await of((x) => tf.squaredDifference(x, spread([5, 7], { seed: 3 })));
   await of((x) => tf.minimum(x, spread([5, 7], { seed: 3 })));
 });
+
+test('bitwise and', async () => {
+  const bits = (seed: number) => tf.cast(integers([3, 37], { seed, scale: 1000 }), 'int32');
+  await expectSame(() => tf.bitwiseAnd(bits(1), bits(2)));
+});

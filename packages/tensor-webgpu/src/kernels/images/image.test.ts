@@ -77,3 +77,12 @@ test('suppression of overlapping boxes', async () => {
   expect(kept.size).toBeGreaterThan(0);
   tf.dispose([large, many, kept]);
 });
+
+test('suppression of overlapping boxes, padded to a size', async () => {
+  const corners = () => tf.tensor2d([0, 0, 1, 1, 0, 0.1, 1, 1.1, 0, 10, 1, 11, 0, 10.1, 1, 11.1], [4, 4]);
+  const scores = () => tf.tensor1d([0.9, 0.75, 0.6, 0.95]);
+  await expectSame(() => {
+    const padded = tf.image.nonMaxSuppressionPadded(corners(), scores(), 3, 0.5, 0.2, true);
+    return [padded.selectedIndices!, padded.validOutputs!];
+  });
+});

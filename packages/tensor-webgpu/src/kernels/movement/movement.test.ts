@@ -328,3 +328,7 @@ describe('resize', () => {
         }
   });
 });
+
+test('the shape that two shapes broadcast to', async () => {
+  await expectSame(() => tf.broadcastArgs(tf.tensor1d([2, 1, 5], 'int32'), tf.tensor1d([7, 1], 'int32')));
+});
