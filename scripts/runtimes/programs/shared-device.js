@@ -3,7 +3,7 @@ import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { encodeImage, loadSam } from '@slimsam/vit';
 import * as tf from '@tensorflow/tfjs-core';
 
-const ort = await import(String('/ort.webgpu.bundle.min.mjs'));
+const ort = await import(new URL('/ort.webgpu.bundle.min.mjs', location.href).href);
 ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmPaths = '/';
 const session = await ort.InferenceSession.create('/encoder.onnx', { executionProviders: ['webgpu'] });
