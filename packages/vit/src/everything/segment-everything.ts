@@ -67,11 +67,7 @@ export async function segmentEverything(
   source: ImagePixels | ImageSource,
   { encode = (mask) => mask, ...options }: EverythingOptions & { readonly encode?: EncodeMask<unknown> } = {},
 ): Promise<EverythingMask<unknown>[]> {
-  checkFields(
-    'segmentEverything',
-    { weights, config, source },
-    { weights: 'object', config: 'object', source: 'object' },
-  );
+  checkFields('segmentEverything', { weights, config }, { weights: 'object', config: 'object' }); // toRgb checks the source
   const settings = settingsOf({ ...options, encode });
   const image = isSource(source) ? await decodeImage(source) : toRgb(source, 'segmentEverything');
   const crops = layCrops(image, { grids: settings.grids, overlapRatio: settings.cropOverlapRatio });
