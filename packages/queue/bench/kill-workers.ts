@@ -52,6 +52,10 @@ const evaluate = [
 const start = () => slimsam(['worker', '--queue', queue, '--store', store, '--lock', '3']);
 const workers = [start(), start(), start()];
 let killed = 0;
+/** A worker that begins while the broker is away ends with an error: what looks after it starts it again. */
+const keeper = setInterval(() => {
+  for (const [i, { exitCode }] of workers.entries()) if (exitCode !== null) workers[i] = start();
+}, 1_000);
 try {
   const one = ended(slimsam([...evaluate, '--out', path.join(work, 'one')]));
   const many = ended(
@@ -75,7 +79,6 @@ try {
   while (running && !existsSync(path.join(store, 'results'))) await sleep(100); // all have begun
   while (running && killed < kills) {
     await sleep(500 + Math.random() * 4_000);
-    for (const [i, { exitCode }] of workers.entries()) if (exitCode !== null) workers[i] = start(); // begun without a broker
     const place = Math.floor(Math.random() * workers.length);
     workers[place]!.kill('SIGKILL');
     workers[place] = start();
@@ -101,6 +104,7 @@ try {
   console.log(`${results.length} results of ${images} jobs; files ${same ? 'equal, byte for byte' : 'DIFFER'}`);
   process.exitCode = same && results.length === images ? 0 : 1;
 } finally {
+  clearInterval(keeper);
   for (const worker of workers) worker.kill('SIGKILL');
   await cut.stop();
   await redis.stop();
