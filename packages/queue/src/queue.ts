@@ -59,7 +59,7 @@ function connect({ queue: name, connection, backend }: Broker): { queue: JobsQue
 /** The names that workers gave themselves. */
 async function workersOf(queue: JobsQueue): Promise<string[]> {
   const clients = await queue.getWorkers();
-  return [...new Set(clients.map(({ name = '' }) => name.replace(/^.*:w:/, '')))].sort();
+  return [...new Set(clients.map(({ rawname = '', name = '' }) => (rawname || name).replace(/^.*:w:/, '')))].sort();
 }
 
 /** A job in one line; data that no job of ours could have made too. */
