@@ -55,6 +55,7 @@ async function install(name, packages, manifest = {}) {
   await succeed('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error', ...packages], {
     cwd: project,
     seconds: 600,
+    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' }, // its provider for CUDA, hundreds of megabytes that no row uses
   });
   return project;
 }
