@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 
 /** Bytes of a part of a pickle. */
-interface Raw {
+export interface Raw {
   opcodes: number[];
 }
 
