@@ -72,8 +72,8 @@ export const halfTolerance = 2 ** -11 + 1e-5;
 
 /**
  * Runs an op and its gradients with output gradient `dy` and compares them with an oracle's `output` and gradients by input name:
- * each value to `tolerance` times the largest of its tensor, those of the output to `outputTolerance` where given. Fails when tensors
- * are left behind.
+ * each value to `tolerance` times the largest of its tensor, those of the output to `outputTolerance` where given; `least`, as in
+ * `expectNear`, for gradients by name. Fails when tensors are left behind.
  */
 export async function expectOp(
   op: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
@@ -83,12 +83,14 @@ export async function expectOp(
     expected,
     tolerance,
     outputTolerance = tolerance,
+    least = {},
   }: {
     inputs: Values;
     dy: Values[string];
     expected: Record<string, Float64Array>;
     tolerance: number;
     outputTolerance?: number | undefined;
+    least?: Readonly<Record<string, number>>;
   },
 ): Promise<void> {
   const before = tf.memory().numTensors;
@@ -101,21 +103,28 @@ export async function expectOp(
   const results: Record<string, tf.Tensor> = { output, ...named(gradients) };
   for (const [name, result] of Object.entries(results)) {
     if (name !== 'output') expect(result.shape).toEqual(inputs[name]!.shape);
-    expectNear(name, await result.data(), expected[name]!, name === 'output' ? outputTolerance : tolerance);
+    expectNear(
+      name,
+      await result.data(),
+      expected[name]!,
+      name === 'output' ? outputTolerance : tolerance,
+      least[name],
+    );
   }
   tf.dispose([...tensors, upstream, ...Object.values(results)]);
   expect(tf.memory().numTensors).toBe(before);
 }
 
-/** Each value to `tolerance` times the largest expected one (0.1 at least). */
+/** Each value to `tolerance` times the largest expected one, or times `least` where all are smaller. */
 export function expectNear(
   name: string,
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
   tolerance: number,
+  least = 0.01, // where the exact gradient is 0, roundings remain
 ): void {
   expect(actual.length, name).toBe(expected.length);
-  let largest = 0.1; // where the exact gradient is 0, roundings of its summands remain, which are of about 1 in these tests
+  let largest = least;
   for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i]!));
   for (let i = 0; i < expected.length; i++) {
     if (Math.abs(actual[i]! - expected[i]!) <= tolerance * largest) continue;
