@@ -1,4 +1,8 @@
 import '@tensorflow/tfjs-backend-cpu';
+import { openAsBlob } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import type { WritableFile } from './file-target.ts';
@@ -54,4 +58,19 @@ test('a full quota leaves the old file and names the cure', async () => {
 test('a Blob that is no model is named', async () => {
   const file = new File(['not a model at all'], 'notes.txt');
   await expect(openTensors(file)).rejects.toThrow("'notes.txt'");
+});
+
+test('a Blob whose file has changed is said in words', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'blob-'));
+  try {
+    const path = join(folder, 'model.safetensors');
+    await writeFile(path, new Uint8Array(100));
+    const blob = await openAsBlob(path);
+    await writeFile(path, new Uint8Array(50));
+    await expect(openTensors(blob)).rejects.toThrow(
+      /^openBytes: expected a readable file, got [A-Za-z][^0-9]+ for the given Blob$/,
+    );
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

@@ -44,7 +44,8 @@ function openBlob(blob: Blob, { onProgress, signal }: OpenOptions): ByteSource {
 
 async function openPath(path: string | URL, { onProgress, signal }: OpenOptions): Promise<ByteSource> {
   const name = String(path);
-  const file = await openRegularFile(path).catch((error) => unreadable(name, error));
+  const quoted = `'${name}'`;
+  const file = await openRegularFile(path).catch((error) => unreadable(quoted, error));
   const { size } = await file.stat();
   let loaded = 0;
   return {
@@ -59,9 +60,9 @@ async function openPath(path: string | URL, { onProgress, signal }: OpenOptions)
         const length = Math.min(2 ** 30, bytes.length - filled);
         const { bytesRead } = await file
           .read(bytes, filled, length, start + filled)
-          .catch((error) => unreadable(name, error));
+          .catch((error) => unreadable(quoted, error));
         if (bytesRead === 0)
-          throw new Error(`openBytes: expected ${size} bytes in '${name}', got ${start + filled}; truncated?`);
+          throw new Error(`openBytes: expected ${size} bytes in ${quoted}, got ${start + filled}; truncated?`);
         filled += bytesRead;
       }
       loaded = Math.min(size, loaded + filled);
@@ -89,19 +90,15 @@ export async function readIfThere(source: FileSource, options: OpenOptions = {})
 }
 
 function unreadable(name: string, error: unknown): never {
-  const message = `openBytes: expected a readable file, got ${systemError(error)} for '${name}'`;
+  const message = `openBytes: expected a readable file, got ${systemError(error)} for ${name}`;
   const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
   throw missing ? new MissingFile(message, { cause: error }) : new Error(message, { cause: error });
 }
 
-/** A system error in words. */
+/** A system error in words. A browser's errors have a number as their code, which says nothing. */
 export function systemError(error: unknown): string {
-  const code =
-    error instanceof Error && 'code' in error
-      ? String(error.code)
-      : error instanceof Error
-        ? error.message
-        : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : error.message;
   const words: Record<string, string> = {
     ENOSPC: 'a full disk (ENOSPC); free some space',
     EDQUOT: 'a full quota (EDQUOT); free some space',
