@@ -1,4 +1,4 @@
-/** Every exported function of every package with values of wrong types: accepted, or one clear error; never the engine's TypeError. */
+/** Every exported function of the packages below with values of wrong types: accepted, or one clear error; never the engine's TypeError. */
 import '@tensorflow/tfjs-backend-cpu';
 import * as distill from '@slimsam/distill';
 import * as evaluation from '@slimsam/eval';
