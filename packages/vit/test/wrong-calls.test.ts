@@ -11,6 +11,7 @@ import {
   resizeSam,
   type Sam,
   saveSam,
+  segmentEverything,
 } from '../src/index.ts';
 import { fixturePath, tinyConfig, withWebgpu } from './support.ts';
 
@@ -65,6 +66,11 @@ const calls: [string, () => unknown, string][] = [
       return resizeSam({ ...sam, weights: { ...others, [last]: sam.weights['image_encoder.pos_embed']! } }, 256);
     },
     "resizeSam: expected 'image_encoder.blocks.1.attn.rel_pos_w' with 2 axes, got shape [1, ",
+  ],
+  [
+    'segmentEverything without options',
+    () => segmentEverything(sam.weights, sam.config, image, wrong(null)),
+    'segmentEverything: expected options to be an object, got null',
   ],
   [
     'a misspelt part',

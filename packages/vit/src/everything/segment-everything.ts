@@ -1,5 +1,4 @@
-import type { Weights } from '@slimsam/weights';
-import { checkFields } from '@slimsam/weights';
+import { checkFields, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
 import { decodeImage } from '../images/image.ts';
@@ -65,10 +64,15 @@ export async function segmentEverything(
   weights: Weights,
   config: SamConfig,
   source: ImagePixels | ImageSource,
-  { encode = (mask) => mask, ...options }: EverythingOptions & { readonly encode?: EncodeMask<unknown> } = {},
+  options: EverythingOptions & { readonly encode?: EncodeMask<unknown> } = {},
 ): Promise<EverythingMask<unknown>[]> {
-  checkFields('segmentEverything', { weights, config }, { weights: 'object', config: 'object' }); // toRgb checks the source
-  const settings = settingsOf({ ...options, encode });
+  checkFields(
+    'segmentEverything',
+    { weights, config, options }, // toRgb checks the source
+    { weights: 'object', config: 'object', options: 'object' },
+  );
+  const { encode = (mask: Uint8Array) => mask } = options;
+  const settings = settingsOf(options);
   const image = isSource(source) ? await decodeImage(source) : toRgb(source, 'segmentEverything');
   const crops = layCrops(image, { grids: settings.grids, overlapRatio: settings.cropOverlapRatio });
   const total = crops.reduce((sum, { grid }) => sum + grid.length, 0);
