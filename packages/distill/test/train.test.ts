@@ -3,7 +3,7 @@ import '@tensorflow/tfjs-backend-cpu';
 import type { Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { adam, type Optimizer, type TrainingStep, type TrainOptions, train } from '../src/index.ts';
+import { adam, type LossParts, type Optimizer, type TrainingStep, type TrainOptions, train } from '../src/index.ts';
 
 beforeAll(() => tf.setBackend('cpu'));
 let live = 0;
@@ -231,6 +231,6 @@ test('bad options are refused', async () => {
       /expected resume to have position\.(epoch|batch) 0, 1, …, got (NaN|-1|undefined)/,
     );
   await expect(run({ resume: {} as Options['resume'] })).rejects.toThrow('expected resume to have position.epoch');
-  const noTotal = (() => ({ parts: {} })) as unknown as Options['loss'];
+  const noTotal: Options['loss'] = () => ({ parts: {} }) as LossParts;
   await expect(run({ loss: noTotal })).rejects.toThrow('expected the loss to give { total, parts } of scalars, got no');
 });
