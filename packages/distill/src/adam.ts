@@ -1,5 +1,4 @@
-import type { Weights } from '@slimsam/weights';
-import { checkFields } from '@slimsam/weights';
+import { checkFields, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** First and second moments by weight name, and how many steps made them. */

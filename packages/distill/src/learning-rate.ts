@@ -1,4 +1,5 @@
 import { checkFields } from '@slimsam/weights';
+
 /** Rises from 0 over `warmup` steps, then falls along a cosine to 0 at `steps`. @throws when a number is negative or not finite */
 export function warmupCosine(options: {
   readonly peak: number;

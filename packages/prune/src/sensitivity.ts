@@ -1,5 +1,4 @@
-import type { Axes, Weights } from '@slimsam/weights';
-import { checkFields, dims, disposeWeights } from '@slimsam/weights';
+import { type Axes, checkFields, dims, disposeWeights, type Weights } from '@slimsam/weights';
 import { presentAxes } from './axis.ts';
 import { type RankingOptions, select } from './select.ts';
 import { prune } from './surgery.ts';

@@ -1,6 +1,5 @@
 import { half } from '@slimsam/tensor-webgpu/ops';
-import type { Weights } from '@slimsam/weights';
-import { checkFields } from '@slimsam/weights';
+import { checkFields, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /**

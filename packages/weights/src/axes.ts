@@ -68,8 +68,8 @@ export function dims(
 /** The products that stand one after the other on an axis: `null` has none, a dimension is one of one factor. */
 export function partsOf(axis: Axis): readonly Product[] {
   if (axis === null) return [];
-  if (typeof axis !== 'string') checkFields('partsOf', { axis }, { axis: 'object' });
   if (typeof axis === 'string') return [[axis]];
+  checkFields('partsOf', { axis }, { axis: 'object' });
   return isStacked(axis) ? axis.stacked : [axis];
 }
 

@@ -1,4 +1,5 @@
 import { checkFields } from '@slimsam/weights';
+
 /**
  * Intersection over union of two masks of the same size; 1 when both are empty.
  *

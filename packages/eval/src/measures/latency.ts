@@ -1,4 +1,5 @@
 import { checkFields } from '@slimsam/weights';
+
 /** Durations in milliseconds. */
 export interface Latency {
   readonly median: number;

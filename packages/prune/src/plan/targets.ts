@@ -1,5 +1,4 @@
-import type { Costs } from '@slimsam/weights';
-import { checkFields } from '@slimsam/weights';
+import { type Costs, checkFields } from '@slimsam/weights';
 import type { Shapes } from '../axis.ts';
 import { countMacs, countParameters, type Macs } from '../count.ts';
 

@@ -1,4 +1,5 @@
 import { checkFields } from '@slimsam/weights';
+
 /** What Node's `Stats` and `Dirent` tell. */
 export interface FileFacts {
   isDirectory(): boolean;

@@ -1,5 +1,4 @@
-import type { Weights } from '@slimsam/weights';
-import { checkFields } from '@slimsam/weights';
+import { checkFields, type Weights } from '@slimsam/weights';
 import type { Sam } from '../checkpoint/load-sam.ts';
 import { parseSamConfig, type SamConfig } from '../sam/config.ts';
 import { checkWeights } from './check-weights.ts';

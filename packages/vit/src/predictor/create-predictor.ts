@@ -1,5 +1,4 @@
-import type { Weights } from '@slimsam/weights';
-import { checkFields } from '@slimsam/weights';
+import { checkFields, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
 import { decodeImage } from '../images/image.ts';

@@ -1,4 +1,5 @@
 import { printable } from './printable.ts';
+
 /** A class or function that a pickle names. It is only a name: nothing is imported or called. */
 export interface GlobalName {
   kind: 'global';

@@ -1,4 +1,5 @@
 import { checkFields } from '../check-fields.ts';
+
 /**
  * Text from a file made safe to print: control characters, which could move a terminal's cursor or break a line, and letters that
  * nobody can see (a byte order mark, spaces of no width) become \xNN or \uNNNN, and what is longer than `longest` letters (2000 unless
