@@ -37,7 +37,8 @@ const twoGigabytes = 2 ** 31 - 1;
  * @param folder a path in Node, a directory's handle in browsers
  * @returns the paths written
  * @throws when an option or the config is none of those above, weights are missing or misshapen (named with both shapes), a weight is beyond
- *   F16's +-65504, or the folder cannot be written; then nothing is left behind and older files stay
+ *   F16's +-65504, or the folder cannot be written; then nothing is left behind and older files stay, but for a browser's folder, where
+ *   the files before the one that failed are written already
  */
 export async function exportOnnx(
   folder: string | WritableFolder,
