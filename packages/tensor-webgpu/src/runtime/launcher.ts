@@ -90,11 +90,13 @@ export class Launcher {
     const bytes = recorder.active ? bytesOfAll(inputs) + bytesOfAll(outputs) : 0;
     const pieces = 1 + (program.more?.length ?? 0);
     const flops = (program.flops ?? 0) / pieces;
+    const bound = buffers.length;
     for (let n = 0; n < pieces; n++) {
       const piece = n === 0 ? program : { ...program, ...program.more![n - 1]! };
       const numbers = n === 0 ? uniform : this.#uniforms.get(piece);
+      if (numbers) buffers[bound] = numbers;
       const cost = recorder.active ? recorder.cost({ ...piece, flops }, bytes / pieces) : undefined;
-      const group = this.#groups.get(pipeline, numbers ? [...buffers, numbers] : buffers, label);
+      const group = this.#groups.get(pipeline, buffers, label);
       this.queue.dispatch({ pipeline, group, workgroups: piece.workgroups, flops, cost });
     }
   }

@@ -40,34 +40,44 @@ type Facts = Pick<AdapterFacts, 'vendor' | 'isCpu'>;
  */
 const filling = { cpu: 1024, gpu: 24576 };
 
-function vendorOf({ vendor }: Facts): 'nvidia' | 'amd' | 'intel' {
-  if (/intel/i.test(vendor)) return 'intel';
-  return /nvidia/i.test(vendor) ? 'nvidia' : 'amd';
+/** Whose shares hold for an adapter, and the invocations that fill it. */
+interface Adapter {
+  readonly vendor: 'nvidia' | 'amd' | 'intel';
+  readonly filling: number;
+}
+
+function adapterOf({ vendor, isCpu }: Facts): Adapter {
+  const known = /intel/i.test(vendor) ? 'intel' : /nvidia/i.test(vendor) ? 'nvidia' : 'amd';
+  return { vendor: known, filling: filling[isCpu ? 'cpu' : 'gpu'] };
 }
 
 /** The share of the peak that is expected of a tile for these sizes: less where it sticks out of C, or leaves processors idle. */
-function expectedShare({ shape, ...shares }: Tile, { M, N, batch, parts }: Sizes, facts: Facts): number {
-  const { rows, columns, threadRows, threadVectors } = shape;
+function expectedShare(one: Tile, { M, N, batch, parts }: Sizes, { vendor, filling }: Adapter): number {
+  const { rows, columns, threadRows, threadVectors } = one.shape;
   const [down, across] = [Math.ceil(M / rows), Math.ceil(N / columns)];
   const useful = (M * N) / (down * rows * across * columns);
   const invocations = ((down * across * batch * parts * rows) / threadRows) * (columns / (4 * threadVectors));
-  return shares[vendorOf(facts)] * useful * Math.min(1, invocations / filling[facts.isCpu ? 'cpu' : 'gpu']);
+  return one[vendor] * useful * Math.min(1, invocations / filling);
 }
 
-/** The tile to take as long as nothing is measured. */
+/** The tile to take as long as nothing is measured. This is asked for at every matmul. */
 export function bestTile(sizes: Sizes, facts: Facts): TileShape {
+  const adapter = adapterOf(facts);
   let best = tiles[0]!;
   let most = 0;
   for (const one of tiles) {
-    const share = expectedShare(one, sizes, facts);
-    if (share > most) [best, most] = [one, share];
+    const share = expectedShare(one, sizes, adapter);
+    if (share <= most) continue;
+    best = one;
+    most = share;
   }
   return best.shape;
 }
 
 /** The four that are expected to be the fastest, the first first. */
 export function rankedTiles(sizes: Sizes, facts: Facts): readonly TileShape[] {
-  const shares = new Map(tiles.map((one) => [one, expectedShare(one, sizes, facts)]));
+  const adapter = adapterOf(facts);
+  const shares = new Map(tiles.map((one) => [one, expectedShare(one, sizes, adapter)]));
   const sorted = [...tiles].sort((a, b) => shares.get(b)! - shares.get(a)!);
   return sorted.slice(0, 4).map(({ shape }) => shape);
 }
