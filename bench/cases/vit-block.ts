@@ -1,4 +1,4 @@
-import type { SamConfig } from '@slimsam/vit';
+import { samPresets } from '@slimsam/vit';
 import { scope } from '@slimsam/weights';
 import { type Case, values } from '../../packages/tensor-webgpu/bench/cases/case.ts';
 import { addBlock } from '../../packages/vit/src/onnx/encoder-graph.ts';
@@ -9,26 +9,7 @@ import { type Block, blockOutput } from './vit-block-float64.ts';
 import { jaxBlock } from './vit-block-jax.ts';
 
 /** SAM-B's sizes, with random weights. */
-export const samB = {
-  width: 768,
-  depth: 12,
-  mlpWidth: 3072,
-  promptWidth: 256,
-  maskChannels: 16,
-  decoderMlpWidth: 2048,
-  iouHiddenWidth: 256,
-} as const;
-export const samBConfig: SamConfig = {
-  imageSize: 1024,
-  patchSize: 16,
-  heads: 12,
-  headWidth: 64,
-  windowSize: 14,
-  globalBlocks: [2, 5, 8, 11],
-  decoderHeads: 8,
-  pixelMean: [123.675, 116.28, 103.53],
-  pixelStd: [58.395, 57.12, 57.375],
-};
+export const { config: samBConfig, sizes: samB } = samPresets['sam-vit-base'];
 
 const side = samBConfig.imageSize / samBConfig.patchSize;
 const { heads, headWidth, windowSize } = samBConfig;

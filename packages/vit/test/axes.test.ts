@@ -1,16 +1,8 @@
 import { dims } from '@slimsam/weights';
 import { expect, it } from 'vitest';
-import { bottleneckTaps, embeddingTaps, encoderAxes, encoderCosts, parseSamConfig } from '../src/index.ts';
+import { bottleneckTaps, embeddingTaps, encoderAxes, encoderCosts, parseSamConfig, samPresets } from '../src/index.ts';
 
-const config = parseSamConfig({
-  imageSize: 1024,
-  patchSize: 16,
-  heads: 12,
-  headWidth: 64,
-  windowSize: 14,
-  globalBlocks: [2, 5, 8, 11],
-  decoderHeads: 8,
-});
+const { config } = samPresets['sam-vit-base'];
 
 /** Shapes of SAM-B's image encoder at other widths: of the stream, of q (all heads) and of the MLPs. */
 function shapesOf(C: number, A: number, M: number): Record<string, { shape: number[] }> {
