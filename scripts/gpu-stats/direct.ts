@@ -1,14 +1,12 @@
 import { tileMatmul } from '../../packages/tensor-webgpu/src/kernels/matmul/matmul-tile.wgsl.ts';
 import { bestTile, partsForGpu } from '../../packages/tensor-webgpu/src/kernels/matmul/tile-choice.ts';
-import {
-  type AttentionKind,
-  attentionShapes,
-} from '../../packages/tensor-webgpu/src/ops/attention/attention-choice.ts';
+import { type AttentionKind, attentionShape } from '../../packages/tensor-webgpu/src/ops/attention/attention-choice.ts';
 import {
   rowsForward,
   rowsKeyGradient,
   rowsQueryGradient,
 } from '../../packages/tensor-webgpu/src/ops/attention/attention-gpu.wgsl.ts';
+import { rowWriter } from '../../packages/tensor-webgpu/src/ops/attention/attention-rows.wgsl.ts';
 
 /** A kernel at one size. */
 export interface KernelCase {
@@ -28,12 +26,11 @@ function attentionCase(kind: AttentionKind, [G, N, D, side]: readonly [number, n
   const bias = side > 0;
   const [kh, kw] = bias ? [N / side, side] : [N, 1];
   const spec = { G, Nq: N, Nk: N, D, kh, kw, scale: D ** -0.5, bias, half: false };
-  const shape = attentionShapes(kind, amd, spec)[0]!;
+  const shape = attentionShape(kind, amd, spec);
   const { lanes, rows, threads, tiles, step } = shape;
   const program = programs[kind](spec, { shape, joined: false });
-  const tile = Math.max(4, Math.min(32, Math.floor(16384 / (8 * D) / 4) * 4));
+  const { tile, units } = rowWriter({ D, bias, half: false, joined: false, shape });
   const passing = kind === 'query' && bias ? kh * Math.ceil(kw / 4) * 4 : N;
-  const units = D % 4 === 0 ? D / 4 : D;
   const blocks = Math.ceil(passing / tile);
   const loops = tiles
     ? [blocks, Math.ceil((Math.min(tile, passing) * units) / threads), passing / blocks / step]

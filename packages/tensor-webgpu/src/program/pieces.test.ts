@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { asGpu, backendWithOps } from '../../test/ops-testing.ts';
 import { tileMatmul } from '../kernels/matmul/matmul-tile.wgsl.ts';
 import { bestTile } from '../kernels/matmul/tile-choice.ts';
-import { attentionShapes } from '../ops/attention/attention-choice.ts';
+import { attentionShape } from '../ops/attention/attention-choice.ts';
 import { rowsKeyGradient } from '../ops/attention/attention-gpu.wgsl.ts';
 import { inPieces, mostFlops } from './pieces.ts';
 import type { Program } from './program.ts';
@@ -36,7 +36,7 @@ test("the largest dispatches of SAM-H's training stay within the budget", () => 
   const attention = {
     ...{ G: 16 * 4, Nq: 4096, Nk: 4096, D: 80, kh: 64, kw: 64, scale: 1, bias: true, half: false },
   };
-  const shape = attentionShapes('key', nvidia, attention)[0]!;
+  const shape = attentionShape('key', nvidia, attention);
   const key = rowsKeyGradient(attention, { shape, joined: false }); // of a batch of four
   expect(key.flops! / dispatchesOf(key)).toBeLessThanOrEqual(mostFlops);
   expect(dispatchesOf(key)).toBeGreaterThan(4);

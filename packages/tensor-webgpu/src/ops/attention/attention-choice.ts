@@ -9,28 +9,26 @@ type Facts = Pick<AdapterFacts, 'vendor' | 'features'>;
 type Sizes = Pick<AttentionSpec, 'Nq' | 'Nk' | 'D' | 'bias' | 'kw'>;
 
 /**
- * The shapes that are worth a try, first the one to take as long as nothing is measured. By vendor: on an H100 three rows to four lanes
+ * The shape to take. By vendor: on an H100 three rows to four lanes
  * were the fastest, and uniform loads the slowest; AMD's and Intel's compilers were only asked for registers and spills (`npm run
  * gpu:stats`), where uniform loads become scalar ones on AMD, and Intel has a quarter of the registers.
  */
-export function attentionShapes(kind: AttentionKind, facts: Facts, sizes: Sizes): readonly RowShape[] {
+export function attentionShape(kind: AttentionKind, facts: Facts, sizes: Sizes): RowShape {
   const lanes = lanesFor(sizes.D, facts);
   const nvidia = /nvidia/i.test(facts.vendor);
   const intel = /intel/i.test(facts.vendor);
   const part = sizes.D / lanes; // numbers of a row that an invocation has
-  const most =
+  const rows =
     intel || part > widestPart || (kind === 'query' && sizes.bias && sizes.kw > widestRow)
       ? 1
       : nvidia && part <= 16
         ? 3
         : 2;
-  const shared = [most, ...[3, 2, 1].filter((rows) => rows !== most && rows <= Math.max(2, most))].map((rows) =>
-    inWindows({ kind, sizes, lanes, rows, part }),
-  );
-  if (kind !== 'forward' || sizes.D > widestUniform) return shared;
+  const shared = inWindows({ kind, sizes, lanes, rows, part });
+  if (kind !== 'forward' || sizes.D > widestUniform || !/amd/i.test(facts.vendor)) return shared;
   const uniform: RowShape = { lanes: 1, rows: 1, threads: 64, tiles: false, step: 4, owned: false };
-  const padded = paddedRows(uniform, sizes.Nq) / paddedRows(shared[0]!, sizes.Nq);
-  return /amd/i.test(facts.vendor) && padded < mostPadding ? [uniform, ...shared] : [...shared, uniform];
+  const padded = paddedRows(uniform, sizes.Nq) / paddedRows(shared, sizes.Nq);
+  return padded < mostPadding ? uniform : shared;
 }
 
 const widestPart = 20; // numbers: two such rows, with their sums, fit 256 registers

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { checkAttention } from '../../../test/attention-float64.ts';
 import { asGpu, backendWithOps } from '../../../test/ops-testing.ts';
-import { attentionShapes } from './attention-choice.ts';
+import { attentionShape } from './attention-choice.ts';
 
 const backend = backendWithOps();
 const withSubgroups = { features: ['subgroups', 'shader-f16'] };
@@ -43,7 +43,7 @@ test('windows take workgroups that leave few rows empty', () => {
   const sizes = { Nq: 196, Nk: 196, D: 64, bias: true, kw: 14 };
   for (const kind of ['forward', 'query', 'key'] as const) {
     for (const vendor of ['nvidia', 'intel', 'apple']) {
-      const { threads, lanes, rows } = attentionShapes(kind, { ...withSubgroups, vendor }, sizes)[0]!;
+      const { threads, lanes, rows } = attentionShape(kind, { ...withSubgroups, vendor }, sizes);
       const each = (threads / lanes) * rows;
       expect(Math.ceil(196 / each) * each, `${vendor} ${kind}`).toBeLessThanOrEqual(240);
     }
@@ -52,12 +52,14 @@ test('windows take workgroups that leave few rows empty', () => {
 
 test('shapes follow the vendor and the head width', () => {
   const first = (kind: 'forward' | 'query' | 'key', vendor: string, D: number) =>
-    attentionShapes(kind, { ...withSubgroups, vendor }, { Nq: 4096, Nk: 4096, D, bias: true, kw: 64 })[0]!;
+    attentionShape(kind, { ...withSubgroups, vendor }, { Nq: 4096, Nk: 4096, D, bias: true, kw: 64 });
   expect(first('forward', 'amd', 64)).toMatchObject({ lanes: 1, tiles: false });
   expect(first('forward', 'nvidia', 64)).toMatchObject({ lanes: 4, rows: 3, owned: true });
   expect(first('key', 'nvidia', 80).rows).toBe(2); // three spill
   expect(first('query', 'intel', 64).rows).toBe(1);
   expect(first('query', 'amd', 80)).toMatchObject({ lanes: 4, rows: 2, step: 2 });
-  const bare = attentionShapes('key', { vendor: 'amd', features: [] }, { Nq: 9, Nk: 9, D: 64, bias: false, kw: 1 });
-  for (const { lanes } of bare) expect(lanes).toBe(1);
+  for (const kind of ['forward', 'query', 'key'] as const) {
+    const bare = { vendor: 'amd', features: [] };
+    expect(attentionShape(kind, bare, { Nq: 9, Nk: 9, D: 64, bias: false, kw: 1 }).lanes).toBe(1);
+  }
 });

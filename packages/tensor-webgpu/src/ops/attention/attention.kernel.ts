@@ -6,7 +6,7 @@ import { type Kernel, kernel, type Tensors } from '../../kernels/kernel.ts';
 import { concat } from '../../kernels/movement/concat.ts';
 import { slice } from '../../kernels/movement/movement.ts';
 import { type AttentionSpec, attentionStatistics } from './attention.wgsl.ts';
-import { attentionShapes } from './attention-choice.ts';
+import { attentionShape } from './attention-choice.ts';
 import { rowsForward, rowsKeyGradient, rowsQueryGradient } from './attention-gpu.wgsl.ts';
 import { panelBackward } from './attention-panel-backward.wgsl.ts';
 import { panelForward } from './attention-panel-forward.wgsl.ts';
@@ -53,7 +53,7 @@ function forward(backend: WebgpuBackend, inputs: AttentionTensors, { scale }: At
   const tensors = height ? [query, key, value, height, width!] : [query, key, value];
   const program = panels // they pass their sums through the output, in float32
     ? panelForward(spec)
-    : rowsForward(spec, { shape: attentionShapes('forward', backend.facts, spec)[0]!, joined: false });
+    : rowsForward(spec, { shape: attentionShape('forward', backend.facts, spec), joined: false });
   const [output, logSumExp] = backend.run(program, tensors, [float(query.shape), float([spec.G, spec.Nq])]) as [
     tf.TensorInfo,
     tf.TensorInfo,
@@ -82,7 +82,7 @@ function backward(backend: WebgpuBackend, inputs: GradientTensors, { scale }: At
   }
   const positions = joined ? [concat(backend, bias, 2)] : bias;
   const read = [query, key, value, gradient, statistics, ...positions];
-  const of = (kind: 'query' | 'key') => ({ shape: attentionShapes(kind, backend.facts, spec)[0]!, joined });
+  const of = (kind: 'query' | 'key') => ({ shape: attentionShape(kind, backend.facts, spec), joined });
   const [dQuery, ...dPositions] = backend.run(
     rowsQueryGradient(spec, of('query')),
     read,

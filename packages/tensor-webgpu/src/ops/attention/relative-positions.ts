@@ -75,12 +75,13 @@ function placeFirst(x: tf.Tensor, { side: s, axis }: RelativeAxis): tf.Tensor {
   return tf.transpose(tf.reshape(x, [G, s, s, C]), axis === 'height' ? [1, 0, 2, 3] : [2, 0, 1, 3]);
 }
 
-/** G, N and D. */
+/** For callers without TypeScript. @throws when no axis is given */
 function expectPlace(where: RelativeAxis): void {
   if (where?.axis !== 'height' && where?.axis !== 'width')
     throw new Error(`relativePositions: expected { side, axis: 'height' or 'width' }, got ${where?.axis ?? 'none'}`);
 }
 
+/** G, N and D. */
 function checkRelative(query: tf.Tensor, table: tf.Tensor, { side: s }: RelativeAxis): [number, number, number] {
   expectTensor(
     'relativePositions: expected query',
