@@ -17,7 +17,8 @@ import { trigonometryFunctions } from './trigonometry.wgsl.ts';
 /** Module-scope functions that the formulas of some kernels call. */
 const functionsOf: Readonly<Record<string, (types: WgslTypes & { readonly own: string }) => string>> = {
   [tf.Erf]: erfFunction,
-  ...Object.fromEntries([tf.FloorDiv, tf.Mod].map((label) => [label, divisionFunctions])),
+  [tf.FloorDiv]: divisionFunctions,
+  [tf.Mod]: divisionFunctions,
   [tf.Pow]: powerFunction,
   [tf.Exp]: exponentialFunction,
   [tf.Sin]: (types) => trigonometryFunctions('sine', types),

@@ -22,15 +22,14 @@ const folding = (how: Fold, kernelName: string): Folding => ({
 });
 
 // NaN stays NaN by its bits, whatever a compiler makes of the comparison
-const extreme = (name: string, sign: '<' | '>', float: number, int: number): Fold => ({
-  name,
+const extreme = (better: 'max' | 'min', float: number, int: number): Fold => ({
+  name: better === 'max' ? 'Max' : 'Min',
   float,
   int,
-  step: (total, next, types) =>
-    keptNan(total, types, keptNan(next, types, `${sign === '>' ? 'max' : 'min'}(${total}, ${next})`)),
+  step: (total, next, types) => keptNan(total, types, keptNan(next, types, `${better}(${total}, ${next})`)),
 });
-const largestOf = extreme('Max', '>', Number.NEGATIVE_INFINITY, -(2 ** 31));
-const smallestOf = extreme('Min', '<', Number.POSITIVE_INFINITY, 2 ** 31 - 1);
+const largestOf = extreme('max', Number.NEGATIVE_INFINITY, -(2 ** 31));
+const smallestOf = extreme('min', Number.POSITIVE_INFINITY, 2 ** 31 - 1);
 
 const adding = folding({ name: 'Sum', float: 0, int: 0, step: (total, next) => `${total} + ${next}` }, tf.Add);
 const product = folding({ name: 'Prod', float: 1, int: 1, step: (total, next) => `${total} * ${next}` }, tf.Multiply);

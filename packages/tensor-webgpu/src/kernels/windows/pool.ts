@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../../backend.ts';
 import { memoised } from '../../program/memoised.ts';
+import { fourTypes, oneType } from '../../program/types.wgsl.ts';
+import { isNan } from '../elementwise/elementwise.wgsl.ts';
 import { type Kernel, kernel, type Tensors } from '../kernel.ts';
 import { placesOf, type Windows, windowMap, windowsOf } from '../maps/window-map.ts';
 
@@ -37,18 +39,19 @@ function poolingOf(x: tf.TensorInfo, attrs: Partial<PoolAttrs>): Pooling {
   return { windows: windowsOf(info), shape: info.outShape, C: info.inChannels };
 }
 
-const largest = memoised(({ wide, float }: { wide: boolean; float: boolean }) =>
-  windowMap({
+const largest = memoised(({ wide, float }: { wide: boolean; float: boolean }) => {
+  const types = wide ? fourTypes : oneType;
+  return windowMap({
     label: 'MaxPool',
     per: 'output',
     wide: { inputs: [wide], output: wide },
     uniforms: { lowest: float ? 'f32' : 'i32' },
     before: 'var best = Out(p.lowest);',
     // NaN is passed over by its bits, whatever a compiler makes of the comparison
-    step: `let v = in0[inAt * p.channels + c]; best = select(best, max(best, v), ${float ? `(bitcast<${wide ? 'vec4i' : 'i32'}>(v) & ${wide ? 'vec4i' : 'i32'}(0x7fffffff)) <= ${wide ? 'vec4i' : 'i32'}(0x7f800000)` : 'v > best'});`,
+    step: `let v = in0[inAt * p.channels + c]; best = select(max(best, v), best, ${isNan('v', types, float ? types.float : types.int)});`,
     after: 'out[i] = best;',
-  }),
-);
+  });
+});
 
 /** The largest value of each window; NaN is passed over, as TensorFlow.js does. */
 function maxPool(backend: WebgpuBackend, x: tf.TensorInfo, { windows, shape, C }: Pooling): tf.TensorInfo {
