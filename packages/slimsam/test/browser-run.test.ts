@@ -1,7 +1,7 @@
 import { maskPng } from '@slimsam/vit';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type BrowserFolder, compress, openRun, photographsInFiles, slimSam } from '../src/browser.ts';
-import { tinySam, valuesOf, withWebgpu } from './tiny.ts';
+import { follow, tinySam, valuesOf, withWebgpu } from './tiny.ts';
 
 withWebgpu();
 const held = new Set<string>();
@@ -77,7 +77,7 @@ async function photographs() {
 
 const recipe = slimSam({ ratio: 0.5, epochs: 1, learningRate: 1e-3, sample: 2 });
 
-/** Runs until so many events were told; undefined when it came to its end before. */
+/** Runs in a folder until so many events were told; undefined unless it came to its end before. */
 async function runIn(folder: BrowserFolder, events: number) {
   const run = await openRun(folder);
   try {
@@ -88,13 +88,7 @@ async function runIn(folder: BrowserFolder, events: number) {
       run,
       saveMinutes: () => 0,
     });
-    for (let i = 0; ; i++) {
-      const next = await stages.next();
-      if (next.done) return next.value;
-      if (i < events) continue;
-      await stages.return(undefined as never);
-      return undefined;
-    }
+    return await follow(stages, events);
   } finally {
     run.close();
     await new Promise((resolve) => setTimeout(resolve)); // the lock is let go after this turn

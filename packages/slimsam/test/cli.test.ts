@@ -6,8 +6,9 @@ import { loadSam, saveSam, saveVit } from '@slimsam/vit';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import sharp from 'sharp';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { runProgram } from '../src/cli/program.ts';
+import { capturedOutput } from './captured-output.ts';
 import { tinySam, tinyVit } from './tiny.ts';
 
 // The hardest case for output without colour codes: libraries see a CI machine, which they colour although it is no terminal.
@@ -30,26 +31,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
-let out = '';
-let err = '';
-beforeEach(() => {
-  [out, err] = ['', ''];
-  vi.spyOn(console, 'log').mockImplementation((line) => {
-    out += `${line}\n`;
-  });
-  vi.spyOn(console, 'warn').mockImplementation((line) => {
-    err += `${line}\n`;
-  });
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    err += text;
-    return true;
-  });
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    out += text;
-    return true;
-  });
-});
-afterEach(() => vi.restoreAllMocks());
+const printed = capturedOutput();
 
 /** Runs the program on tfjs-backend-cpu; words that start with '@' are paths of the test's folder. */
 const run = (line: string, backend = true) =>
@@ -64,10 +46,10 @@ const small = '--epochs 1 --steps 2 --batch 2 --sample 2 --held 2 --rate 1e-3';
 
 test('compress, again, evaluate, segment and export: from files to files', async () => {
   expect(await run(`compress @sam.safetensors --images @photos --run @run --validate @labelled ${small}`)).toBe(0);
-  expect(out).toMatch(/original[^\n]*24,680[\s\S]*slim[\s\S]*report: .*report\.html/);
+  expect(printed.out).toMatch(/original[^\n]*24,680[\s\S]*slim[\s\S]*report: .*report\.html/);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what a redirected table must not have
-  expect(out + err).not.toMatch(/\u001b\[/);
-  expect(err).toMatch(/align the embedding: epoch 1, error .* measured 0\.\d+/);
+  expect(printed.out + printed.err).not.toMatch(/\u001b\[/);
+  expect(printed.err).toMatch(/align the embedding: epoch 1, error .* measured 0\.\d+/);
   const files = readdirSync(at('run'));
   expect(files).toEqual(
     expect.arrayContaining(['slim.safetensors', 'slim.plan.json', 'results.json', 'report.html', 'metrics.jsonl']),
@@ -77,19 +59,21 @@ test('compress, again, evaluate, segment and export: from files to files', async
   expect(config).toEqual(tinySam().config);
   expect(weights['image_encoder.pos_embed']!.shape).toEqual([1, 8, 8, 8]);
 
-  out = '';
+  printed.out = '';
   expect(await run(`compress @sam.safetensors --images @photos --run @run --validate @labelled --json ${small}`)).toBe(
     0,
   );
-  expect(JSON.parse(out).evaluations.slim.miou).toBeGreaterThanOrEqual(0);
+  expect(JSON.parse(printed.out).evaluations.slim.miou).toBeGreaterThanOrEqual(0);
   expect(
     await run(`compress @sam.safetensors --images @photos --run @run --ratio 0.25 --validate @labelled ${small}`),
   ).toBe(1);
-  expect(err).toMatch(/slimsam: run folder: expected the run of .*recipe\.steps\.0\.ratio: 0\.5 there, 0\.25 now/);
+  expect(printed.err).toMatch(
+    /slimsam: run folder: expected the run of .*recipe\.steps\.0\.ratio: 0\.5 there, 0\.25 now/,
+  );
 
-  out = '';
+  printed.out = '';
   expect(await run('evaluate @run/slim.safetensors --data @labelled --against @sam.safetensors --json')).toBe(0);
-  const { models } = JSON.parse(out);
+  const { models } = JSON.parse(printed.out);
   expect(Object.keys(models)).toEqual([at('sam.safetensors'), at('run/slim.safetensors')]);
   expect(models[at('run/slim.safetensors')].params).toBeLessThan(models[at('sam.safetensors')].params);
 
@@ -97,18 +81,18 @@ test('compress, again, evaluate, segment and export: from files to files', async
     await run('segment @photos/sa_1.jpg --model @run/slim.safetensors --point 20,30 --box 5,5,50,50 --out @mask.png'),
   ).toBe(0);
   expect(await sharp(at('mask.png')).metadata()).toMatchObject({ width: 64, height: 64, channels: 1 });
-  out = '';
+  printed.out = '';
   expect(await run('export @run/slim.safetensors --onnx @onnx --json')).toBe(0);
-  expect(JSON.parse(out).files.length).toBe(2);
+  expect(JSON.parse(printed.out).files.length).toBe(2);
 }, 300_000);
 
 test('compress --pause stops with its state written, and the same command goes on to its end', async () => {
   const line = `compress @sam.safetensors --images @photos --run @paused --any-adapter --pause 0.000001 ${small}`;
   const pauses = [];
-  for (out = ''; !out.includes('report:'); ) {
-    out = '';
+  for (printed.out = ''; !printed.out.includes('report:'); ) {
+    printed.out = '';
     expect(await run(line)).toBe(0);
-    pauses.push(...(/paused after step (\d) of '.*?'/.exec(out)?.slice(1) ?? []));
+    pauses.push(...(/paused after step (\d) of '.*?'/.exec(printed.out)?.slice(1) ?? []));
     expect(pauses.length).toBeLessThan(6);
   }
   expect(pauses).toEqual(['1', '2', '1', '2']); // of both stages
@@ -118,7 +102,7 @@ test('compress --pause stops with its state written, and the same command goes o
 
 test('info tells what a model is, and what compressing it takes', async () => {
   expect(await run('info @vit.safetensors --json')).toBe(0);
-  const facts = JSON.parse(out);
+  const facts = JSON.parse(printed.out);
   expect(facts).toMatchObject({ kind: 'plain ViT', imageSize: 32, blocks: 2, width: 16, heads: 2 });
   expect(facts.compressing.memory).toBeGreaterThan(facts.compressing.leastMemory);
 });
@@ -129,13 +113,13 @@ test('a plain ViT by the same command, and a torn photograph that is named, or f
       `compress @vit.safetensors --images @photos --run @vit-run --recipe one-shot ${small.replace('--steps 2 ', '')}`,
     ),
   ).toBe(0);
-  expect(err).toMatch(/skipped 1: .*torn\.jpg/);
-  expect(out).toMatch(/1 photographs skipped/);
-  expect(out).toMatch(/features of held-back photographs: relative error/);
+  expect(printed.err).toMatch(/skipped 1: .*torn\.jpg/);
+  expect(printed.out).toMatch(/1 photographs skipped/);
+  expect(printed.out).toMatch(/features of held-back photographs: relative error/);
   expect(
     await run(`compress @vit.safetensors --images @photos --run @strict --strict ${small.replace('--steps 2 ', '')}`),
   ).toBe(1);
-  expect(err).toMatch(/expected every file to be a photograph \(strict\), got .*torn\.jpg/);
+  expect(printed.err).toMatch(/expected every file to be a photograph \(strict\), got .*torn\.jpg/);
 });
 
 describe('what is wrong is one line, and nothing is written', () => {
@@ -216,8 +200,8 @@ describe('what is wrong is one line, and nothing is written', () => {
   ])('%s', async (_name, code, line, message) => {
     const words = line.startsWith('compress') ? `${line} --run @failed` : line;
     expect(await run(words, !/--x|squeeze/.test(line))).toBe(code);
-    expect(err).toMatch(message);
-    expect(err).not.toMatch(/^\s+at /m);
+    expect(printed.err).toMatch(message);
+    expect(printed.err).not.toMatch(/^\s+at /m);
     expect(readdirSync(work)).not.toEqual(expect.arrayContaining(['failed']));
     expect(readdirSync(work)).not.toContain('m.png');
   });
@@ -231,8 +215,8 @@ test.runIf(process.platform === 'linux')('a place where nothing can be written i
     'export @sam.safetensors --onnx /proc/slimsam',
   ]) {
     expect(await run(line), line).toBe(1);
-    expect(err).toMatch(cannot);
-    expect(err).not.toMatch(/^\s+at /m);
+    expect(printed.err).toMatch(cannot);
+    expect(printed.err).not.toMatch(/^\s+at /m);
   }
 });
 
@@ -240,6 +224,6 @@ test.each(['compress', 'evaluate', 'costs', 'segment', 'export', 'info'])(
   '%s --help has an example',
   async (command) => {
     expect(await run(`${command} --help`, false)).toBe(0);
-    expect(out).toMatch(new RegExp(`Example:\n {2}slimsam ${command} `));
+    expect(printed.out).toMatch(new RegExp(`Example:\n {2}slimsam ${command} `));
   },
 );

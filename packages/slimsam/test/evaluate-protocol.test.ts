@@ -8,8 +8,9 @@ import { exportOnnx } from '@slimsam/vit/onnx';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import sharp from 'sharp';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runProgram } from '../src/cli/program.ts';
+import { capturedOutput } from './captured-output.ts';
 import { tinySam } from './tiny.ts';
 
 let work = '';
@@ -27,19 +28,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
-let out = '';
-let err = '';
-beforeEach(() => {
-  [out, err] = ['', ''];
-  vi.spyOn(console, 'log').mockImplementation((line) => {
-    out += `${line}\n`;
-  });
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    err += text;
-    return true;
-  });
-});
-afterEach(() => vi.restoreAllMocks());
+const printed = capturedOutput();
 
 /** Runs `slimsam evaluate` on tfjs-backend-cpu; words that start with '@' are paths of the test's folder. */
 const evaluate = (line: string) =>
@@ -61,9 +50,9 @@ interface Summary {
 }
 
 async function summaryOf<T = Summary>(line: string): Promise<T> {
-  out = '';
-  expect(await evaluate(`${line} --json`), err).toBe(0);
-  return JSON.parse(out).summary;
+  printed.out = '';
+  expect(await evaluate(`${line} --json`), printed.err).toBe(0);
+  return JSON.parse(printed.out).summary;
 }
 
 test.each(['points', 'boxes', 'clicks --clicks 3', 'best-of-three'])(
@@ -91,7 +80,7 @@ test('shards merge to the whole; a run that is done is read again; another model
     whole,
   );
   expect(await evaluate('@onnx --data @data --protocol points --out @sam.safetensors-points')).toBe(1);
-  expect(err).toMatch(/model: expected .* to go on with, got .*; use another folder/);
+  expect(printed.err).toMatch(/model: expected .* to go on with, got .*; use another folder/);
 });
 
 test('the disc: its radius is chosen on other images, and beats a random model', async () => {
@@ -116,7 +105,7 @@ function writeCoco(change: (annotations: Record<string, unknown>[]) => void = ()
 test('instances: the AP is that of the results file; a SAM and its ONNX export have the same', async () => {
   writeCoco();
   const line = '--data @data --annotations @coco.json --protocol instances';
-  expect(await evaluate(`@sam.safetensors ${line} --out @instances-first`), err).toBe(0);
+  expect(await evaluate(`@sam.safetensors ${line} --out @instances-first`), printed.err).toBe(0);
   const first: { segmentation: object }[] = json('instances-first', 'results.json');
   // a random model overlaps with no shape: let its own masks be the truth of two annotations in three
   writeCoco((annotations) =>
@@ -152,10 +141,10 @@ test('instances from a detector’s boxes; bad records are an error, or skipped 
 
   writeCoco((annotations) => Object.assign(annotations[1]!, { bbox: [1, 2, -3, 4] }));
   expect(await evaluate(`${line} --out @bad`)).toBe(1);
-  expect(err).toMatch(/coco\.json': annotations\[1\], id \d+: bbox\[2\]: .*>=0/);
-  out = '';
+  expect(printed.err).toMatch(/coco\.json': annotations\[1\], id \d+: bbox\[2\]: .*>=0/);
+  printed.out = '';
   expect(await evaluate(`${line} --out @bad --skip-bad --json`)).toBe(0);
-  const result = JSON.parse(out);
+  const result = JSON.parse(printed.out);
   expect(result.summary.bad).toBe(1);
   expect(result.skipped[0].record).toMatch(/^annotations\[1\]/);
   expect(json('bad', 'config.json').done.bad).toEqual(result.skipped);
@@ -200,22 +189,22 @@ test.each([
   ['no images there', '@onnx --data @nowhere --protocol boxes --out @x', /expected a folder '.*nowhere'/],
 ])('%s', async (_name, line, message) => {
   expect(await evaluate(line)).toBe(1);
-  expect(err).toMatch(message);
+  expect(printed.err).toMatch(message);
 });
 
 test('costs: counts and memory of SlimSAM-77 from its shapes; latency of each part, in turns', async () => {
   const costs = (line: string) => runProgram(['costs', ...line.split(' '), '--json'], new AbortController().signal);
   expect(await costs('random:sam-vit-base@0.77 --rounds 0')).toBe(0);
-  const counted = JSON.parse(out).models['random:sam-vit-base@0.77'];
+  const counted = JSON.parse(printed.out).models['random:sam-vit-base@0.77'];
   expect(counted).toMatchObject({ encoderParameters: 5_658_968, weightBytes: 4 * counted.parameters, latency: {} });
   expect(counted.paperMacs / 1e9).toBeCloseTo(20.925, 3);
   expect(counted.peakBytes).toBeGreaterThan(2 * counted.weightBytes);
   expect(counted.peakBytes).toBeLessThan(400e6);
 
-  out = '';
+  printed.out = '';
   const tiny = ['random:tiny', 'random:tiny@0.5'];
-  expect(await costs(`${tiny.join(' ')} --rounds 2 --backend cpu`), err).toBe(0);
-  const { models, adapter } = JSON.parse(out);
+  expect(await costs(`${tiny.join(' ')} --rounds 2 --backend cpu`), printed.err).toBe(0);
+  const { models, adapter } = JSON.parse(printed.out);
   expect(adapter).toMatch(/^tfjs-backend-cpu on /);
   for (const name of tiny) {
     const { latency, peakBytes } = models[name];
@@ -228,5 +217,7 @@ test('costs: counts and memory of SlimSAM-77 from its shapes; latency of each pa
   }
   expect(models[tiny[1]!].encoderParameters).toBeLessThan(models[tiny[0]!].encoderParameters);
   expect(await costs('random:sam-vit-giant')).toBe(1);
-  expect(err).toMatch(/expected random:NAME or random:NAME@RATIO of sam-vit-base, .*, got 'random:sam-vit-giant'/);
+  expect(printed.err).toMatch(
+    /expected random:NAME or random:NAME@RATIO of sam-vit-base, .*, got 'random:sam-vit-giant'/,
+  );
 });

@@ -9,7 +9,7 @@ import { finishRun } from '../src/report/finish-run.ts';
 import { differences } from '../src/run/difference.ts';
 import { openRun } from '../src/run/open-run.ts';
 import { readMetrics } from '../src/run/read-metrics.ts';
-import { scenes, tinySam, valuesOf, withWebgpu } from './tiny.ts';
+import { follow, scenes, tinySam, valuesOf, withWebgpu } from './tiny.ts';
 
 withWebgpu();
 const photographs = scenes(8);
@@ -22,19 +22,13 @@ beforeAll(() => {
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 const at = (...names: string[]) => path.join(work, ...names);
 
-/** Runs in a folder until so many events were told; undefined when it came to its end before. */
+/** Runs in a folder until so many events were told; undefined unless it came to its end before. */
 async function runIn(folder: string, events: number, changes: { seed?: number; recipe?: Recipe } = {}) {
   const run = await openRun(folder);
   try {
     // checkpoints after every step: a kill may come at any of them
     const stages = compress(sam(), { photographs, recipe, batch: 4, run, saveMinutes: 1e-9, ...changes });
-    for (let i = 0; ; i++) {
-      const next = await stages.next();
-      if (next.done) return next.value;
-      if (i < events) continue;
-      await stages.return(undefined as never);
-      return undefined;
-    }
+    return await follow(stages, events);
   } finally {
     await run.close();
   }

@@ -3,6 +3,7 @@ import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { initSam, initVit, parseVitConfig, type Sam, samPresets, type Vit } from '@slimsam/vit';
 import type { Weights } from '@slimsam/weights';
 import { afterAll, beforeAll } from 'vitest';
+import type { CompressEvent, Compressed } from '../src/compress/events.ts';
 import { photographsInMemory } from '../src/photographs/in-memory.ts';
 import type { Photographs } from '../src/photographs/photographs.ts';
 
@@ -35,6 +36,20 @@ export function scenes(count: number): Photographs {
     image: generateScene(500 + i, { width: 64, height: 64 }).image,
   }));
   return photographsInMemory(images);
+}
+
+/** Follows a run until so many events were told; undefined unless it came to its end before. */
+export async function follow(
+  stages: AsyncGenerator<CompressEvent, Compressed, undefined>,
+  events: number,
+): Promise<Compressed | undefined> {
+  for (let i = 0; ; i++) {
+    const next = await stages.next();
+    if (next.done) return next.value;
+    if (i < events) continue;
+    await stages.return(undefined as never);
+    return undefined;
+  }
 }
 
 /** The values of all weights, by name. */

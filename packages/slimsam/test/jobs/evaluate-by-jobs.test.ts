@@ -5,13 +5,13 @@ import { generateScenes } from '@slimsam/scenes';
 import { saveSam } from '@slimsam/vit';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runProgram } from '../../src/cli/program.ts';
+import { capturedOutput } from '../captured-output.ts';
 import { tinySam } from '../tiny.ts';
 
 let work = '';
 const at = (...names: string[]) => path.join(work, ...names);
-let [out, err] = ['', ''];
 beforeAll(async () => {
   work = mkdtempSync(path.join(tmpdir(), 'slimsam-by-jobs-'));
   await tf.setBackend('cpu');
@@ -27,17 +27,7 @@ beforeAll(async () => {
   writeFileSync(at('boxes.json'), JSON.stringify(boxes));
 });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
-beforeEach(() => {
-  [out, err] = ['', ''];
-  vi.spyOn(console, 'log').mockImplementation((line) => {
-    out += `${line}\n`;
-  });
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    err += text;
-    return true;
-  });
-});
-afterEach(() => vi.restoreAllMocks());
+const printed = capturedOutput();
 
 /** Words that start with '@' are paths of the test's folder. */
 const evaluate = (line: string) => {
@@ -58,27 +48,27 @@ test.each([
 ])(
   '%s by jobs: the files of one process, byte for byte',
   async (name, line) => {
-    expect(await evaluate(`${line} --out @${name}-one --json`), err).toBe(0);
-    const one = JSON.parse(out.trim().split('\n').at(-1)!);
-    expect(await evaluate(`${line} --out @${name}-jobs --store @store --images-per-job 2 --json`), err).toBe(0);
+    expect(await evaluate(`${line} --out @${name}-one --json`), printed.err).toBe(0);
+    const one = JSON.parse(printed.out.trim().split('\n').at(-1)!);
+    expect(await evaluate(`${line} --out @${name}-jobs --store @store --images-per-job 2 --json`), printed.err).toBe(0);
     expect(filesOf(`${name}-jobs`)).toEqual(filesOf(`${name}-one`));
     expect(Object.keys(filesOf(`${name}-jobs`)).sort()).toEqual([
       ...['config.json', 'images.jsonl', 'results.json', 'summary.json'],
     ]);
-    expect(JSON.parse(out.trim().split('\n').at(-1)!).summary).toEqual(one.summary);
+    expect(JSON.parse(printed.out.trim().split('\n').at(-1)!).summary).toEqual(one.summary);
   },
   60_000,
 );
 
 test('what is in the store is not computed again; another run in its folder, or a second coordinator, is refused', async () => {
   const line = '@sam.safetensors --data @data --protocol points --store @store --images-per-job 2';
-  expect(await evaluate(`${line} --out @again --backend tfjs-node`), err).toBe(0); // not installed: a job would fail
+  expect(await evaluate(`${line} --out @again --backend tfjs-node`), printed.err).toBe(0); // not installed: a job would fail
   expect(filesOf('again')).toEqual(filesOf('points-one'));
   expect(await evaluate('disc --radius-from @data --data @data --protocol points --store @store --out @again')).toBe(1);
-  expect(err).toMatch(/expected the run that is there, got another: model/);
+  expect(printed.err).toMatch(/expected the run that is there, got another: model/);
   writeFileSync(at('again', 'run.lock'), JSON.stringify({ host: 'another', pid: 1, began: '', since: 'today' }));
   expect(await evaluate(`${line} --out @again`)).toBe(1);
-  expect(err).toMatch(/for this process alone, got the lock run\.lock of process 1 on another since today/);
+  expect(printed.err).toMatch(/for this process alone, got the lock run\.lock of process 1 on another since today/);
 });
 
 test.each([
@@ -86,5 +76,5 @@ test.each([
   ['a shard of its own', '--store @store --shard 1/2', /expected --store without --shard/],
 ])('%s', async (_, more, message) => {
   expect(await evaluate(`disc --radius-from @data --data @data --protocol points --out @no ${more}`)).toBe(1);
-  expect(err).toMatch(message);
+  expect(printed.err).toMatch(message);
 });
