@@ -39,14 +39,13 @@ export function queueRunner({
   let soon: NodeJS.Timeout | undefined;
   const done = new Map<string, number>(); // by worker
   const active = new Map<string, { told: Told; since: number }>(); // by job
-  const handedBack = new Map<string, string>();
+  const handedBack = new Map<string, string>(); // by worker: its last reason
   let failedBefore: Promise<Set<string>> | undefined;
 
   function end(hash: string, error?: Error): void {
     const found = waiting.get(hash);
     waiting.delete(hash);
     active.delete(hash);
-    handedBack.delete(hash);
     if (error) found?.reject(error);
     else found?.resolve();
   }
@@ -80,19 +79,20 @@ export function queueRunner({
     soon ??= setTimeout(() => void addAll(), 5);
   }
 
-  /** Looks at a job of which nothing was heard. */
+  /** Looks at a job of which nothing was heard: the store is asked only where the queue has nothing more to do for it. */
   async function look(hash: string): Promise<void> {
     const found = waiting.get(hash);
     if (!found) return;
-    if (await getResult(found.store, found.job)) return end(hash);
     const state = await queue.getJobState(hash);
+    if (state !== 'failed' && state !== 'completed' && state !== 'unknown') return;
+    if (await getResult(found.store, found.job)) return end(hash);
     if (state === 'failed') {
       const job = await queue.getJob(hash);
       end(hash, new Error(`${job?.failedReason ?? 'an unknown error'} (${job?.attemptsMade ?? attempts} tries)`));
     } else if (state === 'completed') {
       await queue.remove(hash); // but its result is gone
       add(found.job);
-    } else if (state === 'unknown') add(found.job);
+    } else add(found.job);
   }
 
   let looking = false;
@@ -100,8 +100,6 @@ export function queueRunner({
     if (looking) return;
     looking = true;
     try {
-      const { waiting: queued = 0, prioritized = 0 } = await queue.getJobCounts('waiting', 'prioritized');
-      if (queued + prioritized >= waiting.size) return; // all of them wait: nothing can have been missed
       for (const hash of [...waiting.keys()]) await look(hash);
     } catch {
       // the broker or the store is out of reach; the next look may reach it

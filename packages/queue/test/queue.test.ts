@@ -109,7 +109,7 @@ describe('a queue on Redis', () => {
         expect(await queue.retry()).toBe(4);
         expect(lines.join()).not.toContain('secret-of-the-test');
       });
-      expect(await queue.drain()).toBeGreaterThanOrEqual(0);
+      await queue.drain(); // those that have failed again, or wait
       expect(await queue.counts()).toMatchObject({ waiting: 0, failed: 0 });
     } finally {
       await Promise.all([raw.close(), queue.close()]);
