@@ -1,7 +1,7 @@
 import { classOf, ratiosBySensitivity, type Scores, type SensitivityPoint, sensitivity } from '@slimsam/prune';
 import { dims, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { type Context, pixelsOf } from './context.ts';
+import { type Context, pixelsOf, unreadable } from './context.ts';
 
 /** Photographs that tell how much a dimension bears. */
 const most = 4;
@@ -17,7 +17,7 @@ export async function sensitiveRatios(
   context: Context,
   inputs: { readonly weights: Weights; readonly scores: Scores; readonly ratios: Readonly<Record<string, number>> },
 ): Promise<Record<string, number>> {
-  const { network, seen, signal } = context;
+  const { network, photographs, seen, signal } = context;
   const { weights, scores, ratios } = inputs;
   const axes = network.axes(weights);
   const table = dims(axes, weights);
@@ -26,6 +26,7 @@ export async function sensitiveRatios(
   try {
     for await (const { pixels } of pixelsOf(context, seen.slice(0, most)))
       images.push({ pixels: tf.clone(pixels), wanted: tf.tidy(() => outputOf(weights, pixels)) });
+    if (images.length === 0) throw unreadable(photographs);
     const error = async (pruned: Weights): Promise<number> => {
       const sum = tf.tidy(() =>
         tf.addN(images.map(({ pixels, wanted }) => tf.mean(tf.squaredDifference(outputOf(pruned, pixels), wanted)))),

@@ -46,8 +46,9 @@ export function localRunner({
           return;
         } catch (error) {
           signal?.throwIfAborted();
-          if (!(error instanceof JobFailure) || error.kind === 'job' || tries === mostTries) throw error;
+          if (!(error instanceof JobFailure) || error.kind === 'job') throw error;
           await worker.close(); // its device is lost, or the process itself is gone
+          if (tries === mostTries) throw error;
         } finally {
           if (worker.alive) idle.push(worker);
           else all.delete(worker);

@@ -26,6 +26,7 @@ export function subsetOf(photographs: Photographs, indices: readonly number[]): 
     }
   }
 
+  const { file } = photographs;
   return {
     names: indices.map((index) => photographs.names[index]!),
     get identity() {
@@ -36,6 +37,12 @@ export function subsetOf(photographs: Photographs, indices: readonly number[]): 
         yield { ...photograph, index: places.get(photograph.index)! };
       }
     },
+    ...(file && {
+      file: async (place: number) => {
+        checkIndex(place, indices.length);
+        return file(indices[place]!);
+      },
+    }),
     get skipped() {
       return photographs.skipped;
     },

@@ -1,5 +1,6 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { disposeWeights } from '@slimsam/weights';
 import { compress } from '../../compress/compress.ts';
 import type { Compressed, PrunedEvent } from '../../compress/events.ts';
 import { openRun, savePruned } from '../../run/open-run.ts';
@@ -26,6 +27,7 @@ export async function compressJob(job: JobOf<'compress'>, context: JobContext): 
     let number = await loadCheckpoint(store, { job: hash, folder });
     return await withStored(job.photographs, context, async (photographs) => {
       const run = await openRun(folder);
+      let result: Compressed | undefined;
       try {
         const stages = compress(model, {
           ...{ photographs, recipe, seed, batch, accumulate, recompute, run, saveMinutes, signal },
@@ -34,7 +36,6 @@ export async function compressJob(job: JobOf<'compress'>, context: JobContext): 
           ...(held !== undefined && { held }),
         });
         let pruned: PrunedEvent | undefined;
-        let result: Compressed | undefined;
         for await (const event of stages) {
           if (event.type === 'pruned') pruned = event;
           if (event.type === 'done') result = event.result;
@@ -56,6 +57,7 @@ export async function compressJob(job: JobOf<'compress'>, context: JobContext): 
           outputs,
         };
       } finally {
+        if (result) disposeWeights(result.model.weights);
         await run.close();
       }
     });
