@@ -1,4 +1,5 @@
 import { type ReportPlot, type ReportTable, writeReport } from '@slimsam/eval/report';
+import { measures } from './measure-student.ts';
 import { ablationRows, defaultRow } from './rows.ts';
 import type { CellResult } from './run-cell.ts';
 import { type Interval, type Measured, summarise } from './summarise-cells.ts';
@@ -37,9 +38,7 @@ function tableOf(
   cells: readonly CellResult[],
   { ratio, sets }: { ratio: number; sets: readonly string[] },
 ): ReportTable {
-  const columns: Measured[] = sets.flatMap((set) =>
-    (['error', 'cosine', 'teacher', 'labels'] as const).map((measure) => ({ set, measure })),
-  );
+  const columns: Measured[] = sets.flatMap((set) => measures.map((measure) => ({ set, measure })));
   const first = sets[0]!;
   const defaults = of(cells, defaultRow, ratio);
   const rows = rowNames(cells).flatMap((row) => {

@@ -130,8 +130,8 @@ export async function runCell(cell: AblationCell, inputs: CellInputs): Promise<C
       if (event.type === 'done') student = event.result.model;
     }
     const { weights, config } = student!;
-    const steps = (await readMetrics(path.join(running, 'metrics.jsonl'))).filter(({ type }) => type === 'step');
-    const seconds = steps.reduce((sum, step) => sum + (step.type === 'step' ? step.seconds : 0), 0);
+    const steps = (await readMetrics(path.join(running, 'metrics.jsonl'))).filter((event) => event.type === 'step');
+    const seconds = steps.reduce((sum, step) => sum + step.seconds, 0);
     const found: Record<string, Record<keyof ImageMeasures, number[]>> = {};
     for (const [name, { images, answers }] of Object.entries(sets)) {
       const list = [...(await measureStudent(student!, { images, answers, signal })).values()];

@@ -101,7 +101,7 @@ function blank(size: number, count: number): Photographs {
   };
 }
 
-/** The GPU of a backend; without one that has any, a GPU as they are mostly. */
+/** The GPU of a backend; a usual one where the backend has none. */
 export function looksOf(name: string | undefined): GpuLooks {
   const backend = name ? (tf.engine().registry[name] as Partial<WebgpuBackend> | undefined) : undefined;
   if (!backend?.facts || !backend.device) return usual;

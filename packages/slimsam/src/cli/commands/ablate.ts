@@ -88,27 +88,26 @@ async function run(session: Session, source: string, options: Options): Promise<
       throw new Error(
         `ablate: expected more than the ${held} photographs that are held back, got ${photographs.names.length}`,
       );
-    const labels = rows.includes('taylor-labels') ? await labelledLoss(teacher, images, { signal }) : undefined;
     const facts = JSON.stringify({
       ...{ budget, weights: await hashWeights(teacher.weights), size: teacher.config.imageSize },
       ...{ photographs: photographs.names.length, tests: test === undefined ? 0 : await countOf(test), scenes },
     });
     const cells = cellsOf({ rows, ratios, seeds });
     const done: CellResult[] = [];
+    const open: AblationCell[] = [];
     for (const cell of cells) {
       const found = await readCell(out, cell, facts);
       if (found) done.push(found);
+      else if (!options.report) open.push(cell);
     }
-    const open = options.report ? [] : cells.filter((cell) => !done.some((other) => idOf(other) === idOf(cell)));
     session.note(`${cells.length} cells, ${done.length} of them finished; computing on ${adapter}`);
     const sets: Record<string, { images: LabelledImages; answers: TeacherAnswers }> = {};
+    const scored = open.some(({ row }) => row === 'taylor-labels');
+    const labels = scored ? await labelledLoss(teacher, images, { signal }) : undefined;
     if (open.length > 0) {
-      const given: [string, LabelledImages][] = [
-        ...(test === undefined ? [] : [['photographs', sa1bImages(test, signal)] as [string, LabelledImages]]),
-        ...(scenes === 0
-          ? []
-          : [['scenes', sceneImages({ count: scenes, size: teacher.config.imageSize })] as [string, LabelledImages]]),
-      ];
+      const given = new Map<string, LabelledImages>();
+      if (test !== undefined) given.set('photographs', sa1bImages(test, signal));
+      if (scenes > 0) given.set('scenes', sceneImages({ count: scenes, size: teacher.config.imageSize }));
       for (const [name, images] of given) {
         sets[name] = { images, answers: await askTeacher(teacher, images, signal) };
         answers.push(sets[name].answers);

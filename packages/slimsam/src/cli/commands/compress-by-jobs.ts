@@ -1,15 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { saveSam, saveVit } from '@slimsam/vit';
 import { parseSafetensors } from '@slimsam/weights';
 import type { PartScorer } from '../../compress/part-scorer.ts';
 import { type Job, jobHead } from '../../jobs/job.ts';
 import { storeList, storePhotographs } from '../../jobs/kinds/photographs.ts';
 import { getBlob, putFile } from '../../jobs/store/blobs.ts';
 import type { Store } from '../../jobs/store/store.ts';
-import { isSam, type Model } from '../../models/network.ts';
+import type { Model } from '../../models/network.ts';
 import type { Photographs } from '../../photographs/photographs.ts';
+import { saveModel } from '../../run/run-store-of.ts';
 import type { TeacherCache } from '../../teacher-cache/teacher-cache.ts';
 import type { Crew } from '../many-machines.ts';
 
@@ -87,11 +87,11 @@ export async function embedByJobs(
 }
 
 /** Keeps a model in the store. @returns its file's hash */
-async function sendModel(store: Store, model: Model): Promise<string> {
+export async function sendModel(store: Store, model: Model): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'slimsam-send-'));
   try {
     const file = path.join(folder, 'model.safetensors');
-    await (isSam(model) ? saveSam(file, model) : saveVit(file, model));
+    await saveModel(file, model);
     return await putFile(store, file);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -1,9 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type BadRecord, badRecordText, bestDisc, mergeResults, readSa1b } from '@slimsam/eval';
-import { saveSam } from '@slimsam/vit';
 import { makeFolder } from '@slimsam/weights';
 import { type Job, type JobOf, jobHead } from '../../jobs/job.ts';
 import { putImage, putSetting, putShard } from '../../jobs/kinds/evaluation.ts';
@@ -15,6 +13,7 @@ import { loadOnlySam } from '../load-model.ts';
 import { withCrew } from '../many-machines.ts';
 import { userPath } from '../options.ts';
 import { output } from '../output.ts';
+import { sendModel } from './compress-by-jobs.ts';
 import {
   hashOfFiles,
   hashOfWeights,
@@ -43,7 +42,7 @@ export async function evaluateByJobs(source: string, options: ProtocolOptions, s
   try {
     const run = ['evaluate', source, options.data, options.protocol, options.out];
     await withCrew(options, { run, output: told, signal }, async ({ store, results }) => {
-      const { model, name, weights } = await sendModel(source, options, store);
+      const { model, name, weights } = await sendSource(source, options, store);
       const bar = told.bar('images into the store', 0);
       const hashes: string[] = [];
       try {
@@ -114,7 +113,7 @@ async function joined(store: Store, shards: readonly Readonly<Record<string, str
 }
 
 /** Puts a model into the store. @throws when it is none that can be evaluated */
-async function sendModel(source: string, options: ProtocolOptions, store: Store): Promise<SentModel> {
+async function sendSource(source: string, options: ProtocolOptions, store: Store): Promise<SentModel> {
   const { decoderHeads, convention, radiusFrom } = options;
   if (source === 'disc') {
     if (radiusFrom === undefined) throw new Error("evaluate: expected --radius-from beside 'disc'");
@@ -139,13 +138,7 @@ async function sendModel(source: string, options: ProtocolOptions, store: Store)
   }
   await import('@tensorflow/tfjs-backend-cpu'); // only to hold what is loaded
   const sam = await loadOnlySam(source, options);
-  const folder = await mkdtemp(path.join(tmpdir(), 'slimsam-send-'));
-  try {
-    await saveSam(path.join(folder, 'sam.safetensors'), sam);
-    const file = await putFile(store, path.join(folder, 'sam.safetensors'));
-    const weights = isFile ? await hashOfFiles([place]) : await hashOfWeights(sam.weights);
-    return { model: { kind: 'weights', file, ...heads }, name, weights };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  const file = await sendModel(store, sam);
+  const weights = isFile ? await hashOfFiles([place]) : await hashOfWeights(sam.weights);
+  return { model: { kind: 'weights', file, ...heads }, name, weights };
 }

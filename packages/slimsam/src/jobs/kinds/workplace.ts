@@ -1,3 +1,4 @@
+import { disposeWeights } from '@slimsam/weights';
 import type { Model } from '../../models/network.ts';
 import type { JobResult } from '../job.ts';
 import { getFile } from '../store/blobs.ts';
@@ -35,7 +36,7 @@ export async function modelOf(
   await getFile(store, hash, file);
   const { loadModel } = await import('../../cli/load-model.ts');
   const model = await loadModel(file, decoderHeads === undefined ? {} : { decoderHeads });
-  for (const { weights } of models.values()) for (const weight of Object.values(weights)) weight.dispose();
+  for (const { weights } of models.values()) disposeWeights(weights);
   models.clear();
   models.set(key, model);
   return model;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { copyFile, link, mkdir, open, opendir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, link, open, opendir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { makeFolder } from '@slimsam/weights';
 import { checkKey, type Store, type StoredThing } from './store.ts';
 
 const temporary = /^\..*\.tmp$/;
@@ -12,17 +13,15 @@ const temporary = /^\..*\.tmp$/;
  * @throws when the folder cannot be made
  */
 export async function openFolderStore(folder: string): Promise<Store> {
-  await mkdir(folder, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(`--store: expected '${folder}' to be a folder or to become one, got ${reasonOf(error)}`, {
-      cause: error,
-    });
+  await makeFolder(folder).catch((error: Error) => {
+    throw new Error(error.message.replace(/^makeFolder/, '--store'), { cause: error });
   });
   const at = (key: string) => path.join(folder, ...checkKey(key).split('/'));
 
   async function create(key: string, content: Uint8Array | { readonly file: string }): Promise<boolean> {
     const place = at(key);
     if (await exists(place)) return false;
-    await mkdir(path.dirname(place), { recursive: true });
+    await makeFolder(path.dirname(place));
     const written = path.join(path.dirname(place), `.${randomUUID()}.tmp`);
     try {
       if ('file' in content) await copyFile(content.file, written);
@@ -78,8 +77,6 @@ const missing =
 const exists = (file: string): Promise<boolean> => stat(file).then(() => true, missing(false));
 
 const reasons: ReadonlyMap<string, string> = new Map([
-  ['EEXIST', 'a file there'],
-  ['ENOTDIR', 'a file where a folder should be'],
   ['EACCES', 'no permission'],
   ['EROFS', 'a read-only disk'],
   ['ENOSPC', 'a full disk (ENOSPC)'],

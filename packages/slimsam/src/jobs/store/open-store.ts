@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { importQueue } from '../queue-package.ts';
 import { openFolderStore } from './folder-store.ts';
 import type { Store } from './store.ts';
@@ -10,7 +11,7 @@ import type { Store } from './store.ts';
  */
 export async function openStore(location: string): Promise<Store> {
   if (location.startsWith('s3://')) return (await importQueue('--store')).openS3Store(location);
-  if (/^file:/.test(location)) return openFolderStore(decodeURIComponent(new URL(location).pathname));
+  if (/^file:/.test(location)) return openFolderStore(fileURLToPath(location));
   if (/^\w[\w+.-]+:\/\//.test(location))
     throw new Error(`--store: expected a folder or s3://BUCKET/PREFIX, got '${location.replace(/\/\/.*@/, '//…@')}'`);
   return openFolderStore(location);
