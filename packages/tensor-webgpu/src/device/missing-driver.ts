@@ -9,14 +9,14 @@ const cures: readonly (readonly [file: string, MissingDriver])[] = [
     '/dev/nvidia0',
     {
       device: 'an NVIDIA GPU (/dev/nvidia0)',
-      cure: "its Vulkan driver is missing: install the package of the driver's own version (libnvidia-gl), in containers with NVIDIA_DRIVER_CAPABILITIES=all",
+      cure: "the GPU's Vulkan driver is missing: install the package of the driver's own version (libnvidia-gl), in containers with NVIDIA_DRIVER_CAPABILITIES=all",
     },
   ],
   [
     '/dev/dri/renderD128',
     {
       device: 'a GPU (/dev/dri/renderD128)',
-      cure: 'its Vulkan driver is missing or may not be used: install mesa-vulkan-drivers, and let the user read the device (group render)',
+      cure: "the GPU's Vulkan driver is missing or may not be used: install mesa-vulkan-drivers, and let the user read the device (group render)",
     },
   ],
 ];

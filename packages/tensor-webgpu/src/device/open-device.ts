@@ -72,7 +72,7 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
     const name = nameOf(adapter.info);
     if (options.requireGpu)
       throw new Error(
-        `useWebgpu: expected a GPU, got ${name}; ${missing?.cure ?? 'install its Vulkan, Metal or Direct3D 12 driver, or leave requireGpu out'}`,
+        `useWebgpu: expected a GPU, got ${name}; ${missing?.cure ?? "install the GPU's Vulkan, Metal or Direct3D 12 driver, or leave requireGpu out"}`,
       );
     if (missing) console.warn(`webgpu: ${missing.device} is there, but the adapter is ${name}; ${missing.cure}`);
   }
