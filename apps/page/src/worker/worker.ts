@@ -24,19 +24,15 @@ async function open(): Promise<WebgpuBackend> {
   }
 }
 
-let segmenter: Segmenter | undefined;
+const segmenter = opened.then(createSegmenter);
+segmenter.catch(() => {}); // told by whoever asks for it
 const compressor: Compressor = createCompressor();
 let slim: Awaited<ReturnType<Compressor['goOn']>>;
-
-const ready = async (): Promise<Segmenter> => {
-  segmenter ??= createSegmenter(await opened);
-  return segmenter;
-};
 
 /** One after another: they share the device's memory. */
 let last: Promise<unknown> = Promise.resolve();
 function inTurn<T>(work: (segmenter: Segmenter) => Promise<T>): Promise<T> {
-  const next = last.then(ready).then(work);
+  const next = last.then(() => segmenter).then(work);
   last = next.catch(() => {});
   return next;
 }
@@ -60,19 +56,19 @@ const api = {
     }),
   everything: (id: string, onProgress: (done: number, total: number) => void) =>
     inTurn((s) => s.everything(id, onProgress)),
-  stopEverything: async () => (await ready()).stop(),
-  mask: async (rle: Parameters<Segmenter['mask']>[0]) => (await ready()).mask(rle),
-  png: async (mask: Uint8Array) => (await ready()).png(mask),
-  rle: async (mask: Uint8Array) => (await ready()).rle(mask),
+  stopEverything: async () => (await segmenter).stop(),
+  mask: async (rle: Parameters<Segmenter['mask']>[0]) => (await segmenter).mask(rle),
+  png: async (mask: Uint8Array) => (await segmenter).png(mask),
+  rle: async (mask: Uint8Array) => (await segmenter).rle(mask),
 
   stored: () => compressor.stored(),
   discard: () => compressor.discard(),
   async compress(id: string, source: Source, settings: Settings, tell: Listener): Promise<ModelFacts | undefined> {
-    const s = await ready();
+    const s = await segmenter;
     return kept(await compressor.start(s.sam(id), source, settings, tell));
   },
   async goOn(tell: Listener): Promise<ModelFacts | undefined> {
-    await ready();
+    await segmenter;
     return kept(await compressor.goOn(tell));
   },
   pause: () => compressor.pause(),
@@ -87,7 +83,7 @@ const api = {
 /** The slim model goes among the models that segment. */
 async function kept(model: Awaited<ReturnType<Compressor['goOn']>>): Promise<ModelFacts | undefined> {
   slim = model ?? slim;
-  return model && (await ready()).add(model, 'made here');
+  return model && (await segmenter).add(model, 'made here');
 }
 
 export type Api = typeof api;
