@@ -1,9 +1,7 @@
 import { byId, input, select } from './dom.ts';
 import { attempt, type Session } from './engine.ts';
 import { hush, tell } from './explain.ts';
-
-/** Pixels that are decoded at most, so that a tab does not run out of memory; the worker's are the same. */
-const mostPixels = 64e6;
+import { checkPixels } from './worker/most-pixels.ts';
 
 /** Fills a choice of models, with a file and the Hub at its end. @returns the id of the chosen model */
 export function modelChoice(
@@ -148,11 +146,7 @@ async function checkSize(file: File): Promise<void> {
       image.onload = resolve;
       image.onerror = resolve; // the decoder in the worker says what is wrong
     });
-    const { naturalWidth, naturalHeight } = image;
-    if (naturalWidth * naturalHeight > mostPixels)
-      throw new Error(
-        `picture: expected at most ${mostPixels / 1e6} megapixels, got ${naturalWidth} x ${naturalHeight}; scale it down first`,
-      );
+    checkPixels({ width: image.naturalWidth, height: image.naturalHeight });
   } finally {
     URL.revokeObjectURL(url);
   }

@@ -1,5 +1,6 @@
+import { maskIou } from '@slimsam/eval';
 import { modelChoice } from './choose.ts';
-import { canvas, html, input, row, select } from './dom.ts';
+import { canvas, html, input, modelRow, select } from './dom.ts';
 import { attempt, type Session } from './engine.ts';
 import { colors, createStage, type Layer } from './stage.ts';
 import type { Answer, Prompts } from './worker/segmenter.ts';
@@ -34,23 +35,14 @@ export function setUpCompare(session: Session): void {
     stage.draw(picture, layers, prompts);
     if (picture) line(canvas('compare-stage'), divide);
     const [left, right] = answers;
-    html('iou').textContent = left && right ? iou(left.mask, right.mask).toFixed(3) : '–';
+    html('iou').textContent = left && right ? maskIou(left.mask, right.mask).toFixed(3) : '–';
     html('comparison').replaceChildren(
       ...sides.flatMap((side, i) => {
         const model = session.models.find(({ id }) => id === side());
         if (!model) return [];
-        const { encoded } = session.times.get(model.id) ?? {};
         const answer = answers[i];
-        return [
-          row([
-            model.name,
-            `${(model.parameters / 1e6).toFixed(2)} M`,
-            (model.bytes / 1e6).toFixed(1),
-            encoded === undefined ? '–' : encoded.toFixed(0),
-            answer ? answer.answered.toFixed(0) : '–',
-            answer ? answer.score.toFixed(2) : '–',
-          ]),
-        ];
+        const times = { encoded: session.times.get(model.id)?.encoded, answered: answer?.answered };
+        return [modelRow(model, times, [answer?.score.toFixed(2) ?? '–'])];
       }),
     );
   }
@@ -69,10 +61,8 @@ export function setUpCompare(session: Session): void {
     void attempt(session, async () => {
       const found: Answer[] = [];
       for (const side of sides) {
-        const answer = await session.engine.answer(side(), next);
+        const answer = await session.answer(side(), next);
         if (number !== asked) return;
-        const times = session.times.get(side()) ?? {};
-        session.times.set(side(), { encoded: answer.encoded || times.encoded, answered: answer.answered });
         found.push(answer);
       }
       answers = found;
@@ -97,14 +87,4 @@ function line(at: HTMLCanvasElement, x: number): void {
   context.fillRect(x - 2, 0, 4, at.height);
   context.fillStyle = '#fff';
   context.fillRect(x - 1, 0, 2, at.height);
-}
-
-/** Intersection over union; 1 where both are empty. */
-function iou(a: Uint8Array, b: Uint8Array): number {
-  let [both, either] = [0, 0];
-  for (let i = 0; i < a.length; i++) {
-    if (a[i] && b[i]) both++;
-    if (a[i] || b[i]) either++;
-  }
-  return either === 0 ? 1 : both / either;
 }

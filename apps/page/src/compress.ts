@@ -1,6 +1,6 @@
 import * as Comlink from 'comlink';
 import { askFile, modelChoice, onFiles } from './choose.ts';
-import { button, byId, canvas, html, input, save } from './dom.ts';
+import { button, byId, canvas, html, input, save, select } from './dom.ts';
 import { isLost, type Session } from './engine.ts';
 import { hush, tell } from './explain.ts';
 import { type LossPoint, plot } from './plot.ts';
@@ -129,8 +129,9 @@ export function setUpCompress(session: Session): void {
     });
   }
   button('open-slim').addEventListener('click', () => {
-    byId('segment-model', HTMLSelectElement).value = slim!.id;
-    byId('segment-model', HTMLSelectElement).dispatchEvent(new Event('change'));
+    const box = select('segment-model');
+    box.value = slim!.id;
+    box.dispatchEvent(new Event('change'));
     location.hash = '#segment';
   });
   session.onChange((what) => what === 'models' && void update());

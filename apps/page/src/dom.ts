@@ -1,3 +1,5 @@
+import type { ModelFacts } from './worker/models.ts';
+
 /** The element of an id. @throws when the page has none of that kind */
 export function byId<T extends Element>(id: string, kind: new () => T): T {
   const found = document.getElementById(id);
@@ -12,7 +14,7 @@ export const canvas = (id: string): HTMLCanvasElement => byId(id, HTMLCanvasElem
 export const html = (id: string): HTMLElement => byId(id, HTMLElement);
 
 /** A row of a table; the first cell is its header. */
-export function row(cells: readonly string[]): HTMLTableRowElement {
+function row(cells: readonly string[]): HTMLTableRowElement {
   const made = document.createElement('tr');
   cells.forEach((text, i) => {
     const cell = document.createElement(i === 0 ? 'th' : 'td');
@@ -21,6 +23,17 @@ export function row(cells: readonly string[]): HTMLTableRowElement {
     made.append(cell);
   });
   return made;
+}
+
+/** The row of a model in a table; times in milliseconds. */
+export function modelRow(
+  { name, parameters, bytes }: ModelFacts,
+  { encoded, answered }: { readonly encoded?: number | undefined; readonly answered?: number | undefined },
+  more: readonly string[] = [],
+): HTMLTableRowElement {
+  const ms = (value: number | undefined) => (value === undefined ? '–' : value.toFixed(0));
+  const cells = [`${(parameters / 1e6).toFixed(2)} M`, (bytes / 1e6).toFixed(1), ms(encoded), ms(answered)];
+  return row([name, ...cells, ...more]);
 }
 
 /** Lets the user save a file. */

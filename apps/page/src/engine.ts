@@ -2,6 +2,7 @@ import * as Comlink from 'comlink';
 import { tell } from './explain.ts';
 import type { ModelFacts, ModelSource } from './worker/models.ts';
 import type { PictureSource } from './worker/pictures.ts';
+import type { Answer, Prompts } from './worker/segmenter.ts';
 import type { Api } from './worker/worker.ts';
 
 type Engine = Comlink.Remote<Api>;
@@ -26,6 +27,8 @@ export interface Session {
   load(source: ModelSource): Promise<ModelFacts>;
   add(model: ModelFacts): void;
   show(source: PictureSource): Promise<void>;
+  /** The best mask of a model on the picture; its times are noted. */
+  answer(id: string, prompts: Prompts): Promise<Answer>;
   /** Another worker, with another device: models of the page are loaded again, others are gone. */
   restart(): Promise<void>;
   onChange(listener: (what: 'models' | 'picture') => void): void;
@@ -82,6 +85,12 @@ export function createSession(status: (text: string) => void): Session {
       picture?.bitmap.close();
       picture = { bitmap, width, height };
       changed('picture');
+    },
+    async answer(id, prompts) {
+      const found = await engine.answer(id, prompts);
+      const times = session.times.get(id) ?? {};
+      session.times.set(id, { encoded: found.encoded || times.encoded, answered: found.answered });
+      return found;
     },
     async restart() {
       worker.terminate();

@@ -1,6 +1,6 @@
 import * as Comlink from 'comlink';
 import { modelChoice } from './choose.ts';
-import { button, byId, canvas, html, input, row, save, select } from './dom.ts';
+import { button, byId, canvas, html, input, modelRow, save, select } from './dom.ts';
 import { attempt, type Session } from './engine.ts';
 import { colors, createStage, type Layer, type StageEvents } from './stage.ts';
 import type { Answer, Found, Prompts } from './worker/segmenter.ts';
@@ -78,22 +78,9 @@ export function setUpSegment(session: Session): void {
     for (const id of ['undo', 'clear']) button(id).disabled = done.length === 0 && !everything;
     button('everything').disabled = !picture;
     for (const element of document.querySelectorAll<HTMLButtonElement>('[data-save]')) element.disabled = !maskNow();
-    html('facts').replaceChildren(
-      ...session.models.map(({ id, name, parameters, bytes }) => {
-        const { encoded, answered } = session.times.get(id) ?? {};
-        const ms = (value: number | undefined) => (value === undefined ? '–' : value.toFixed(0));
-        return row([name, `${(parameters / 1e6).toFixed(2)} M`, (bytes / 1e6).toFixed(1), ms(encoded), ms(answered)]);
-      }),
-    );
+    html('facts').replaceChildren(...session.models.map((model) => modelRow(model, session.times.get(model.id) ?? {})));
   }
   const nameOf = (id: string) => session.models.find((model) => model.id === id)?.name ?? '';
-
-  async function answer(id: string, prompts: Prompts): Promise<Answer> {
-    const found = await session.engine.answer(id, prompts);
-    const times = session.times.get(id) ?? {};
-    session.times.set(id, { encoded: found.encoded || times.encoded, answered: found.answered });
-    return found;
-  }
 
   /** Asks both models where both are shown. */
   function ask(prompts: typeof done): void {
@@ -115,7 +102,7 @@ export function setUpSegment(session: Session): void {
       const next = new Map<string, Answer>();
       for (const id of [chosen(), both.checked ? otherId() : undefined]) {
         if (id === undefined) continue;
-        const found = await answer(id, now);
+        const found = await session.answer(id, now);
         if (number !== asked) return; // another prompt followed
         next.set(id, found);
         answers = new Map([...answers, ...next]);
@@ -152,7 +139,7 @@ export function setUpSegment(session: Session): void {
     if (!at || !id || previewing) return;
     previewing = true;
     const number = asked;
-    const found = await answer(id, { points: [at], labels: [1] }).catch(() => undefined);
+    const found = await session.answer(id, { points: [at], labels: [1] }).catch(() => undefined);
     previewing = false;
     if (number !== asked || done.length > 0) return;
     hovered = found;

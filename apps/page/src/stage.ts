@@ -87,13 +87,16 @@ export function createStage(canvas: HTMLCanvasElement, name: string, events: Sta
   let cross: [number, number] | undefined;
   let corner: [number, number] | undefined;
 
+  /** Pixels of the picture in one of the page. */
+  const unitNow = () => Math.max(1, canvas.width / Math.max(1, canvas.clientWidth));
+
   const stage: Stage = {
     draw(picture, layers, prompts) {
       drawn = [picture, layers, prompts];
       canvas.hidden = !picture;
       if (!picture) return;
       const context = paint(canvas, picture, layers);
-      const unit = Math.max(1, canvas.width / Math.max(1, canvas.clientWidth)); // pixels of the picture in one of the page
+      const unit = unitNow();
       context.lineWidth = 2 * unit;
       prompts?.points.forEach(([x, y], i) => {
         mark(context, { x, y, unit, inside: prompts.labels[i] === 1 });
@@ -109,7 +112,6 @@ export function createStage(canvas: HTMLCanvasElement, name: string, events: Sta
     },
   };
   const redraw = () => stage.draw(...drawn);
-  const unitNow = () => Math.max(1, canvas.width / Math.max(1, canvas.clientWidth));
 
   canvas.addEventListener('pointerdown', (event) => {
     if (!drawn[0] || event.button === 1) return;

@@ -1,4 +1,4 @@
-/** What the page does, in Node: a click's mask, or a compression of drawn scenes. Prints JSON; run by page.test.ts with SwiftShader. */
+/** What the page does, in Node: a click's mask, or a compression of drawn scenes. Prints JSON; run by support.ts with SwiftShader. */
 import { generateScene } from '@slimsam/scenes';
 import { useWebgpu } from '@slimsam/tensor-webgpu';
 import { createPredictor, loadSam, saveSam } from '@slimsam/vit';

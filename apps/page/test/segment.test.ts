@@ -1,4 +1,6 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { maskIou } from '@slimsam/eval';
 import type { Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -100,9 +102,8 @@ test('files that are no picture or no model are one message with the cure, and t
 
   await page.selectOption('#segment-model', 'file');
   expect(await give('model-file', 'notes.safetensors', Buffer.from('no model'))).toMatch(/no Segment Anything model/);
-  const huge = '/tmp/slimsam-2gb.safetensors';
+  const huge = path.join(tmpdir(), `slimsam-2gb-${process.pid}.safetensors`);
   writeFileSync(huge, '');
-  const { truncateSync, rmSync } = await import('node:fs');
   truncateSync(huge, 2_000_000_000);
   await page.selectOption('#segment-model', 'file');
   await page.setInputFiles('#model-file', huge);

@@ -58,9 +58,13 @@ export async function onStage(
   );
 }
 
-/** The mask that the page saves. */
+/** The mask that the page saves: nothing is computed on the GPU for it, so that a minute without it is an error. */
 export async function savedMask(page: Page): Promise<Uint8Array> {
-  const [download] = await Promise.all([page.waitForEvent('download'), page.click('[data-save=rle]')]);
+  const timeout = 60_000;
+  const [download] = await Promise.all([
+    page.waitForEvent('download', { timeout }),
+    page.click('[data-save=rle]', { timeout }),
+  ]);
   return decodeRle(JSON.parse(readFileSync(await download.path(), 'utf8')) as CompressedRle);
 }
 

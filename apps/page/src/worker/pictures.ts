@@ -1,5 +1,6 @@
 import { generateScene } from '@slimsam/scenes';
 import { decodeImage, type RgbImage } from '@slimsam/vit/images';
+import { checkPixels } from './most-pixels.ts';
 
 /** A picture to segment: a file, or a drawn scene. */
 export type PictureSource = { readonly blob: Blob } | { readonly scene: number };
@@ -7,19 +8,13 @@ export type PictureSource = { readonly blob: Blob } | { readonly scene: number }
 /** Pixels of the longest side that the page works with; larger photographs are scaled down to it. */
 const longest = 2048;
 
-/** Pixels that are decoded: a tab holds them several times. */
-const mostPixels = 64e6;
-
 /** @throws when it is no picture that this browser decodes, or too large */
 export async function readPicture(source: PictureSource): Promise<RgbImage> {
   if ('scene' in source) return generateScene(source.scene, { width: 384, height: 256, objects: [3, 5] }).image;
   const { blob } = source;
   await refuseUndecodable(blob);
   const image = await decodeImage(blob);
-  if (image.width * image.height > mostPixels)
-    throw new Error(
-      `picture: expected at most ${mostPixels / 1e6} megapixels, got ${image.width} x ${image.height}; scale it down first`,
-    );
+  checkPixels(image);
   const scale = longest / Math.max(image.width, image.height);
   return scale < 1 ? scaled(blob, { width: image.width, height: image.height, scale }) : image;
 }
