@@ -56,6 +56,9 @@ function legendColumns(names: readonly string[]): number {
   return Math.max(1, Math.min(names.length, Math.floor(width / (7 * longest + 46))));
 }
 
+/** An axis of one value has no step that its label's digits follow: 0.77, not 0.770000. */
+const shortLabel = (values: readonly (number | null)[]) => new Set(values).size === 1 && ({ format: '~r' } as const);
+
 function specOf(plot: ReportPlot): TopLevelSpec {
   const values = plot.curves.flatMap(({ name, points }) => averaged(points).map(([x, y]) => ({ name, x, y })));
   const names = plot.curves.map(({ name }) => name);
@@ -73,7 +76,7 @@ function specOf(plot: ReportPlot): TopLevelSpec {
         ...(plot.marks !== 'bars' && {
           scale: { zero: false, nice: plot.marks === 'points', padding: plot.marks === 'points' ? 30 : 0 },
         }),
-        axis: { grid: false, labelAngle: 0 },
+        axis: { grid: false, labelAngle: 0, ...shortLabel(values.map(({ x }) => x)) },
       },
       ...(plot.marks === 'bars' && names.length > 1 && { xOffset: { field: 'name', sort: names } }),
       y: {
@@ -81,6 +84,7 @@ function specOf(plot: ReportPlot): TopLevelSpec {
         type: 'quantitative',
         title: plot.y,
         scale: plot.logarithmic ? { type: 'log' } : { zero: plot.marks === 'bars' },
+        axis: { ...shortLabel(values.map(({ y }) => y)) },
       },
       // a colour that comes again is dashed
       ...(!plot.marks && {

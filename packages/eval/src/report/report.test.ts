@@ -140,6 +140,13 @@ test('a legend of many curves is no wider than the plot, and no two curves look 
   expect(Math.abs(sizes[1]! - sizes[0]!)).toBeLessThan(60); // vega only estimates how wide text is
 });
 
+test('an axis of one value is labelled by it, without zeros behind', async () => {
+  const curves = ['a', 'b'].map((name, i) => ({ name, points: [[0.77, i / 4] as const] }));
+  const svg = await plotPicture({ ...plot, curves, marks: 'points' });
+  expect(svg).toContain('>0.77<');
+  expect(svg).not.toMatch(/>0\.770+</);
+});
+
 test('rows and masks of a wrong size are refused before anything is written; a signal stops', async () => {
   const folder = path.join(work, 'refused');
   const base = { folder, title: 'x', summary: '' };
