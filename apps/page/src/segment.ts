@@ -18,7 +18,9 @@ export function setUpSegment(session: Session): void {
   let answers = new Map<string, Answer>();
   let hovered: Answer | undefined;
   let everything: { found: Found[]; masks: Uint8Array[]; labels: Uint16Array } | undefined;
+  /** Of everything's masks, the one that was clicked and the one under the pointer; -1 for none. */
   let selected = -1;
+  let pointed = -1;
   let asked = 0;
 
   /** The model beside the chosen one: the page's own other one, or else the first other. */
@@ -31,12 +33,15 @@ export function setUpSegment(session: Session): void {
     labels: done.flatMap(({ label }) => (label === undefined ? [] : [label])),
     box: done.findLast(({ box }) => box)?.box,
   });
-  const maskNow = (): Uint8Array | undefined => everything?.masks[selected] ?? answers.get(chosen())?.mask;
+  const maskAt = (at: readonly [number, number] | undefined): number =>
+    at && everything ? (everything.labels[at[1] * session.picture!.width + at[0]] ?? 0) - 1 : -1;
+  const shown = (): number => (pointed >= 0 ? pointed : selected);
+  const maskNow = (): Uint8Array | undefined => everything?.masks[shown()] ?? answers.get(chosen())?.mask;
 
   const events = (model: () => string | undefined): StageEvents => ({
     label: () => (input('label-inside').checked ? 1 : 0),
     point(at, label) {
-      const index = everything ? (everything.labels[at[1] * session.picture!.width + at[0]] ?? 0) - 1 : -1;
+      const index = maskAt(at);
       if (index >= 0) {
         selected = index;
         status.textContent = `Mask ${index + 1} of ${everything!.found.length} is chosen.`;
@@ -48,9 +53,9 @@ export function setUpSegment(session: Session): void {
     clear,
     hover(at) {
       if (everything) {
-        const index = at ? (everything.labels[at[1] * session.picture!.width + at[0]] ?? 0) - 1 : -1;
-        if (index !== selected) {
-          selected = index;
+        const index = maskAt(at);
+        if (index !== pointed) {
+          pointed = index;
           draw();
         }
       } else if (live.checked && done.length === 0) void preview(at, model());
@@ -67,7 +72,7 @@ export function setUpSegment(session: Session): void {
     const some = everything
       ? everything.masks.map((mask, i): Layer => ({ mask, color: colors[i % colors.length]! }))
       : layersOf(answers.get(chosen()) ?? hovered, colors[0]!);
-    const chosenLayer = everything && selected >= 0 ? [some[selected]!] : undefined;
+    const chosenLayer = everything && shown() >= 0 ? [some[shown()]!] : undefined;
     stage.draw(picture, chosenLayer ?? some, prompts);
     const other = both.checked ? otherId() : undefined;
     canvas('stage-other').closest('figure')!.hidden = !other || !picture;
@@ -124,7 +129,7 @@ export function setUpSegment(session: Session): void {
     answers = new Map();
     everything = undefined;
     hovered = undefined;
-    selected = -1;
+    selected = pointed = -1;
     progress.hidden = true;
     status.textContent = session.picture ? 'Click on an object, or drag a box.' : 'Choose a picture.';
     draw();
