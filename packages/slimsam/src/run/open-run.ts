@@ -44,7 +44,11 @@ function filesIn(folder: string): RunFiles {
     title: at,
     source: async (name) => at(name),
     target: async (name) => at(name),
-    text: (name) => readFile(at(name), 'utf8').catch(() => undefined),
+    text: (name) =>
+      readFile(at(name), 'utf8').catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return undefined;
+        throw error;
+      }),
     append: (name, text) => appendFile(at(name), text),
     remove: (name) => rm(at(name), { force: true }),
   };
