@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encode, picture, writePicture } from '../../test/photograph-files.ts';
 import { type OpenPhotographsOptions, openPhotographs } from './open-photographs.ts';
 import type { Photograph, Photographs } from './photographs.ts';
+import { subsetOf } from './subset.ts';
 
 let work = '';
 beforeAll(async () => {
@@ -52,6 +53,13 @@ describe('a source', () => {
     const found = await using(folder, readAll);
     expect(found.map(({ name }) => name)).toEqual(['a/y.PNG', 'a/z.png', 'b.png']);
     expect(found.map(({ image }) => image)).toEqual([2, 1, 0].map(resized));
+  });
+
+  it('gives files as they are, of a subset too', async () => {
+    const folder = await folderOf('a.png', 'b.png');
+    const found = await using(folder, async (all) => [await all.file!(1), await subsetOf(all, [1]).file!(0)]);
+    const bytes = await readFile(path.join(folder, 'b.png'));
+    for (const file of found) expect(bytes.equals(file)).toBe(true);
   });
 
   it('a list file: paths relative to it, comments, both ends of lines, byte order marks, links', async () => {

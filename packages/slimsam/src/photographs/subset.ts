@@ -26,7 +26,6 @@ export function subsetOf(photographs: Photographs, indices: readonly number[]): 
     }
   }
 
-  const { file } = photographs;
   return {
     names: indices.map((index) => photographs.names[index]!),
     get identity() {
@@ -37,10 +36,10 @@ export function subsetOf(photographs: Photographs, indices: readonly number[]): 
         yield { ...photograph, index: places.get(photograph.index)! };
       }
     },
-    ...(file && {
+    ...(photographs.file && {
       file: async (place: number) => {
         checkIndex(place, indices.length);
-        return file(indices[place]!);
+        return photographs.file!(indices[place]!);
       },
     }),
     get skipped() {
