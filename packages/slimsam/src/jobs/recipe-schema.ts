@@ -63,11 +63,3 @@ export const recipeSchema: z.ZodType<Recipe> = z.strictObject({
     .min(1)
     .max(200),
 });
-
-/** A recipe as it can be sent. @throws when a step of it is the user's own function */
-export function sendableRecipe(recipe: Recipe): Recipe {
-  const { success, data, error } = recipeSchema.safeParse(recipe);
-  if (success) return data;
-  const problem = z.prettifyError({ issues: error.issues.slice(0, 3) }).replace(/\s+/g, ' ');
-  throw new Error(`recipe '${recipe.name}': expected nothing but data, which can be sent, got ${problem}`);
-}

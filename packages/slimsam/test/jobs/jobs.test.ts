@@ -19,8 +19,8 @@ import {
   runJobs,
   type Store,
 } from '../../src/jobs/index.ts';
-import { sendableRecipe } from '../../src/jobs/recipe-schema.ts';
 import { slimSam } from '../../src/recipe/makers.ts';
+import type { Recipe } from '../../src/recipe/recipe.ts';
 
 let work = '';
 const at = (...names: string[]) => path.join(work, ...names);
@@ -64,9 +64,16 @@ describe('a job', () => {
   });
 
   test('a recipe is sent as data; a function in it is refused', () => {
-    const recipe = slimSam({ ratio: 0.5, promptEpochs: 2 });
-    expect(sendableRecipe(recipe)).toEqual(recipe);
-    expect(() => sendableRecipe(slimSam({ ratio: 0.5, loss: () => undefined as never }))).toThrow(/nothing but data/);
+    const compression = (recipe: Recipe): Job => ({
+      ...jobHead({ part: 1, parts: 1 }),
+      ...{ kind: 'compress', model: hash, photographs: hash, recipe },
+      ...{ batch: 4, accumulate: 1, recompute: false, saveMinutes: 10 },
+    });
+    const job = compression(slimSam({ ratio: 0.5, promptEpochs: 2 }));
+    expect(parseJob(job)).toEqual(job);
+    expect(() => parseJob(compression(slimSam({ ratio: 0.5, loss: () => undefined as never })))).toThrow(
+      /^job: expected one of slimsam's, got .*"loss".*refused$/,
+    );
   });
 });
 
