@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Opened, openPage } from './open-page.ts';
-import { files, inNode, message, ready, said } from './support.ts';
+import { files, inNode, message, pick, ready, said } from './support.ts';
 
 let opened: Opened;
 let page: Page;
@@ -93,8 +93,7 @@ test('a damaged photograph among others is named; the GPU lost in an epoch costs
     ...photographs.map((buffer, i) => ({ name: `photo ${i}.png`, mimeType: 'image/png', buffer })),
     { name: 'damaged.png', mimeType: 'image/png', buffer: photographs[0]!.subarray(0, 60) },
   ];
-  await page.click('#choose-photographs');
-  await page.setInputFiles('#photograph-files', asFiles);
+  await pick(page, () => page.click('#choose-photographs'), asFiles);
   await said(page, 'photographs', /9 photographs/);
   await begin();
   await page.waitForSelector('#skipped li');

@@ -2,10 +2,11 @@ import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { maskIou } from '@slimsam/eval';
+import { maskPng } from '@slimsam/vit';
 import type { Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Opened, openPage } from './open-page.ts';
-import { bytesOf, files, inNode, message, onStage, ready, said, savedMask } from './support.ts';
+import { bytesOf, files, inNode, message, onStage, pick, ready, said, savedMask } from './support.ts';
 
 let opened: Opened;
 let page: Page;
@@ -93,24 +94,23 @@ test('two models on one picture: both masks and their IoU', async () => {
 });
 
 test('files that are no picture or no model are one message with the cure, and the page goes on', async () => {
-  const give = async (id: string, name: string, bytes: Buffer) => {
-    await page.setInputFiles(`#${id}`, { name, mimeType: 'image/jpeg', buffer: bytes });
+  const give = async (action: () => Promise<unknown>, name: string, buffer: Buffer) => {
+    await pick(page, action, { name, mimeType: 'image/jpeg', buffer });
     return message(page);
   };
-  const open = (name: string, bytes: Buffer) =>
-    chosen(page, '[data-open=picture]', () => give('picture-file', name, bytes));
+  const open = (name: string, bytes: Buffer) => give(() => page.click('[data-open=picture]'), name, bytes);
+  const chooseModel = () => page.selectOption('#segment-model', 'file');
   expect(await open('notes.jpg', Buffer.from('no picture at all'))).toMatch(/no picture that the browser can decode/);
   const heic = Buffer.concat([Buffer.from([0, 0, 0, 24]), Buffer.from('ftypheic'), Buffer.alloc(64)]);
   expect(await open('photo.heic', heic)).toMatch(/HEIC.*save it as JPEG/);
-  expect(await open('large.png', largePng(10_000, 10_000))).toMatch(/at most 64 megapixels, got 10000 x 10000/);
+  const large = await maskPng(new Uint8Array(1e8), { width: 10_000, height: 10_000 });
+  expect(await open('large.png', Buffer.from(large))).toMatch(/at most 64 megapixels, got 10000 x 10000/);
 
-  await page.selectOption('#segment-model', 'file');
-  expect(await give('model-file', 'notes.safetensors', Buffer.from('no model'))).toMatch(/no Segment Anything model/);
+  expect(await give(chooseModel, 'notes.safetensors', Buffer.from('no model'))).toMatch(/no Segment Anything model/);
   const huge = path.join(tmpdir(), `slimsam-2gb-${process.pid}.safetensors`);
   writeFileSync(huge, '');
   truncateSync(huge, 2_000_000_000);
-  await page.selectOption('#segment-model', 'file');
-  await page.setInputFiles('#model-file', huge);
+  await pick(page, chooseModel, huge);
   expect(await message(page)).toMatch(/at most 1\.5 GB, got .* of 2\.0 GB; a tab cannot hold it/);
   rmSync(huge);
 
@@ -130,21 +130,4 @@ async function pointAtMask(page: Page): Promise<{ x: number; y: number }> {
     }
   }
   throw new Error('everything mode: expected a mask somewhere on the picture, got none');
-}
-
-/** Presses what opens a picker, whose dialog the test answers by its input. */
-async function chosen(page: Page, selector: string, answer: () => Promise<string>): Promise<string> {
-  await page.click(selector);
-  return answer();
-}
-
-/** The header of a PNG, which claims a size. */
-function largePng(width: number, height: number): Buffer {
-  const head = Buffer.alloc(33);
-  Buffer.from([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0, 0, 13]).copy(head);
-  head.write('IHDR', 12, 'latin1');
-  head.writeUInt32BE(width, 16);
-  head.writeUInt32BE(height, 20);
-  head.set([8, 2, 0, 0, 0], 24);
-  return head;
 }

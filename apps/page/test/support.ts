@@ -4,7 +4,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type CompressedRle, decodeRle } from '@slimsam/eval';
-import type { Page } from 'playwright';
+import type { FileChooser, Page } from 'playwright';
 import { swiftshaderEnvironment } from '../../../scripts/setup/swiftshader.mjs';
 import type { Asked } from './in-node.ts';
 
@@ -36,6 +36,16 @@ export async function message(page: Page): Promise<string> {
   const text = (await page.textContent('#message p')) ?? '';
   await page.click('#message button');
   return text;
+}
+
+/** Gives files to the picker that an action opens; without one who answers, headless Chromium cancels it at once. */
+export async function pick(
+  page: Page,
+  action: () => Promise<unknown>,
+  files: Parameters<FileChooser['setFiles']>[0],
+): Promise<void> {
+  const [chooser] = await Promise.all([page.waitForEvent('filechooser', { timeout: 60_000 }), action()]);
+  await chooser.setFiles(files);
 }
 
 /** Where a pixel of the picture lies on the page. */
