@@ -15,6 +15,11 @@ export interface Candidate {
 
 /** Those that are worth a try, first the one to take as long as nothing is measured. */
 export function candidates(backend: WebgpuBackend, spec: MatmulSpec): readonly Candidate[] {
+  return ranked(backend, spec).slice(0, 4);
+}
+
+/** All that can make the matmul, the fastest first as far as can be told unmeasured: their order depends on M, their set does not. */
+function ranked(backend: WebgpuBackend, spec: MatmulSpec): readonly Candidate[] {
   if (!takesPanels(backend.facts))
     return rankedTiles(spec, backend.facts).map((shape) => ({
       name: `tile ${shape.rows} x ${shape.columns} by ${shape.depth}, ${shape.threadRows} x ${4 * shape.threadVectors}`,
@@ -48,7 +53,7 @@ const isPossible = ({ parts }: MatmulSpec, { kBlock }: PanelShape): boolean => p
 function rankedPanels(spec: MatmulSpec): readonly PanelShape[] {
   const possible = panels.filter((shape) => isPossible(spec, shape));
   const costs = new Map(possible.map((shape) => [shape, panelCost(spec, shape)]));
-  return [...possible].sort((a, b) => costs.get(a)! - costs.get(b)!).slice(0, 4);
+  return [...possible].sort((a, b) => costs.get(a)! - costs.get(b)!);
 }
 
 /** The first of the candidates, without a list of them: this is asked for at every matmul. */
@@ -93,9 +98,9 @@ function matmulClass({ M, N, K, batch, transposeA, transposeB, bias, ...spec }: 
 export function programFor(backend: WebgpuBackend, spec: MatmulSpec): Program {
   const tuning = tunings.get(backend);
   if (!tuning) return expected(backend, spec);
-  const list = candidates(backend, spec);
   const matmul = matmulClass(spec);
   for (const met of tuning.met) if (!met.has(matmul)) met.set(matmul, spec);
   const winner = tuning.winners.get(matmul);
-  return (list.find(({ name }) => name === winner) ?? list[0]!).program();
+  const tuned = winner === undefined ? undefined : ranked(backend, spec).find(({ name }) => name === winner);
+  return tuned?.program() ?? expected(backend, spec);
 }

@@ -6,7 +6,7 @@ import type { AdapterFacts } from '../../device/open-device.ts';
 import { half, linear } from '../../ops/index.ts';
 import { matmul } from './matmul.ts';
 import { partsOfK } from './matmul.wgsl.ts';
-import { candidates, tuningOf } from './matmul-choice.ts';
+import { candidates, programFor, tuningOf } from './matmul-choice.ts';
 import { bestTile, partsForGpu } from './tile-choice.ts';
 
 const opened = openedBackend();
@@ -251,6 +251,20 @@ test('which program is taken untuned', () => {
   expect(lavapipe(1, 4096, 168, 168)).toBe('panel 96 x 64');
   expect(lavapipe(1, 4096, 768, 3072)).toBe('panel 128 x 64');
   expect(lavapipe(1, 4096, 256, 32)).toBe('panel 128 x 32');
+});
+
+test.each([
+  { isCpu: false, vendor: 'nvidia' },
+  { isCpu: false, vendor: 'intel' },
+  { isCpu: true, subgroupSize: 4 },
+  { isCpu: true, subgroupSize: 8 },
+])('what was the fastest of a class is taken at each of its M, on %o', (facts) => {
+  const backend = { facts: { ...opened().facts, ...facts } } as WebgpuBackend;
+  const specs = [129, 160, 196, 250, 256].map((M) => specOf([1, M, 192, 160], {}));
+  for (const { name } of specs.flatMap((spec) => candidates(backend, spec))) {
+    tuningOf(backend).winners.set('[..256, 192] x [192, 160]', name);
+    for (const spec of specs) expect(programFor(backend, spec).shader.label).toBe(`matmul-${name}`);
+  }
 });
 
 test('sums are cut into parts where C alone would not fill a GPU', () => {

@@ -74,12 +74,11 @@ export function bestTile(sizes: Sizes, facts: Facts): TileShape {
   return best.shape;
 }
 
-/** The four that are expected to be the fastest, the first first. */
+/** All, first the one that is expected to be the fastest. */
 export function rankedTiles(sizes: Sizes, facts: Facts): readonly TileShape[] {
   const adapter = adapterOf(facts);
   const shares = new Map(tiles.map((one) => [one, expectedShare(one, sizes, adapter)]));
-  const sorted = [...tiles].sort((a, b) => shares.get(b)! - shares.get(a)!);
-  return sorted.slice(0, 4).map(({ shape }) => shape);
+  return [...tiles].sort((a, b) => shares.get(b)! - shares.get(a)!).map(({ shape }) => shape);
 }
 
 const fullGrid = 96; // workgroups of the large tile that leave no processor of a large GPU long idle
