@@ -1,7 +1,6 @@
-import { bottleneckAligning } from '@slimsam/distill';
-import { adamStep } from '@slimsam/tensor-webgpu/ops';
+import { adam, bottleneckAligning } from '@slimsam/distill';
 import { bottleneckTaps, encodeImage, initSam, type SamConfig } from '@slimsam/vit';
-import type { Weights } from '@slimsam/weights';
+import { valueAndGradients, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { samB, samBConfig } from './vit-block.ts';
 
@@ -34,31 +33,19 @@ export function hostStep(): () => void {
   const taps = bottleneckTaps(teacher, config);
   const names = Object.values(taps).flat();
   const features = (weights: Weights) => encodeImage(weights, config, images, { taps: names });
-  const rows = Object.entries(sized(2)).map(([name, weight]) => ({
-    ...{ name, weight, m: tf.zerosLike(weight), v: tf.zerosLike(weight) },
-  }));
-  let step = 0;
+  const optimizer = adam();
+  let weights: Weights = sized(2);
+  let state = optimizer.init(weights);
   return () => {
-    step++;
-    tf.tidy(() => {
-      const original = features(teacher);
-      const loss = (...weights: tf.Tensor[]) =>
-        bottleneckAligning({
-          student: features(Object.fromEntries(rows.map(({ name }, i) => [name, weights[i]!]))),
-          teacher: original,
-          taps,
-          a: 0.5,
-        }).total;
-      const { grads } = tf.valueAndGrads(loss)(rows.map(({ weight }) => weight));
-      rows.forEach((row, i) => {
-        const { weight, m, v } = row;
-        Object.assign(
-          row,
-          adamStep({ weight, m, v, gradient: grads[i]! }, { step, learningRate: 1e-4, consume: true }),
-        );
-        tf.dispose([weight, m, v]);
-        for (const kept of [row.weight, row.m, row.v]) tf.keep(kept);
-      });
+    const original = tf.tidy(() => {
+      const { embedding, taps } = features(teacher);
+      return { embedding, taps: { ...taps } };
     });
+    const { value, gradients } = valueAndGradients(
+      weights,
+      () => bottleneckAligning({ student: features(weights), teacher: original, taps, a: 0.5 }).total,
+    );
+    ({ weights, state } = optimizer.update({ weights, gradients, state }, 1e-4));
+    tf.dispose([value, original]);
   };
 }

@@ -30,9 +30,9 @@ export interface AdamOptions {
 }
 
 /**
- * Adam, as torch.optim.Adam and AdamW compute it. It frees weights, moments and gradients as it goes; each tensor's step is one kernel
- * where the backend has it (`AdamStep` of `@slimsam/tensor-webgpu`, in place where no other tensor shares the values), else composed of
- * TensorFlow.js ops.
+ * Adam, as torch.optim.Adam and AdamW compute it. It frees weights, moments and gradients as it goes; the steps of a large tensor, or of
+ * all small ones, are one kernel where the backend has it (`AdamStep` of `@slimsam/tensor-webgpu`, in place where no other tensor shares
+ * the values), else composed of TensorFlow.js ops.
  */
 export function adam(options: AdamOptions = {}): Optimizer {
   checkFields('adam', { options }, { options: 'object' });
@@ -50,41 +50,61 @@ export function adam(options: AdamOptions = {}): Optimizer {
     },
     update: ({ weights, gradients, state }, learningRate) => {
       const step = state.step + 1;
-      const take = tf.getKernel(kernelName, tf.getBackend()) ? fusedStep : composedStep;
       // sqrt(v / c) + epsilon = (sqrt(v) + epsilon sqrt(c)) / sqrt(c): the corrections of the bias fold into two numbers
       const correction = Math.sqrt(1 - beta2 ** step);
       const rate = (learningRate * correction) / (1 - beta1 ** step);
       const numbers = { beta1, beta2, rate, epsilon: epsilon * correction };
-      const next = Object.entries(weights).map(([name, weight]) => {
-        const tensors = { weight, gradient: gradients[name]!, m: state.m[name]!, v: state.v[name]! };
-        const keep = 1 - learningRate * (weight.rank >= 2 ? weightDecay : 0);
-        const made = take(tensors, { ...numbers, keep });
-        tf.dispose(Object.values(tensors));
-        return [name, made] as const;
-      });
-      const table = (key: keyof Stepped) => Object.fromEntries(next.map(([name, made]) => [name, made[key]]));
+      const take = tf.getKernel(kernelName, tf.getBackend()) ? fusedSteps : composedSteps;
+      const next = new Map<string, Stepped>();
+      const takeAll = (names: readonly string[], decay: number): void => {
+        if (names.length === 0) return;
+        const rows = names.map((name) => ({
+          ...{ weight: weights[name]!, gradient: gradients[name]!, m: state.m[name]!, v: state.v[name]! },
+        }));
+        const made = take(rows, { ...numbers, keep: 1 - learningRate * decay });
+        for (const [k, name] of names.entries()) next.set(name, made[k]!);
+        for (const row of rows) tf.dispose(Object.values(row));
+      };
+      const decayOf = ({ rank }: tf.Tensor) => (rank >= 2 ? weightDecay : 0);
+      const small = new Map<number, string[]>(); // by decay; small tensors go together
+      for (const [name, weight] of Object.entries(weights)) {
+        const decay = decayOf(weight);
+        if (weight.size > fewElements) takeAll([name], decay);
+        else small.set(decay, [...(small.get(decay) ?? []), name]);
+      }
+      for (const [decay, names] of small) takeAll(names, decay);
+      const table = (key: keyof Stepped) =>
+        Object.fromEntries(Object.keys(weights).map((name) => [name, next.get(name)![key]]));
       return { weights: table('weight'), state: { step, m: table('m'), v: table('v') } };
     },
   };
 }
 
 const kernelName = 'AdamStep';
+const fewElements = 1 << 16;
 
 type Stepped = Readonly<Record<'weight' | 'm' | 'v', tf.Tensor>>;
-type Step = (
-  tensors: Stepped & { readonly gradient: tf.Tensor },
+type Row = Stepped & { readonly gradient: tf.Tensor };
+type Steps = (
+  rows: readonly Row[],
   numbers: Readonly<Record<'beta1' | 'beta2' | 'rate' | 'epsilon' | 'keep', number>>,
-) => Stepped;
+) => Stepped[];
 
-const fusedStep: Step = (tensors, numbers) => {
-  const [weight, m, v] = tf.engine().runKernel<tf.Tensor[]>(kernelName, { ...tensors }, { ...numbers, consume: true });
-  return { weight: weight!, m: m!, v: v! };
+const fusedSteps: Steps = (rows, numbers) => {
+  const inputs = (['weight', 'gradient', 'm', 'v'] as const).flatMap((kind) => rows.map((row) => row[kind]));
+  const made = tf
+    .engine()
+    .runKernel<tf.Tensor[]>(kernelName, Object.fromEntries(inputs.entries()), { ...numbers, consume: true });
+  const { length } = rows;
+  return rows.map((_, k) => ({ weight: made[k]!, m: made[length + k]!, v: made[2 * length + k]! }));
 };
 
-const composedStep: Step = ({ weight, gradient, m, v }, { beta1, beta2, rate, epsilon, keep }) =>
-  tf.tidy(() => {
-    const first = tf.add(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1));
-    const second = tf.add(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2));
-    const change = tf.div(tf.mul(first, rate), tf.add(tf.sqrt(second), epsilon));
-    return { weight: tf.sub(tf.mul(weight, keep), change), m: first, v: second };
-  });
+const composedSteps: Steps = (rows, { beta1, beta2, rate, epsilon, keep }) =>
+  rows.map(({ weight, gradient, m, v }) =>
+    tf.tidy(() => {
+      const first = tf.add(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1));
+      const second = tf.add(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2));
+      const change = tf.div(tf.mul(first, rate), tf.add(tf.sqrt(second), epsilon));
+      return { weight: tf.sub(tf.mul(weight, keep), change), m: first, v: second };
+    }),
+  );

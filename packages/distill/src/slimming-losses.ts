@@ -125,16 +125,21 @@ export function distance(name: string, tap: tf.Tensor, teacher: Features): tf.Sc
 
 /**
  * sum (x - y)^2 with its gradient by x; y is a teacher's, and constant. The gradient of TensorFlow.js's composition would spread dy to
- * two tensors as large as the tap first.
+ * two tensors as large as the tap first. Where the backend has its kernels (`SquaredDistance` of `@slimsam/tensor-webgpu`), they compute both.
  */
 function squaredDistance(x: tf.Tensor, y: tf.Tensor): tf.Scalar {
+  const fused = x.size > 0 && tf.getKernel('SquaredDistance', tf.getBackend()) != null;
+  const run = (name: string, inputs: Readonly<Record<string, tf.Tensor>>) =>
+    tf.engine().runKernel<tf.Tensor>(name, inputs);
   const distance = tf.customGrad((x, save) => {
     const student = x as tf.Tensor;
     (save as tf.GradSaveFunc)([student, y]);
+    const value = fused ? run('SquaredDistance', { x: student, y }) : tf.sum(tf.squaredDifference(student, y));
     return {
-      value: tf.sum(tf.squaredDifference(student, y)) as tf.Scalar,
+      value: value as tf.Scalar,
       gradFunc: (dy, saved) => {
         const [student, teacher] = saved as [tf.Tensor, tf.Tensor];
+        if (fused) return run('SquaredDistanceGrad', { x: student, y: teacher, dy });
         return tf.mul(tf.sub(student, teacher), tf.mul(dy, 2));
       },
     };

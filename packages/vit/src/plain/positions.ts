@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { cubic, resamplingTaps, sharpCubic, type Taps } from '../images/interpolation.ts';
 
 /** Rows and columns of patches. */
 export type Grid = readonly [height: number, width: number];
@@ -17,7 +18,8 @@ export function resizePositions(
   const [, length, C] = positions.shape;
   const first = length - from[0] * from[1];
   if (from[0] === to[0] && from[1] === to[1]) return positions;
-  const matrix = (axis: 0 | 1) => tf.tensor2d(bicubicMatrix(from[axis], to[axis], antialias), [to[axis], from[axis]]);
+  const how = antialias ? { filter: cubic, antialias } : { filter: sharpCubic, antialias, repeatEdges: true };
+  const matrix = (axis: 0 | 1) => resamplingMatrix(resamplingTaps({ from: from[axis], to: to[axis] }, how), from[axis]); // [to, from]
   const rows = tf.reshape(tf.slice(positions, [0, first, 0]), [from[0], from[1] * C]);
   const tall = tf.reshape(tf.matMul(matrix(0), rows), [to[0], from[1], C]);
   const columns = tf.reshape(tf.transpose(tall, [1, 0, 2]), [from[1], to[0] * C]);
@@ -26,28 +28,9 @@ export function resizePositions(
   return tf.concat([tf.slice(positions, [0, 0, 0], [1, first, C]), resized], 1) as tf.Tensor3D;
 }
 
-/** The weights [to, from] that resize a line of samples. */
-function bicubicMatrix(from: number, to: number, antialias: boolean): Float32Array {
-  const scale = from / to;
-  const stretch = antialias ? Math.max(1, scale) : 1;
-  const matrix = new Float32Array(to * from);
-  for (let i = 0; i < to; i++) {
-    const centre = (i + 0.5) * scale - 0.5;
-    const start = Math.ceil(centre - 2 * stretch);
-    const weights = new Float64Array(from);
-    for (let j = start; j <= Math.floor(centre + 2 * stretch); j++) {
-      if (antialias && (j < 0 || j >= from)) continue; // the rest is normalised to 1
-      weights[Math.min(from - 1, Math.max(0, j))]! += keys((j - centre) / stretch, antialias ? -0.5 : -0.75);
-    }
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    for (let j = 0; j < from; j++) matrix[i * from + j] = weights[j]! / total;
-  }
-  return matrix;
-}
-
-/** Keys' cubic convolution kernel (1981, eq. 15 with a free a). */
-function keys(distance: number, a: number): number {
-  const x = Math.abs(distance);
-  if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
+/** Taps as the rows of a matrix: [outputs, inputs]. */
+export function resamplingMatrix(taps: readonly Taps[], inputs: number): tf.Tensor2D {
+  const values = new Float32Array(taps.length * inputs);
+  for (const [row, { start, weights }] of taps.entries()) values.set(weights, row * inputs + start);
+  return tf.tensor2d(values, [taps.length, inputs]);
 }

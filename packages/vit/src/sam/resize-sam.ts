@@ -1,7 +1,8 @@
 import { checkFields } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Sam } from '../checkpoint/load-sam.ts';
-import { cubic, resamplingTaps, type Taps, triangle } from '../images/interpolation.ts';
+import { resamplingTaps, triangle } from '../images/interpolation.ts';
+import { resamplingMatrix, resizePositions } from '../plain/positions.ts';
 import { gridSize, parseSamConfig } from './config.ts';
 
 /** Patches along a side: images of 16,384 pixels with SAM's patch, for which the positions of SAM-H take 5 GiB. */
@@ -38,7 +39,7 @@ export function resizeSam(sam: Sam, imageSize: number): Sam {
     config.globalBlocks.flatMap((i) => ['h', 'w'].map((axis) => `image_encoder.blocks.${i}.attn.rel_pos_${axis}`)),
   );
   const resize = (name: string, weight: tf.Tensor) => {
-    if (name === 'image_encoder.pos_embed') return resizePositions(weight as tf.Tensor4D, side);
+    if (name === 'image_encoder.pos_embed') return resizeGrid(weight as tf.Tensor4D, side);
     return tables.has(name)
       ? resizeTable(name, { table: weight as tf.Tensor2D, length: 2 * side - 1 })
       : tf.clone(weight);
@@ -54,16 +55,14 @@ export function resizeSam(sam: Sam, imageSize: number): Sam {
 }
 
 /** [1, g, g, C] -> [1, side, side, C] */
-function resizePositions(positions: tf.Tensor4D, side: number): tf.Tensor {
+function resizeGrid(positions: tf.Tensor4D, side: number): tf.Tensor {
   expectRank('image_encoder.pos_embed', positions, 4);
   const [, g, , C] = positions.shape;
   if (g === side) return tf.clone(positions);
   return tf.tidy(() => {
-    const resample = toMatrix(resamplingTaps({ from: g, to: side }, { filter: cubic, antialias: true }), g); // [side, g]
-    const rows = tf.matMul(resample, tf.reshape(positions, [g, g * C])); // [side, g * C]
-    const columns = tf.reshape(tf.transpose(tf.reshape(rows, [side, g, C]), [1, 0, 2]), [g, side * C]);
-    const both = tf.reshape(tf.matMul(resample, columns as tf.Tensor2D), [side, side, C]); // x, y, C
-    return tf.expandDims(tf.transpose(both, [1, 0, 2]), 0);
+    const list = tf.reshape(positions, [1, g * g, C]) as tf.Tensor3D;
+    const resized = resizePositions(list, { from: [g, g], to: [side, side], antialias: true });
+    return tf.reshape(resized, [1, side, side, C]);
   });
 }
 
@@ -74,20 +73,11 @@ function resizeTable(name: string, { table, length }: { table: tf.Tensor2D; leng
   if (from === length) return tf.clone(table);
   return tf.tidy(() => {
     const taps = resamplingTaps({ from, to: length }, { filter: triangle, antialias: false });
-    return tf.matMul(toMatrix(taps, from), table);
+    return tf.matMul(resamplingMatrix(taps, from), table);
   });
 }
 
 function expectRank(name: string, tensor: tf.Tensor, rank: number): void {
   if (tensor.rank === rank) return;
   throw new Error(`resizeSam: expected '${name}' with ${rank} axes, got shape [${tensor.shape.join(', ')}]`);
-}
-
-/** Taps as the rows of a matrix: [outputs, inputs]. */
-function toMatrix(taps: readonly Taps[], inputs: number): tf.Tensor2D {
-  const values = new Float32Array(taps.length * inputs);
-  taps.forEach(({ start, weights }, row) => {
-    values.set(weights, row * inputs + start);
-  });
-  return tf.tensor2d(values, [taps.length, inputs]);
 }

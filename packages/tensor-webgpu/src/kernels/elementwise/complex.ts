@@ -18,12 +18,25 @@ const complexOf = (backend: WebgpuBackend, real: tf.TensorInfo, imag: tf.TensorI
 
 type Inputs = tf.NamedTensorInfoMap | readonly tf.TensorInfo[];
 
+type Given = Parameters<tf.KernelFunc>[0];
+
 /** A kernel that is linear in its complex inputs: it runs on the real and on the imaginary parts by themselves. */
-const onParts = ({ kernelName, kernelFunc }: Kernel): Kernel =>
+const onParts = (real: Kernel): Kernel => {
+  const parted = ofParts(real);
+  return { ...real, kernelFunc: (call) => (takesComplex(call) ? parted : real).kernelFunc(call) };
+};
+
+/** At every call of a real kernel, so without a list of the inputs. */
+function takesComplex({ inputs }: Given): boolean {
+  for (const name in inputs) if (inputs[name]?.dtype === 'complex64') return true;
+  return false;
+}
+
+const ofParts = ({ kernelName, kernelFunc }: Kernel): Kernel =>
   kernel<Inputs, tf.NamedAttrMap>(kernelName, (backend, inputs, attrs) => {
-    const run = (part?: Part) => {
+    const run = (part: Part) => {
       const taken = (input: tf.TensorInfo | undefined) =>
-        part && input?.dtype === 'complex64' ? backend.complexParts(input)[part] : input;
+        input?.dtype === 'complex64' ? backend.complexParts(input)[part] : input;
       const entries = Object.entries(inputs).map(([name, input]) => [name, taken(input)]);
       // a list of tensors passes as the map of its numbers
       return kernelFunc({
@@ -32,7 +45,6 @@ const onParts = ({ kernelName, kernelFunc }: Kernel): Kernel =>
         inputs: Object.assign(Array.isArray(inputs) ? [] : {}, Object.fromEntries(entries)),
       });
     };
-    if (!Object.values(inputs).some((input) => input?.dtype === 'complex64')) return run();
     const real = run('real');
     const imag = [run('imag')].flat();
     if (!Array.isArray(real)) return backend.makeComplex({ real, imag: imag[0]! });

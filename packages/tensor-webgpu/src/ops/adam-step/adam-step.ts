@@ -56,7 +56,11 @@ export function adamStep(tensors: AdamTensors, options: AdamOptions): AdamResult
   expectTensors('adamStep', { weight: tensors?.weight, gradient: tensors?.gradient, m: tensors?.m, v: tensors?.v });
   if (!hasKernel('AdamStep')) return adamStepReference(tensors, options);
   const spec = { ...checkAdam(tensors, options), consume: options.consume ?? false };
-  const [weight, m, v] = runFused('AdamStep', { ...tensors }, spec);
+  const [weight, m, v] = runFused(
+    'AdamStep',
+    { 0: tensors.weight, 1: tensors.gradient, 2: tensors.m, 3: tensors.v },
+    spec,
+  );
   return { weight: weight!, m: m!, v: v! };
 }
 

@@ -39,19 +39,13 @@ export function linear<T extends tf.Tensor>(x: T, options: LinearOptions): T {
   expectTensors('linear', { x, weight: options?.weight });
   const { weight, bias, activation, residual } = options;
   checkLinear(x, options);
-  const [O, I] = weight.shape as [number, number];
-  return tf.tidy(() => {
-    if (!bias || I === 0 || !hasKernel('LinearBias'))
-      return plus(activated(linearReference(x, { weight, bias }), activation, gelu), residual);
-    const within = tf.engine().state.gradientDepth === 0 ? activation : undefined;
-    const rows = tf.reshape(x, [-1, I]); // [..., I] -> [rows, I]
-    const own: Record<string, tf.Tensor> =
-      residual && activation === within ? { residual: tf.reshape(residual, [-1, O]) } : {}; // [..., O] -> [rows, O]
-    const y = runFused('LinearBias', { x: rows, weight, bias, ...own }, within && { activation: within })[0]!;
-    const shaped = tf.reshape(y, [...x.shape.slice(0, -1), O]) as T; // [rows, O] -> [..., O]
-    if (activation === within) return shaped;
-    return plus(activated(shaped, activation, gelu), residual);
-  });
+  const composed = !bias || weight.shape[1] === 0 || x.size === 0 || !hasKernel('LinearBias');
+  if (composed) return tf.tidy(() => plus(activated(linearReference(x, { weight, bias }), activation, gelu), residual));
+  const within = tf.engine().state.gradientDepth === 0 ? activation : undefined;
+  const layer = (own: { readonly residual?: tf.Tensor }) =>
+    runFused('LinearBias', { x, weight, bias, ...own }, within && { activation: within })[0] as T;
+  if (activation === within) return layer(residual ? { residual } : {});
+  return tf.tidy(() => plus(activated(layer({}), activation, gelu), residual));
 }
 
 const plus = <T extends tf.Tensor>(y: T, residual: tf.Tensor | undefined): T =>
@@ -66,12 +60,12 @@ tf.registerGradient({
   kernelName: 'LinearBias',
   inputsToSave: ['x', 'weight'],
   gradFunc: (gradient, saved) => {
-    const [x, weight] = saved as [tf.Tensor2D, tf.Tensor2D];
-    const dy = gradient as tf.Tensor2D;
+    const [x, weight] = saved as [tf.Tensor, tf.Tensor];
+    const dy = gradient as tf.Tensor;
     return {
-      x: () => tf.matMul(dy, weight),
-      weight: () => tf.matMul(dy, x, true, false),
-      bias: () => tf.sum(dy, 0),
+      x: () => runFused('LinearInputGrad', { dy, weight })[0]!,
+      weight: () => runFused('LinearWeightGrad', { dy, x })[0]!,
+      bias: () => runFused('LinearBiasGrad', { dy })[0]!,
       residual: () => tf.clone(dy),
     };
   },
