@@ -9,13 +9,13 @@ import { UniformCache } from './uniform-cache.ts';
 
 const backend = openedBackend();
 
-const copy = shader({
-  label: 'copy',
+const parts = {
   inputs: { x: 'f32' },
   outputs: { y: 'f32' },
   uniforms: { size: 'u32', factor: 'f32' },
   body: '@compute @workgroup_size(1) fn main() { y[0] = x[0] * p.factor * f32(p.size); }',
-});
+} as const;
+const copy = shader({ ...parts, label: 'copy' });
 const program = (size: number, factor: number): Program => ({
   shader: copy,
   workgroups: [1, 1, 1],
@@ -51,4 +51,23 @@ test('a bind group is kept from the second time on', () => {
   for (const buffer of [x, y, z]) pool.release(buffer);
   expect(pool.acquire(256, 'test')).toBe(x); // the lowest first, in whatever order they came back
   for (const { gpu } of [x, y, z, uniform]) gpu.destroy();
+});
+
+test('a pipeline that the driver refuses, though its text is right: by its label, and no other is forgotten', async () => {
+  const { device } = backend();
+  const refused: string[] = [];
+  const pipelines = new PipelineCache(device, (message) => refused.push(message));
+  const kept = pipelines.make(shader({ ...parts, label: 'kept' }), { ahead: false });
+  await pipelines.checked();
+  const pop = vi.spyOn(device, 'popErrorScope');
+  pop.mockImplementationOnce(async () => null); // of validation
+  pop.mockImplementationOnce(async () => ({ message: 'no registers are left' }) as GPUInternalError);
+  const other = shader({ ...parts, label: 'refused', uniforms: { size: 'u32', factor: 'f32', unused: 'f32' } });
+  pipelines.make(other, { ahead: false });
+  await pipelines.checked();
+  pop.mockRestore();
+  expect(refused).toEqual(['refused: expected a shader that compiles, got no registers are left']);
+  expect(pipelines.find(other)).toBeUndefined();
+  expect(pipelines.make(shader({ ...parts, label: 'again' }), { ahead: false })).toBe(kept);
+  expect(pipelines.size).toBe(1);
 });

@@ -58,9 +58,13 @@ export class PipelineCache {
   }
 
   #compile(shader: Shader, layout: Layout): Pipeline {
-    this.#device.pushErrorScope('validation');
+    for (const filter of ['internal', 'validation'] as const) this.#device.pushErrorScope(filter);
     const pipeline = this.#device.createComputePipeline(this.#descriptor(shader, layout));
-    this.#watch(this.#device.popErrorScope(), shader);
+    const found = [this.#device.popErrorScope(), this.#device.popErrorScope()]; // the text's, and a driver's that fails
+    this.#watch(
+      Promise.all(found).then(([wrong, failed]) => wrong ?? failed ?? null),
+      shader,
+    );
     return { pipeline, layout: layout.group, layoutKey: layout.key };
   }
 

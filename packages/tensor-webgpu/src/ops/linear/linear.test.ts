@@ -1,11 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
+import { expectSame, spread } from '../../../test/both-backends.ts';
 import { checkLinear } from '../../../test/linear-float64.ts';
 import { asGpu, backendWithOps } from '../../../test/ops-testing.ts';
 import { profile } from '../../watching/profile.ts';
 import { linear, linearReference } from '../index.ts';
 
 const backend = backendWithOps();
+
+const onBoth = async (work: () => Promise<void>) => {
+  await work();
+  await asGpu(backend(), work);
+};
 
 test.each([
   ['linear', { shape: [3, 5, 63], O: 14 }],
@@ -57,6 +63,23 @@ test.each(
 test('half precision: linear with its activation and the gradients', () =>
   checkLinear({ shape: [37, 97], O: 101, activation: 'gelu', halves: ['weight'] }));
 
+// columns that are, or are not, written four at a time; several blocks of K
+test.each([
+  [9, 20, 8, undefined],
+  [5, 300, 14, 'gelu'],
+  [33, 64, 68, 'relu'],
+] as const)('a linear layer with a residual: %i x %i x %i, %s', (rows, I, O, activation) =>
+  onBoth(() =>
+    expectSame(() => {
+      const inputs = [[rows, I], [O, I], [O], [rows, O]].map((shape, seed) => spread(shape, { seed: seed + 1 }));
+      const op = (x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, residual: tf.Tensor) =>
+        linear(x, { weight, bias, residual, activation });
+      const [x, weight, bias, residual] = inputs as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+      return [op(x, weight, bias, residual), ...tf.grads(op)(inputs, spread([rows, O], { seed: 9 }))];
+    }, 1e-4),
+  ),
+);
+
 test('errors name the shapes and the cure', () => {
   const tensor = (...shape: number[]) => tf.zeros(shape);
   expect(() => linear(tensor(2, 3), { weight: tensor(4, 5) })).toThrow(
@@ -66,4 +89,6 @@ test('errors name the shapes and the cure', () => {
     "linear: expected activation 'gelu' or 'relu', got 'tanh'",
   );
   expect(() => linear(tensor(2, 5), { weight: tensor(4, 5), bias: tensor(5) })).toThrow('linear: expected bias');
+  const [x, weight] = [tensor(2, 3), tensor(4, 3)];
+  expect(() => linear(x, { weight, residual: tensor(2, 3) })).toThrow('linear: expected residual');
 });
