@@ -19,7 +19,7 @@ export function modelChoice(
     box.replaceChildren(
       ...session.models.map(({ id, name }) => new Option(name, id, false, id === chosen)),
       new Option('a file…', 'file'),
-      new Option('of the Hub…', 'hub'),
+      new Option('of the Hub or an address…', 'place'),
     );
     box.disabled = session.models.length === 0;
   };
@@ -27,14 +27,14 @@ export function modelChoice(
   fill();
   box.addEventListener('change', async () => {
     const { value } = box;
-    if (value !== 'file' && value !== 'hub') {
+    if (value !== 'file' && value !== 'place') {
       chosen = value;
       own = true;
       box.dispatchEvent(new CustomEvent('chosen'));
       return;
     }
     box.value = chosen;
-    const source = value === 'file' ? await askFile('model-file').then(([file]) => file && { file }) : await askHub();
+    const source = value === 'file' ? await askFile('model-file').then(([file]) => file && { file }) : await askPlace();
     if (!source) return;
     hush();
     box.disabled = true;
@@ -60,12 +60,13 @@ export function askFile(id: string): Promise<File[]> {
   });
 }
 
-function askHub(): Promise<{ hub: string } | undefined> {
-  const dialog = byId('hub', HTMLDialogElement);
+function askPlace(): Promise<{ place: string } | undefined> {
+  const dialog = byId('place', HTMLDialogElement);
   dialog.returnValue = '';
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue === 'open' ? { hub: input('hub-id').value.trim() } : undefined);
+    dialog.onclose = () =>
+      resolve(dialog.returnValue === 'open' ? { place: input('place-text').value.trim() } : undefined);
   });
 }
 

@@ -7,7 +7,7 @@ import { type LossPoint, plot } from './plot.ts';
 import { colors, paint } from './stage.ts';
 import type { Source, Told } from './worker/compressor.ts';
 import type { ModelFacts } from './worker/models.ts';
-import type { Settings } from './worker/storage.ts';
+import type { Kept, Settings } from './worker/storage.ts';
 
 /** Compresses a model on the user's photographs. */
 export function setUpCompress(session: Session): void {
@@ -42,26 +42,31 @@ export function setUpCompress(session: Session): void {
 
   const update = async () => {
     const idle = state === 'idle';
-    const stored = idle ? await session.engine.stored().catch(() => undefined) : undefined;
-    for (const element of form.querySelectorAll('fieldset')) element.disabled = !idle;
+    const kept = idle ? await session.engine.kept().catch(() => undefined) : undefined;
+    for (const element of form.querySelectorAll('fieldset, select, input'))
+      (element as HTMLFieldSetElement | HTMLSelectElement | HTMLInputElement).disabled = !idle;
     button('start').hidden = !idle;
     button('pause').hidden = button('stop').hidden = idle;
     button('pause').textContent = state === 'running' ? 'Pause' : state === 'paused' ? 'Go on' : 'Pausing';
     button('pause').disabled = state === 'pausing';
-    button('go-on').hidden = button('discard').hidden = !stored;
-    if (stored) button('go-on').textContent = `Go on with ${stored.model}, ${Math.round(stored.ratio * 100)} %`;
+    button('go-on').hidden = button('discard').hidden = !kept || slim !== undefined;
+    if (kept) {
+      const run = `${kept.settings.model}, ${Math.round(kept.settings.ratio * 100)} %`;
+      button('go-on').textContent = kept.done ? `Open the slim model that is kept (${run})` : `Go on with ${run}`;
+    }
     html('done').hidden = !slim;
   };
 
-  /** Shows a run until its end; after a lost device it goes on from what was saved. */
+  /** Shows a run until its end; after a lost device it can go on from what was saved. */
   async function follow(begin: (told: (what: Told) => void) => Promise<ModelFacts | undefined>): Promise<void> {
     hush();
     slim = undefined;
     view = createRunView();
     state = 'running';
     html('run').hidden = false;
+    html('run-status').textContent = 'Starting.';
     await update();
-    const awake = await navigator.wakeLock?.request('screen').catch(() => undefined);
+    const sleep = keepAwake();
     try {
       slim = await begin(
         Comlink.proxy((what: Told) => {
@@ -75,22 +80,19 @@ export function setUpCompress(session: Session): void {
       status.textContent = slim
         ? `Done: ${(slim.parameters / 1e6).toFixed(2)} M parameters, ${(slim.bytes / 1e6).toFixed(1)} MB.`
         : 'Stopped; what was saved stays.';
-      if (slim) {
-        session.add(slim);
-        await session.engine.discard();
-      }
+      if (slim) session.add(slim);
     } catch (error) {
       tell(error);
       status.textContent = 'Broken off; what was saved stays.';
       if (isLost(error)) await session.restart().catch(tell);
     } finally {
       state = 'idle';
-      await awake?.release();
+      sleep();
       await update();
     }
   }
 
-  form.addEventListener('submit', (event) => {
+  form.addEventListener('submit', async (event) => {
     event.preventDefault();
     if (!source) {
       tell(new Error('photographs: expected some to compress on, got none; choose files, a folder, or draw scenes'));
@@ -105,6 +107,8 @@ export function setUpCompress(session: Session): void {
       learningRate: input('rate').valueAsNumber,
       seed: input('seed').valueAsNumber,
     };
+    const kept = await session.engine.kept().catch(() => undefined);
+    if (kept && !(await agreeToReplace(kept))) return;
     void follow((told) => session.engine.compress(chosen(), from, settings, told));
   });
   button('go-on').addEventListener('click', () => void follow((told) => session.engine.goOn(told)));
@@ -136,6 +140,34 @@ export function setUpCompress(session: Session): void {
   });
   session.onChange((what) => what === 'models' && void update());
   void update();
+}
+
+/** Asks before what is kept is lost. */
+function agreeToReplace({ settings, done }: Kept): Promise<boolean> {
+  const dialog = byId('replace', HTMLDialogElement);
+  const what = done ? 'The slim model' : 'A run that is not done';
+  html('replace-what').textContent =
+    `${what} of ${settings.model} at ${Math.round(settings.ratio * 100)} % is kept in this browser. Starting another run removes it.`;
+  dialog.returnValue = '';
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.onclose = () => resolve(dialog.returnValue === 'replace');
+  });
+}
+
+/** The screen stays on, also after the tab was hidden for a while. @returns what lets it sleep again */
+function keepAwake(): () => void {
+  let lock: WakeLockSentinel | undefined;
+  const ask = async () => {
+    if (document.visibilityState === 'visible')
+      lock = await navigator.wakeLock?.request('screen').catch(() => undefined);
+  };
+  document.addEventListener('visibilitychange', ask);
+  void ask();
+  return () => {
+    document.removeEventListener('visibilitychange', ask);
+    void lock?.release();
+  };
 }
 
 /** The phases, the curve and the masks of one run. */

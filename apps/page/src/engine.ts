@@ -43,6 +43,23 @@ export function createSession(status: (text: string) => void): Session {
   let models: readonly ModelFacts[] = [];
   let picture: Picture | undefined;
   let isCpu = false;
+  let opened = '';
+
+  async function load(source: ModelSource): Promise<ModelFacts> {
+    const name = 'bundled' in source ? source.bundled : 'file' in source ? source.file.name : source.place;
+    const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+    status(`loading ${name}`);
+    const told = Comlink.proxy((loaded: number, total: number) =>
+      status(
+        loaded < total
+          ? `loading ${name}: ${megabytes(loaded)} of ${megabytes(total)} MB`
+          : `compiling the shaders of ${name}`,
+      ),
+    );
+    const facts = await engine.load(source, told);
+    session.add(facts);
+    return facts;
+  }
 
   const session: Session = {
     get engine() {
@@ -62,20 +79,11 @@ export function createSession(status: (text: string) => void): Session {
       status('opening WebGPU');
       const facts = await engine.open();
       isCpu = facts.isCpu;
-      for (const bundled of ['slim', 'teacher'] as const) {
-        status('loading the models');
-        await session.load({ bundled });
-      }
-      status(`${facts.name}${isCpu ? ', without a GPU' : ''}`);
+      opened = `${facts.name}${isCpu ? ', without a GPU' : ''}`;
+      for (const bundled of ['slim', 'teacher'] as const) await load({ bundled });
+      status(opened);
     },
-    async load(source) {
-      const facts = await engine.load(
-        source,
-        Comlink.proxy(() => {}),
-      );
-      session.add(facts);
-      return facts;
-    },
+    load: (source) => load(source).finally(() => status(opened)),
     add(model) {
       models = [...models, model];
       changed('models');

@@ -1,28 +1,25 @@
-import { mkdirSync } from 'node:fs';
-import path from 'node:path';
-import { AxeBuilder } from '@axe-core/playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { checkLooks } from './looks-of.ts';
 import { type Opened, openPage } from './open-page.ts';
-import { onStage, ready, root, said } from './support.ts';
+import { onStage, ready, said } from './support.ts';
 
 let opened: Opened;
-const folder = path.join(root, 'out/page');
 
 beforeAll(async () => {
   opened = await openPage();
-  mkdirSync(folder, { recursive: true });
 });
 afterAll(() => opened?.close());
 
-/** Views, themes and widths: nothing serious for axe, nothing wider than the screen, and a screenshot of each in out/page. */
 test('every view in both themes, at 360 pixels and at 4K', async () => {
   const context = await opened.browser.newContext({ viewport: { width: 1280, height: 900 } });
   const page = await context.newPage();
   page.setDefaultTimeout(1_200_000);
   await page.goto(opened.address);
   await ready(page);
+  await checkLooks(page, 'segment-empty');
   await page.click('[data-open=scene]');
   await page.waitForSelector('#stage:not([hidden])');
+  await page.check('#both');
   for (const [view, stage, status] of [
     ['segment', 'stage', /^Mask in/],
     ['compare', 'compare-stage', /Move the divide/],
@@ -34,25 +31,12 @@ test('every view in both themes, at 360 pixels and at 4K', async () => {
       await page.mouse.click(x, y);
       await said(page, `${view}-status`, status);
     }
-    for (const theme of ['light', 'dark'] as const) {
-      await page.emulateMedia({ colorScheme: theme });
-      const { violations } = await new AxeBuilder({ page }).analyze();
-      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-      expect(serious.map(({ id, nodes }) => `${view} ${theme} ${id}: ${nodes[0]?.html}`)).toEqual([]);
-      for (const [name, width, height] of [
-        ['360', 360, 740],
-        ['1280', 1280, 900],
-        ['4k', 3840, 2160],
-      ] as const) {
-        await page.setViewportSize({ width, height });
-        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        expect(overflow, `${view} at ${width} pixels`).toBeLessThanOrEqual(0);
-        if (name !== '4k' || theme === 'light')
-          await page.screenshot({ path: path.join(folder, `${view}-${theme}-${name}.png`), fullPage: name === '360' });
-      }
-      await page.setViewportSize({ width: 1280, height: 900 });
-    }
+    await checkLooks(page, view);
   }
+  await page.click('nav a[href="#segment"]');
+  await page.click('#everything');
+  await said(page, 'segment-status', /\d+ masks;/);
+  await checkLooks(page, 'everything');
   await context.close();
 });
 

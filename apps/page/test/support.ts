@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { type CompressedRle, decodeRle } from '@slimsam/eval';
 import type { FileChooser, Page } from 'playwright';
 import { swiftshaderEnvironment } from '../../../scripts/setup/swiftshader.mjs';
-import type { Asked } from './in-node.ts';
+import type { Asked, Printed } from './in-node.ts';
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 export const files = {
@@ -28,6 +28,17 @@ export async function said(page: Page, id: string, pattern: RegExp): Promise<str
     [id, pattern.source],
   );
   return (await page.textContent(`#${id}`)) ?? '';
+}
+
+/** Presses start, with numbers of the training. */
+export async function startCompression(
+  page: Page,
+  { epochs, batch, learningRate }: { epochs: number; batch: number; learningRate: number },
+): Promise<void> {
+  await page.click('summary:has-text("Training")');
+  for (const [id, value] of Object.entries({ epochs, batch, rate: learningRate }))
+    await page.fill(`#${id}`, String(value));
+  await page.click('#start');
 }
 
 /** The one message, once it is there; it is closed. */
@@ -79,13 +90,13 @@ export async function savedMask(page: Page): Promise<Uint8Array> {
 }
 
 /** Runs in-node.ts on SwiftShader, the page's adapter. */
-export async function inNode(asked: Asked): Promise<{ adapter: string; score?: number; mask?: string }> {
+export async function inNode(asked: Asked): Promise<Printed> {
   const { stdout } = await promisify(execFile)(
     process.execPath,
     ['--conditions=@slimsam/source', '--import', 'tsx', 'apps/page/test/in-node.ts', JSON.stringify(asked)],
     { cwd: root, env: { ...process.env, ...swiftshaderEnvironment() }, maxBuffer: 2 ** 26 },
   );
-  return JSON.parse(stdout.trim().split('\n').at(-1)!) as { adapter: string; score?: number; mask?: string };
+  return JSON.parse(stdout.trim().split('\n').at(-1)!) as Printed;
 }
 
 export const bytesOf = (mask: string): Uint8Array => Uint8Array.from(mask, Number);

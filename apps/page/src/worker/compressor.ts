@@ -17,7 +17,15 @@ import {
 } from 'slimsam/browser';
 import { toBitmap, toPng } from './pictures.ts';
 import { choosePoints, masksAt } from './preview.ts';
-import { discardStored, openStorage, type Settings, type Storage, storedSettings } from './storage.ts';
+import {
+  alone,
+  discardStored,
+  type Kept,
+  keptCompression,
+  openStorage,
+  type Settings,
+  type Storage,
+} from './storage.ts';
 
 /** What a compression tells. */
 export type Told =
@@ -42,13 +50,24 @@ export type Listener = (told: Told) => void;
 /** Photographs of the user's, or drawn scenes. */
 export type Source = { readonly files: readonly File[] } | { readonly scenes: number };
 
+/** A slim model, and what it is called. */
+export interface Made {
+  readonly sam: Sam;
+  readonly name: string;
+}
+
 export interface Compressor {
-  stored(): Promise<Settings | undefined>;
+  kept(): Promise<Kept | undefined>;
+  /** @throws when another tab compresses */
   discard(): Promise<void>;
-  /** Copies all that the run needs into the origin's own folder, then runs. @returns the slim model, or undefined when it was stopped */
-  start(model: Sam, source: Source, settings: Settings, tell: Listener): Promise<Sam | undefined>;
-  /** Goes on with what is kept, after a reload too. */
-  goOn(tell: Listener): Promise<Sam | undefined>;
+  /**
+   * Discards what is kept, copies all that the run needs into the origin's own folder, then runs.
+   *
+   * @returns the slim model, or undefined when it was stopped
+   */
+  start(model: Sam, source: Source, settings: Settings, tell: Listener): Promise<Made | undefined>;
+  /** Goes on with what is kept, after a reload too; a run that was done gives its model. */
+  goOn(tell: Listener): Promise<Made | undefined>;
   /** Saves after the step that is under way, and waits. */
   pause(): void;
   proceed(): void;
@@ -71,55 +90,88 @@ export function createCompressor(): Compressor {
   let running: AbortController | undefined;
   let paused: { readonly wait: Promise<void>; readonly end: () => void } | undefined;
 
-  const compressor: Compressor = {
-    stored: storedSettings,
-    discard: discardStored,
-    async start(model, source, settings, tell) {
-      const recipe = recipeOf(settings);
-      await checkMemory(model, recipe, settings);
-      await discardStored();
-      const storage = await openStorage();
-      await importPhotographs(storage, source, { size: model.config.imageSize, tell });
-      await saveSam(await storage.file('original.safetensors'), model);
-      await storage.saveSettings(settings);
-      return compressor.goOn(tell);
-    },
-    async goOn(tell) {
-      const settings = await storedSettings();
-      if (!settings) throw new Error('compress: expected a run to go on with, got none; start one');
-      running = new AbortController();
-      const storage = await openStorage();
-      const run = await openRun(storage.run);
-      const photographs = photographsInFiles(await storage.photographs());
-      const original = await loadSam(await (await storage.file('original.safetensors')).getFile());
-      const { signal } = running;
+  /** Alone, and until it is stopped. */
+  const whileRunning = <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> =>
+    alone(async () => {
+      const { signal } = (running = new AbortController());
       try {
-        const recipe = recipeOf(settings);
-        tell({ type: 'steps', names: recipe.steps.map(({ name }) => name) });
-        for (const event of await run.metrics()) tell({ type: 'event', event });
-        const show = await previewer(original, photographs, tell);
-        const { batch, seed } = settings;
-        const options = { photographs, recipe, seed, batch, signal, run: watched(run, original, show) };
-        for await (const event of compress(original, { ...options, saveMinutes: () => (paused ? 0 : saveMinutes) })) {
-          if (event.type === 'done') return event.result.model;
-          tell({ type: 'event', event });
-          if (paused && rests.has(event.type)) {
-            tell({ type: 'paused' });
-            await Promise.race([paused.wait, aborted(signal)]);
-          }
-        }
-        return undefined;
+        return await work(signal);
       } catch (error) {
         if (signal.aborted) return undefined;
         throw error;
       } finally {
         paused = undefined;
         running = undefined;
-        disposeWeights(original.weights);
-        await photographs.close();
-        run.close();
       }
-    },
+    });
+
+  const goOn = async (tell: Listener, signal: AbortSignal): Promise<Made | undefined> => {
+    const kept = await keptCompression();
+    if (!kept) throw new Error('compress: expected a run to go on with, got none; start one');
+    const name = `made here: ${kept.settings.model}, ${Math.round(100 * kept.settings.ratio)} %`;
+    const storage = await openStorage();
+    const slimFile = () => storage.file('slim.safetensors');
+    if (kept.done) return { sam: await loadSam(await (await slimFile()).getFile()), name };
+    const original = await loadSam(await (await storage.file('original.safetensors')).getFile());
+    try {
+      const sam = await runOn(storage, original, { settings: kept.settings, tell, signal });
+      if (!sam) return undefined;
+      await storage.finish((file) => saveSam(file, sam));
+      return { sam, name };
+    } finally {
+      disposeWeights(original.weights);
+    }
+  };
+
+  /** From the last checkpoint to the end. */
+  const runOn = async (
+    storage: Storage,
+    original: Sam,
+    { settings, tell, signal }: { settings: Settings; tell: Listener; signal: AbortSignal },
+  ): Promise<Sam | undefined> => {
+    const { batch, seed } = settings;
+    const recipe = recipeOf(settings);
+    const photographs = photographsInFiles(await storage.photographs());
+    const run = await openRun(storage.run);
+    try {
+      tell({ type: 'steps', names: recipe.steps.map(({ name }) => name) });
+      for (const event of await run.metrics()) tell({ type: 'event', event });
+      const show = await previewer(original, photographs, tell);
+      const options = { photographs, recipe, seed, batch, signal, run: watched(run, original, show) };
+      for await (const event of compress(original, { ...options, saveMinutes: () => (paused ? 0 : saveMinutes) })) {
+        if (event.type === 'done') return event.result.model;
+        tell({ type: 'event', event });
+        if (paused && rests.has(event.type)) {
+          tell({ type: 'paused' });
+          await Promise.race([paused.wait, aborted(signal)]);
+        }
+      }
+      return undefined;
+    } finally {
+      run.close();
+      await photographs.close();
+    }
+  };
+
+  return {
+    kept: keptCompression,
+    discard: () => alone(discardStored),
+    start: (model, source, settings, tell) =>
+      whileRunning(async (signal) => {
+        await checkMemory(model, recipeOf(settings), settings);
+        await discardStored();
+        const storage = await openStorage();
+        try {
+          await importPhotographs(storage, source, { size: model.config.imageSize, tell, signal });
+          await saveSam(await storage.file('original.safetensors'), model);
+          await storage.saveSettings(settings);
+        } catch (error) {
+          await discardStored(); // a part of the photographs is no run
+          throw error;
+        }
+        return goOn(tell, signal);
+      }),
+    goOn: (tell) => whileRunning((signal) => goOn(tell, signal)),
     pause() {
       paused ??= deferred();
     },
@@ -140,7 +192,6 @@ export function createCompressor(): Compressor {
       return Promise.all(names.map(async (name) => (await folder.getFileHandle(name)).getFile()));
     },
   };
-  return compressor;
 }
 
 function deferred(): { wait: Promise<void>; end: () => void } {
@@ -170,10 +221,11 @@ async function checkMemory(model: Sam, recipe: Recipe, { batch }: Settings): Pro
 async function importPhotographs(
   storage: Storage,
   source: Source,
-  { size, tell }: { size: number; tell: Listener },
+  { size, tell, signal }: { size: number; tell: Listener; signal: AbortSignal },
 ): Promise<void> {
   if ('scenes' in source) {
     for (let i = 0; i < source.scenes; i++) {
+      signal.throwIfAborted();
       const { image } = generateScene(i + 1, { width: size, height: size });
       await storage.addPhotograph(`scene-${i + 1}.png`, await toPng(image));
       tell({ type: 'importing', done: i + 1, total: source.scenes });
@@ -182,7 +234,7 @@ async function importPhotographs(
   }
   const photographs = photographsInFiles(source.files.map((file) => ({ name: file.name, blob: file })));
   let told = 0;
-  for await (const { index, name, image } of photographs.read(source.files.keys(), { size })) {
+  for await (const { index, name, image } of photographs.read(source.files.keys(), { size, signal })) {
     await storage.addPhotograph(`${name}.png`, await toPng(image));
     tell({ type: 'importing', done: index + 1, total: source.files.length });
     for (const { name, reason } of photographs.skipped.slice(told))

@@ -7,8 +7,8 @@ import slimUrl from '../../models/slim.safetensors?url';
 export type ModelSource =
   | { readonly bundled: 'slim' | 'teacher' }
   | { readonly file: File }
-  /** 'owner/name' */
-  | { readonly hub: string };
+  /** A model of the Hugging Face Hub, 'owner/name', or the address of a file or (with a '/' at its end) of a folder. */
+  | { readonly place: string };
 
 /** What the page shows of a model. */
 export interface ModelFacts {
@@ -36,9 +36,14 @@ export async function openSam(
   onProgress: (loaded: number, total: number) => void,
 ): Promise<{ sam: Sam; name: string }> {
   const { name, from, config: known = {} } = placeOf(source);
+  const stop = new AbortController();
   const { weights, config } = await loadSam(from, {
     config: known,
-    onProgress: ({ loaded, total }) => onProgress(loaded, total),
+    signal: stop.signal,
+    onProgress: ({ file, loaded, total }) => {
+      if (total > largest) stop.abort(tooLarge(file, total));
+      else onProgress(loaded, total);
+    },
   });
   return { sam: { weights, config }, name };
 }
@@ -48,20 +53,28 @@ function placeOf(source: ModelSource): { name: string; from: string | File; conf
     const [name, url] = bundled[source.bundled];
     return { name, from: new URL(url, self.location.href).href, config: { decoderHeads: 4 } };
   }
-  if ('hub' in source) {
-    const { hub } = source;
-    if (!/^[\w.-]+\/[\w.-]+$/.test(hub))
-      throw new Error(`model: expected a Hub id such as nielsr/slimsam-50-uniform, got '${hub}'`);
-    return { name: hub, from: `https://huggingface.co/${hub}/resolve/main/` };
+  if ('place' in source) {
+    const { place } = source;
+    if (/^https?:\/\/./.test(place)) {
+      if (!URL.canParse(place)) throw new Error(`model: expected an address, got '${place}'`);
+      return { name: new URL(place).pathname.split('/').filter(Boolean).at(-1) ?? place, from: place };
+    }
+    if (!/^[\w.-]+\/[\w.-]+$/.test(place))
+      throw new Error(
+        `model: expected a Hub id such as nielsr/slimsam-50-uniform, or an address that starts with https://, got '${place}'`,
+      );
+    return { name: place, from: `https://huggingface.co/${place}/resolve/main/` };
   }
   const { file } = source;
-  if (file.size > largest) {
-    const [got, most] = [file.size, largest].map((bytes) => `${(bytes / 1e9).toFixed(1)} GB`);
-    throw new Error(
-      `model: expected a file of at most ${most}, got '${file.name}' of ${got}; a tab cannot hold it, compress it with the slimsam command`,
-    );
-  }
+  if (file.size > largest) throw tooLarge(`'${file.name}'`, file.size);
   return { name: file.name.replace(/\.[^.]+$/, ''), from: file };
+}
+
+function tooLarge(name: string, bytes: number): Error {
+  const [got, most] = [bytes, largest].map((bytes) => `${(bytes / 1e9).toFixed(1)} GB`);
+  return new Error(
+    `model: expected a file of at most ${most}, got ${name} of ${got}; a tab cannot hold it, compress it with the slimsam command`,
+  );
 }
 
 export function factsOf(id: string, name: string, { weights, config }: Sam): ModelFacts {

@@ -47,3 +47,18 @@ test('requireGpu refuses a CPU adapter before a device is made', async () => {
   await expect(createWebgpuBackend({ gpu, requireGpu: true })).rejects.toThrow('a device is asked for');
   vi.restoreAllMocks();
 });
+
+test('a browser whose GPU process is just starting is asked again; another entry point is not', async () => {
+  const adapter = await entry({ description: 'late' }).requestAdapter();
+  const requestAdapter = vi.fn().mockResolvedValueOnce(null).mockResolvedValue(adapter);
+  const late = Object.assign(Object.create(null), { requestAdapter }) as GPU;
+  await expect(createWebgpuBackend({ gpu: late })).rejects.toThrow('expected an adapter, got none');
+  requestAdapter.mockClear().mockResolvedValueOnce(null);
+  vi.stubGlobal('navigator', { gpu: late });
+  try {
+    await expect(createWebgpuBackend()).rejects.toThrow('a device is asked for');
+  } finally {
+    vi.unstubAllGlobals();
+  }
+  expect(requestAdapter).toHaveBeenCalledTimes(2);
+});

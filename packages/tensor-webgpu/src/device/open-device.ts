@@ -60,7 +60,7 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
     return { device: given, facts: adapterFacts(given.adapterInfo, given, features), keepAlive: given, shared: true };
   }
   const entry: GpuEntry = options.gpu ? { gpu: options.gpu, keepAlive: options.gpu } : await openGpu(options.toggles);
-  const adapter = await entry.gpu.requestAdapter({ powerPreference: options.powerPreference ?? 'high-performance' });
+  const adapter = await askForAdapter(entry.gpu, options.powerPreference ?? 'high-performance');
   if (!adapter) {
     throw new Error(
       'webgpu: expected an adapter, got none; install a Vulkan, Metal or Direct3D 12 driver (without a GPU: lavapipe, ' +
@@ -80,6 +80,16 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
   const device = await adapter.requestDevice({ requiredFeatures: [...features], requiredLimits });
   return { device, facts: adapterFacts(adapter.info, device, features), keepAlive: [entry.keepAlive, adapter] };
+}
+
+/** A browser has no adapter while its GPU process starts, or starts again after a crash: it is asked for two seconds. */
+async function askForAdapter(gpu: GPU, powerPreference: GPUPowerPreference): Promise<GPUAdapter | null> {
+  const asked = gpu === globalThis.navigator?.gpu ? 5 : 1;
+  for (let i = 1; ; i++) {
+    const adapter = await gpu.requestAdapter({ powerPreference });
+    if (adapter || i === asked) return adapter;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
 }
 
 const nameOf = ({ description, device, vendor, architecture }: GPUAdapterInfo): string =>
