@@ -93,7 +93,8 @@ export function createCompressor(): Compressor {
   /** Alone, and until it is stopped. */
   const whileRunning = <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> =>
     alone(async () => {
-      const { signal } = (running = new AbortController());
+      running = new AbortController();
+      const { signal } = running;
       try {
         return await work(signal);
       } catch (error) {
