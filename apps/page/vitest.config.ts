@@ -7,7 +7,7 @@ export default defineConfig({
   test: {
     include: ['apps/page/test/**/*.test.ts'],
     fileParallelism: false,
-    testTimeout: 1_800_000,
+    testTimeout: 7_200_000,
     hookTimeout: 600_000,
   },
 });

@@ -16,8 +16,10 @@ export function modelChoice(
     const ids = session.models.map(({ id }) => id);
     if (!own || !ids.includes(chosen))
       chosen = ids[Math.max(0, preferred(session.models.map(({ name }) => name)))] ?? '';
+    const others = servedModels.filter(({ name }) => session.models.every((model) => model.name !== name));
     box.replaceChildren(
       ...session.models.map(({ id, name }) => new Option(name, id, false, id === chosen)),
+      ...others.map(({ name, bytes }) => new Option(`${name} (${Math.ceil(bytes / 1e6)} MB)`, `served ${name}`)),
       new Option('a file…', 'file'),
       new Option('of the Hub or an address…', 'place'),
     );
@@ -27,14 +29,19 @@ export function modelChoice(
   fill();
   box.addEventListener('change', async () => {
     const { value } = box;
-    if (value !== 'file' && value !== 'place') {
+    const isServed = value.startsWith('served ');
+    if (value !== 'file' && value !== 'place' && !isServed) {
       chosen = value;
       own = true;
       box.dispatchEvent(new CustomEvent('chosen'));
       return;
     }
     box.value = chosen;
-    const source = value === 'file' ? await askFile('model-file').then(([file]) => file && { file }) : await askPlace();
+    const source = isServed
+      ? { place: new URL(`${value.slice(7)}/`, document.baseURI).href }
+      : value === 'file'
+        ? await askFile('model-file').then(([file]) => file && { file })
+        : await askPlace();
     if (!source) return;
     hush();
     box.disabled = true;

@@ -8,7 +8,7 @@ const known: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /device was lost|device is lost|create the backend again/,
-    'The GPU was lost (its driver was reset, or another program took it). It is opened again: open the picture once more; a compression goes on from what was saved last.',
+    'The GPU was lost (its driver was reset, or another program took it). It is opened again: open the picture once more. Press “Go on” for a compression: it goes on from what was saved last.',
   ],
   [
     /out of memory|allocation failed|Array buffer allocation/i,
@@ -20,7 +20,7 @@ const known: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /full storage quota|QuotaExceeded|a full disk/,
-    "This browser's storage for the page is full. Free some disk space or discard the run that is kept; what was saved stays, and the run goes on from there.",
+    "This browser's storage for the page is full. Free some disk space, or take fewer photographs; what was saved stays, and a run goes on from there.",
   ],
   [
     /decodeImage: expected an image/,
@@ -29,6 +29,10 @@ const known: readonly (readonly [RegExp, string])[] = [
   [
     /no photograph|photographs that can be (read|decoded), got none/,
     'None of these files is a photograph that the browser can decode. Take JPEG, PNG, WebP or AVIF files.',
+  ],
+  [
+    /openBytes: expected (a|the) file at|Failed to fetch|NetworkError/,
+    'The model could not be fetched. Look at its id or address and at the network; its server must allow other pages to read it (CORS).',
   ],
   [
     /loadSam:|openTensors:|openBytes:|safetensors|sam_config/,

@@ -4,3 +4,6 @@ declare module '*.safetensors?url' {
 }
 
 declare module '*.css';
+
+/** Folders of models beside the page, and the bytes of their weights (vite.config.ts). */
+declare const servedModels: readonly { readonly name: string; readonly bytes: number }[];

@@ -21,7 +21,7 @@ beforeAll(async () => {
   opened = await openPage();
   context = await opened.browser.newContext({ viewport: { width: 1280, height: 900 } });
   page = await context.newPage();
-  page.setDefaultTimeout(1_500_000);
+  page.setDefaultTimeout(3_600_000);
 });
 afterAll(async () => {
   rmSync(work, { recursive: true, force: true });

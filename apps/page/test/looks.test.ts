@@ -13,7 +13,7 @@ afterAll(() => opened?.close());
 test('every view in both themes, at 360 pixels and at 4K', async () => {
   const context = await opened.browser.newContext({ viewport: { width: 1280, height: 900 } });
   const page = await context.newPage();
-  page.setDefaultTimeout(1_200_000);
+  page.setDefaultTimeout(3_600_000);
   await page.goto(opened.address);
   await ready(page);
   await checkLooks(page, 'segment-empty');

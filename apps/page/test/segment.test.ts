@@ -14,7 +14,7 @@ let page: Page;
 beforeAll(async () => {
   opened = await openPage();
   page = await opened.browser.newPage({ viewport: { width: 1280, height: 900 } });
-  page.setDefaultTimeout(1_200_000);
+  page.setDefaultTimeout(3_600_000);
   await page.goto(opened.address);
   await ready(page);
   await page.click('[data-open=scene]');
@@ -118,6 +118,43 @@ test('files that are no picture or no model are one message with the cure, and t
   await page.click('#clear');
   await page.mouse.click(x, y);
   await said(page, 'segment-status', /^Mask in/);
+});
+
+test('models of the Hub, at an address and of the repository are opened; one that is too large is refused before it is fetched', async () => {
+  const headers = { 'access-control-allow-origin': '*', 'access-control-expose-headers': '*' };
+  await page.route('https://huggingface.co/tester/slim/resolve/main/*', (route) =>
+    route.request().url().endsWith('/model.safetensors')
+      ? route.fulfill({ path: files.slim, headers, contentType: 'application/octet-stream' })
+      : route.fulfill({ status: 404, headers }),
+  );
+  await page.route('https://huggingface.co/tester/none/**', (route) => route.fulfill({ status: 404, headers }));
+  await page.route('https://models.test/huge.safetensors', (route) =>
+    route.fulfill({
+      ...{ status: 206, body: 'the start', contentType: 'application/octet-stream' },
+      headers: { ...headers, 'content-range': 'bytes 0-1999999999/2000000000' },
+    }),
+  );
+  const open = async (place: string) => {
+    await page.selectOption('#segment-model', 'place');
+    await page.fill('#place-text', place);
+    await page.click('#place button:has-text("Open")');
+  };
+  const chosen = (name: string) =>
+    page.waitForFunction(
+      (name) => (document.getElementById('segment-model') as HTMLSelectElement).selectedOptions[0]?.text === name,
+      name,
+    );
+  await open('https://models.test/huge.safetensors');
+  expect(await message(page)).toMatch(/at most 1\.5 GB, got .*huge\.safetensors of 2\.0 GB; a tab cannot hold it/);
+  await open('no id');
+  expect(await message(page)).toMatch(/expected a Hub id such as .* or an address/);
+  await open('tester/none');
+  expect(await message(page)).toMatch(/model could not be fetched\. Look at its id or address/);
+  await open('tester/slim');
+  await chosen('tester/slim');
+  await page.selectOption('#segment-model', 'served sam-s');
+  await chosen('sam-s');
+  expect(await page.textContent('#facts')).toMatch(/sam-s23\.1\d M/);
 });
 
 /** A place with one of everything's masks: it is shown alone under the pointer, and can be saved. */

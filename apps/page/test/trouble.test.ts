@@ -33,7 +33,7 @@ beforeAll(async () => {
   opened = await openPage();
   context = await opened.browser.newContext({ viewport: { width: 1280, height: 900 } });
   page = await context.newPage();
-  page.setDefaultTimeout(1_200_000);
+  page.setDefaultTimeout(3_600_000);
   await page.goto(`${opened.address}#compress`);
   await ready(page);
   tools = await context.newCDPSession(page);

@@ -44,6 +44,8 @@ export async function openSam(
       if (total > largest) stop.abort(tooLarge(file, total));
       else onProgress(loaded, total);
     },
+  }).catch((error: unknown) => {
+    throw stop.signal.aborted ? stop.signal.reason : error;
   });
   return { sam: { weights, config }, name };
 }
