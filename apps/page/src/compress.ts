@@ -64,6 +64,7 @@ export function setUpCompress(session: Session): void {
     view = createRunView();
     state = 'running';
     html('run').hidden = false;
+    html('before-run').hidden = true;
     html('run-status').textContent = 'Starting.';
     await update();
     const sleep = keepAwake();
@@ -105,6 +106,7 @@ export function setUpCompress(session: Session): void {
       epochs: input('epochs').valueAsNumber,
       batch: input('batch').valueAsNumber,
       learningRate: input('rate').valueAsNumber,
+      sample: input('sample').valueAsNumber,
       seed: input('seed').valueAsNumber,
     };
     const kept = await session.engine.kept().catch(() => undefined);

@@ -46,8 +46,8 @@ if ('models' in asked) {
       image: generateScene(i + 1, { width: side, height: side }).image,
     })),
   );
-  const { ratio, epochs, learningRate, batch, seed } = asked.settings;
-  const recipe = slimSam({ ratio, epochs, learningRate, decay: 'cosine' });
+  const { ratio, epochs, learningRate, sample, batch, seed } = asked.settings;
+  const recipe = slimSam({ ratio, epochs, learningRate, sample, decay: 'cosine' });
   for await (const event of compress(sam, { photographs, recipe, batch, seed }))
     if (event.type === 'done') await saveSam(asked.out, event.result.model);
   print({ adapter });

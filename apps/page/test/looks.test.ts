@@ -1,3 +1,6 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkLooks } from './looks-of.ts';
 import { type Opened, openPage } from './open-page.ts';
@@ -9,6 +12,14 @@ beforeAll(async () => {
   opened = await openPage();
 });
 afterAll(() => opened?.close());
+
+test('all scripts together are at most 250 kB, gzip', () => {
+  const folder = path.join(opened.folder, 'assets');
+  const scripts = readdirSync(folder).filter((name) => name.endsWith('.js'));
+  const bytes = scripts.reduce((sum, name) => sum + gzipSync(readFileSync(path.join(folder, name))).length, 0);
+  console.log(`scripts: ${(bytes / 1000).toFixed(1)} kB gzip`);
+  expect(bytes).toBeLessThanOrEqual(250_000);
+});
 
 test('every view in both themes, at 360 pixels and at 4K', async () => {
   const context = await opened.browser.newContext({ viewport: { width: 1280, height: 900 } });
@@ -27,7 +38,7 @@ test('every view in both themes, at 360 pixels and at 4K', async () => {
   ] as const) {
     await page.click(`nav a[href="#${view}"]`);
     if (stage) {
-      const { x, y } = await onStage(page, stage, [200, 120]);
+      const { x, y } = await onStage(page, stage, [285, 80]);
       await page.mouse.click(x, y);
       await said(page, `${view}-status`, status);
     }

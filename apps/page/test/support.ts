@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { type CompressedRle, decodeRle } from '@slimsam/eval';
 import type { FileChooser, Page } from 'playwright';
 import { swiftshaderEnvironment } from '../../../scripts/setup/swiftshader.mjs';
+import type { Settings } from '../src/worker/storage.ts';
 import type { Asked, Printed } from './in-node.ts';
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
@@ -33,10 +34,10 @@ export async function said(page: Page, id: string, pattern: RegExp): Promise<str
 /** Presses start, with numbers of the training. */
 export async function startCompression(
   page: Page,
-  { epochs, batch, learningRate }: { epochs: number; batch: number; learningRate: number },
+  { epochs, batch, learningRate, sample }: Pick<Settings, 'epochs' | 'batch' | 'learningRate' | 'sample'>,
 ): Promise<void> {
   await page.click('summary:has-text("Training")');
-  for (const [id, value] of Object.entries({ epochs, batch, rate: learningRate }))
+  for (const [id, value] of Object.entries({ epochs, batch, rate: learningRate, sample }))
     await page.fill(`#${id}`, String(value));
   await page.click('#start');
 }

@@ -40,7 +40,7 @@ beforeAll(async () => {
 });
 afterAll(() => opened?.close());
 
-const settings = { epochs: 2, batch: 2, learningRate: 0.001 };
+const settings = { epochs: 2, batch: 2, learningRate: 0.001, sample: 2 };
 
 test('photographs that do not fit into the storage are one message, and nothing is left of them', async () => {
   const photographs = await Promise.all([1, 2].map(photograph));

@@ -207,8 +207,8 @@ const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 
 /** The paper's order; the learning rate falls along a cosine, which serves few epochs. */
-function recipeOf({ ratio, epochs, learningRate }: Settings): Recipe {
-  return slimSam({ ratio, epochs, learningRate, decay: 'cosine' });
+function recipeOf({ ratio, epochs, learningRate, sample }: Settings): Recipe {
+  return slimSam({ ratio, epochs, learningRate, sample, decay: 'cosine' });
 }
 
 /** @throws when the run would take more than half of the memory that the browser tells of */

@@ -7,6 +7,8 @@ export interface Settings {
   readonly epochs: number;
   readonly batch: number;
   readonly learningRate: number;
+  /** Photographs that channels are scored with, at most. */
+  readonly sample: number;
   readonly seed: number;
 }
 
