@@ -19,7 +19,7 @@ const known: readonly (readonly [RegExp, string])[] = [
     'Compressing this model takes more memory than this browser tells of. Take fewer photographs a step or a smaller model, or compress it with the slimsam command.',
   ],
   [
-    /full storage quota|QuotaExceeded|a full disk/,
+    /full storage quota|QuotaExceeded|storage quota\b|a full disk/,
     "This browser's storage for the page is full. Free some disk space, or take fewer photographs; what was saved stays, and a run goes on from there.",
   ],
   [

@@ -49,8 +49,9 @@ test('photographs that do not fit into the storage are one message, and nothing 
   await said(page, 'photographs', /2 photographs/);
   await quota(1000);
   await startCompression(page, settings);
-  expect(await message(page)).toMatch(/storage for the page is full\. Free some disk space/);
+  const told = await message(page);
   await quota();
+  expect(told).toMatch(/storage for the page is full\. Free some disk space/);
   await said(page, 'run-status', /^Broken off/);
   expect(await page.isVisible('#go-on')).toBe(false);
 });
@@ -89,9 +90,10 @@ test('a tab that was hidden and frozen for a while goes on where it was', async 
 test('a full storage in the middle of a run is one message; with space again, the run goes on to its end', async () => {
   await quota(1000);
   await page.click('#pause', { timeout: 5000 }).catch(() => {}); // which saves; the run may be broken off before
-  expect(await message(page)).toMatch(/storage for the page is full\. Free some disk space/);
-  await said(page, 'run-status', /^Broken off; what was saved stays/);
+  const told = await message(page);
   await quota();
+  expect(told).toMatch(/storage for the page is full\. Free some disk space/);
+  await said(page, 'run-status', /^Broken off; what was saved stays/);
   await page.click('#go-on');
   await said(page, 'run-status', /^Done/);
 });
