@@ -14,7 +14,7 @@ let opened: Opened;
 let context: BrowserContext;
 let page: Page;
 let work = '';
-const settings = { model: 'teacher', ratio: 0.5, epochs: 1, batch: 8, learningRate: 0.001, sample: 16, seed: 1 };
+const settings = { model: 'teacher', ratio: 0.5, epochs: 1, batch: 8, learningRate: 0.001, sample: 8, seed: 1 };
 
 beforeAll(async () => {
   work = mkdtempSync(path.join(tmpdir(), 'slimsam-page-'));
