@@ -12,6 +12,7 @@ export default defineConfig({
       'examples/**/*.test.ts',
       'test/**/*.test.ts',
       'scripts/**/*.test.mjs',
+      'bench/**/*.test.ts',
     ],
     fileParallelism: false,
     pool: 'forks',

@@ -10,6 +10,7 @@ import { benchOptions } from '../packages/tensor-webgpu/bench/options.ts';
 import { importPeer, installPeers } from '../packages/tensor-webgpu/bench/peers/install.ts';
 import { writeJson } from '../packages/tensor-webgpu/bench/report.ts';
 import { hostEncode, hostStep } from './cases/host-sam.ts';
+import { countDispatches } from './dispatches.ts';
 
 const calls = 200; // of an op in a row; the best of the rounds, for machines that do other things too
 
@@ -43,7 +44,7 @@ for (const [name, run] of Object.entries({
   'encode, 12 blocks 192 wide at 512 pixels': hostEncode(),
   'training step of the quickstart': hostStep(),
 })) {
-  const { dispatches, milliseconds } = best(run);
+  const { dispatches, milliseconds } = await best(run);
   rows.push({ case: name, dispatches, milliseconds });
   console.log(`${name}: ${dispatches} dispatches, ${milliseconds.toFixed(1)} ms`);
 }
@@ -85,15 +86,8 @@ async function microseconds(name: string, op: (a: tf.Tensor2D, b: tf.Tensor2D) =
 }
 
 /** The best of the runs, without a turn of the event loop between them. */
-function best(run: () => void): { dispatches: number; milliseconds: number } {
-  const dispatch = backend.run;
-  let dispatches = 0;
-  backend.run = (...call) => {
-    dispatches++;
-    return dispatch.apply(backend, call);
-  };
-  run();
-  backend.run = dispatch;
+async function best(run: () => void): Promise<{ dispatches: number; milliseconds: number }> {
+  const dispatches = await countDispatches(backend, run);
   let milliseconds = Number.POSITIVE_INFINITY;
   for (let round = 0; round < rounds / 2; round++) {
     const start = performance.now();

@@ -53,7 +53,7 @@ export async function* sensitivity(options: SensitivityOptions): AsyncGenerator<
  * Ratios by dimension that cost about the same error each, so that a dimension that bears more loses more: the largest error level, by
  * bisection, at which the mean ratio over `sizes` is `ratio`. Between the points of a dimension the error is taken as linear in the share,
  * from no error at 0; it counts as growing. For `plan` or `select`, local.
- * @param sizes channels by dimension
+ * @param options.sizes channels by dimension
  * @throws when the ratio is not in [0, 1) or more than the points reach, or a dimension has no points
  */
 export function ratiosBySensitivity(

@@ -80,7 +80,7 @@ function overlap(a: Uint32Array, b: Uint32Array, out: Float64Array): void {
  * IoU of every detection with every annotation, on the runs. With a crowd the union is the detection alone, so that it measures how
  * much of the detection lies in the crowd. 0 where nothing overlaps, two empty masks included.
  *
- * @param crowds not 0 for annotations that are crowds; none unless given
+ * @param options.crowds not 0 for annotations that are crowds; none unless given
  * @returns [detections * annotations], row by row
  * @throws when the sizes differ
  */

@@ -8,7 +8,7 @@ import { gridSize, type SamConfig } from './config.ts';
 export interface Prompts {
   /** [N, P, 2], x and y */
   readonly points?: tf.Tensor | undefined;
-  /** [N, P]: 1 inside, 0 outside, -1 padding; 2 and 3 the corners of a box */
+  /** [N, P], of 1 inside, 0 outside, -1 padding; 2 and 3 the corners of a box */
   readonly labels?: tf.Tensor | undefined;
   /** [N, 4], x0 y0 x1 y1 */
   readonly boxes?: tf.Tensor | undefined;
