@@ -9,20 +9,17 @@ export interface LocalRunner extends JobRunner {
 /** A job's process may end, or lose its device, so often before the job is taken for the cause. */
 const mostTries = 3;
 
-/**
- * Runs jobs in child processes of this machine; nothing is to be installed for it.
- *
- * @param options.store where the children find their inputs: the location of the store that `runJobs` is given
- * @param options.processes at once; 1 unless given
- * @param options.backend of TensorFlow.js, as `--backend` names it
- */
+/** Runs jobs in child processes of this machine; nothing is to be installed for it. */
 export function localRunner({
   store,
   backend,
   processes = 1,
 }: {
+  /** Where the children find their inputs: the location of the store that `runJobs` is given. */
   readonly store: string;
+  /** Of TensorFlow.js, as `--backend` names it. */
   readonly backend: string;
+  /** At once; 1 unless given. */
   readonly processes?: number;
 }): LocalRunner {
   if (!Number.isInteger(processes) || processes < 1)
