@@ -25,7 +25,7 @@ import { tarFiles } from './setup/swiftshader.mjs';
 
 /** What a tarball may hold. */
 const publicFile =
-  /^(package[.]json|(README|KERNELS)[.]md|LICENSE|(dist|generated)\/.+(?<![.](test|spec))[.](js|d[.]ts))$/;
+  /^(package[.]json|(README|KERNELS)[.]md|LICENSE|(dist|generated)\/.+(?<![.](test|spec))[.](js([.]map)?|d[.]ts))$/;
 
 /**
  * @param {string} program a name in node_modules/.bin, or a path
