@@ -64,6 +64,11 @@ const statisticsShader = memoised(({ D }: { D: number }): AttentionShader => {
   const vector = D % 4 === 0;
   const units = vector ? D / 4 : D;
   const type = floatType(false, vector);
+  const step = units % 4 === 0 ? 4 : 1;
+  const products = Array.from({ length: step }, (_, k) => {
+    const [x, y] = [`O[first + e + ${k}u]`, `dO[first + e + ${k}u]`];
+    return vector ? `dot(${x}, ${y})` : `${x} * ${y}`;
+  });
   return shader({
     label: attentionLabel('attention statistics', { D, bias: false }),
     inputs: { O: type, dO: type, L: 'f32' },
@@ -75,12 +80,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let row = group.x * p.rows + thread;
   if (g >= p.G || row >= p.Nq) { return; }
   let i = g * p.Nq + row;
+  let first = i * ${units}u;
+  let end = ${units}u * min(p.G, 1u); // known at run time only: unrolled by the compiler, 64 values took 2 s to compile on lavapipe
   var sum = 0.0;
-  for (var e = 0u; e < ${units}u; e++) {
-    let x = O[i * ${units}u + e];
-    let y = dO[i * ${units}u + e];
-    sum += ${vector ? 'dot(x, y)' : 'x * y'};
-  }
+  for (var e = 0u; e < end; e += ${step}u) { sum += ${products.join(' + ')}; }
   statistics[i] = vec2f(L[i], sum);
 }`,
   });
