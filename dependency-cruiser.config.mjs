@@ -33,12 +33,18 @@ export default {
       to: { path: '^packages/slimsam/', pathNot: '^packages/slimsam/(src|dist)/jobs/index[.]' },
     },
     {
+      name: 'jobs-without-the-command-line',
+      severity: 'error',
+      from: { path: '^packages/slimsam/src/jobs/', pathNot: '[.]test[.]ts$' },
+      to: { path: '^packages/slimsam/src/cli/', reachable: true },
+    },
+    {
       name: 'slimsam-core-without-node',
       comment: 'What src/index.ts reaches runs in browsers too.',
       severity: 'error',
       from: { path: '^packages/slimsam/src/index[.]ts$' },
       to: {
-        path: '^packages/slimsam/src/(node[.]ts|cli/|jobs/|run/|report/|photographs/(decoding|listing)/)',
+        path: '^packages/slimsam/src/(node[.]ts|cli/|backend/|jobs/|run/|report/|photographs/(decoding|listing)/)',
         reachable: true,
       },
     },
@@ -47,7 +53,7 @@ export default {
       severity: 'error',
       from: { path: '^packages/slimsam/src/browser[.]ts$' },
       to: {
-        path: '^packages/slimsam/src/(node[.]ts|cli/|report/|run/(open-run|lock|read-metrics)[.]ts|photographs/(decoding|listing)/)',
+        path: '^packages/slimsam/src/(node[.]ts|cli/|backend/|report/|run/(open-run|lock|read-metrics)[.]ts|photographs/(decoding|listing)/)',
         reachable: true,
       },
     },

@@ -1,4 +1,4 @@
-export { backends, type OpenBackend, openBackend } from './cli/backend.ts';
+export { backends, type OpenBackend, openBackend } from './backend/open-backend.ts';
 export { evaluationTable } from './cli/evaluation-table.ts';
 export { parse } from './cli/options.ts';
 export { type Bar, type Output, output } from './cli/output.ts';

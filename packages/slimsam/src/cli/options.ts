@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { backends } from './backend.ts';
+import { backends } from '../backend/open-backend.ts';
 
 /** A path of the command line, absolute, so that an error says where it was looked for. */
 export function userPath(text: string): string {

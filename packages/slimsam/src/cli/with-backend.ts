@@ -1,4 +1,4 @@
-import { openBackend } from './backend.ts';
+import { openBackend } from '../backend/open-backend.ts';
 import type { CommonOptions } from './options.ts';
 import { type Output, output } from './output.ts';
 

@@ -9,8 +9,8 @@ import { askTeacher, type TeacherAnswers } from '../../ablation/measure-student.
 import { ablationRows } from '../../ablation/rows.ts';
 import { type AblationBudget, type AblationCell, type CellResult, readCell, runCell } from '../../ablation/run-cell.ts';
 import { hashWeights } from '../../compress/facts.ts';
+import { loadOnlySam } from '../../models/load-model.ts';
 import { openPhotographs } from '../../photographs/open-photographs.ts';
-import { loadOnlySam } from '../load-model.ts';
 import {
   type CommonOptions,
   common,

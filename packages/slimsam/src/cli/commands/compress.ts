@@ -5,6 +5,7 @@ import type { CompressEvent, Compressed } from '../../compress/events.ts';
 import { hashWeights } from '../../compress/facts.ts';
 import { evaluateSam } from '../../evaluate/evaluate-sam.ts';
 import { planMemory } from '../../memory/plan-memory.ts';
+import { loadModel } from '../../models/load-model.ts';
 import { isSam, type Model, networkOf } from '../../models/network.ts';
 import { ratioFor } from '../../models/ratio-for.ts';
 import { openPhotographs } from '../../photographs/open-photographs.ts';
@@ -14,7 +15,6 @@ import { finishRun } from '../../report/finish-run.ts';
 import { openRun } from '../../run/open-run.ts';
 import { openTeacherCache } from '../../teacher-cache/open-teacher-cache.ts';
 import { evaluationTable } from '../evaluation-table.ts';
-import { loadModel } from '../load-model.ts';
 import { byJobs, type Crew, type ManyMachinesOptions, onManyMachines, withCrew } from '../many-machines.ts';
 import {
   byteCount,

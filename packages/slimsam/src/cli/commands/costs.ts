@@ -9,7 +9,7 @@ import sharp from 'sharp';
 import { costPhases, type ModelCosts, measureCosts } from '../../evaluate/measure-costs.ts';
 import { looksOf } from '../../memory/estimate.ts';
 import { nullGpu } from '../../memory/null-gpu.ts';
-import { loadOnlySam } from '../load-model.ts';
+import { loadOnlySam } from '../../models/load-model.ts';
 import { type CommonOptions, common, naturalNumber, userPath } from '../options.ts';
 import { type Output, output, table } from '../output.ts';
 import { withBackend } from '../with-backend.ts';

@@ -3,13 +3,14 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/pro
 import path from 'node:path';
 import { type BadRecord, badRecordText, bestDisc, mergeResults, readSa1b } from '@slimsam/eval';
 import { makeFolder } from '@slimsam/weights';
+import { openOnnxModel } from '../../evaluate/open-onnx-model.ts';
 import { type Job, type JobOf, jobHead } from '../../jobs/job.ts';
 import { putImage, putSetting, putShard } from '../../jobs/kinds/evaluation.ts';
 import { getFile, putFile } from '../../jobs/store/blobs.ts';
 import type { Store } from '../../jobs/store/store.ts';
+import { loadOnlySam } from '../../models/load-model.ts';
 import { differences } from '../../run/difference.ts';
 import { lock } from '../../run/lock.ts';
-import { loadOnlySam } from '../load-model.ts';
 import { withCrew } from '../many-machines.ts';
 import { userPath } from '../options.ts';
 import { output } from '../output.ts';
@@ -19,7 +20,6 @@ import {
   hashOfWeights,
   isOnnx,
   openData,
-  openOnnxModel,
   type ProtocolOptions,
   summaryLines,
 } from './evaluate-protocol.ts';

@@ -20,11 +20,11 @@ import {
   type Segment,
   type Summary,
 } from '@slimsam/eval';
-import type { OnnxPathModel } from '@slimsam/eval/onnx';
 import type { Weights } from '@slimsam/weights';
+import { openBackend } from '../../backend/open-backend.ts';
+import { openOnnxModel } from '../../evaluate/open-onnx-model.ts';
 import { segmentWithSam } from '../../evaluate/segment-with-sam.ts';
-import { openBackend } from '../backend.ts';
-import { loadOnlySam } from '../load-model.ts';
+import { loadOnlySam } from '../../models/load-model.ts';
 import type { ManyMachinesOptions } from '../many-machines.ts';
 import { type CommonOptions, userPath } from '../options.ts';
 import { output } from '../output.ts';
@@ -175,16 +175,6 @@ async function openModel(source: string, options: ProtocolOptions): Promise<Open
     backend.close();
     throw error;
   }
-}
-
-/** Opens ONNX files. @throws when the convention is unknown, or as `openOnnxPath` does */
-export async function openOnnxModel(place: string, convention: string | undefined): Promise<OnnxPathModel> {
-  const { onnxConventions, openOnnxPath } = await import('@slimsam/eval/onnx');
-  const { resizeBilinear } = await import('@slimsam/vit/images');
-  const known = convention === undefined ? undefined : new Map(Object.entries(onnxConventions)).get(convention);
-  if (convention !== undefined && !known)
-    throw new Error(`--convention: expected ${Object.keys(onnxConventions).join(', ')}, got '${convention}'`);
-  return openOnnxPath(place, { resize: resizeBilinear, ...(known && { convention: known }) });
 }
 
 /** Whether a path is of ONNX files. */

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { type ExportOnnxOptions, exportOnnx } from '@slimsam/vit/onnx';
 import { Command, Option } from 'commander';
-import { loadOnlySam } from '../load-model.ts';
+import { loadOnlySam } from '../../models/load-model.ts';
 import { type CommonOptions, common, userPath } from '../options.ts';
 import { withBackend } from '../with-backend.ts';
 

@@ -1,9 +1,9 @@
 import { countMacs, countParameters } from '@slimsam/prune';
 import { Command } from 'commander';
 import { estimateMemory } from '../../memory/estimate.ts';
+import { loadModel } from '../../models/load-model.ts';
 import { isSam, networkOf } from '../../models/network.ts';
 import { slimSam } from '../../recipe/makers.ts';
-import { loadModel } from '../load-model.ts';
 import { type CommonOptions, common } from '../options.ts';
 import { bytes, digits, table } from '../output.ts';
 import { withBackend } from '../with-backend.ts';

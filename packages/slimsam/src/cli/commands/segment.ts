@@ -2,7 +2,7 @@ import { createPredictor, decodeImage, labelMap, segmentEverything } from '@slim
 import { writeFileAtomic } from '@slimsam/weights';
 import { Command } from 'commander';
 import sharp from 'sharp';
-import { loadOnlySam } from '../load-model.ts';
+import { loadOnlySam } from '../../models/load-model.ts';
 import { type CommonOptions, common, numbers, repeated, userPath } from '../options.ts';
 import { withBackend } from '../with-backend.ts';
 

@@ -2,12 +2,12 @@ import path from 'node:path';
 import { loadVit, type Sam, samFromVit } from '@slimsam/vit';
 import { loadWeights } from '@slimsam/weights';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { loadOnlySam } from '../../models/load-model.ts';
 import { viewComposer } from '../../training/compose-views.ts';
 import { readLabelled } from '../../training/labelled-photographs.ts';
 import { streamFolder } from '../../training/stream-cache.ts';
 import { trainRun } from '../../training/train-run.ts';
 import type { TrainSamOptions } from '../../training/train-sam.ts';
-import { loadOnlySam } from '../load-model.ts';
 import {
   type CommonOptions,
   common,

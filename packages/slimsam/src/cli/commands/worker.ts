@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
+import { backends } from '../../backend/open-backend.ts';
 import { importQueue } from '../../jobs/queue-package.ts';
-import { backends } from '../backend.ts';
 import { positiveNumber } from '../options.ts';
 
 /** `slimsam worker --queue URL --store PLACE`: works on the jobs of other machines until it is stopped. */

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type BadRecord, discBaseline, runProtocol, type Segment } from '@slimsam/eval';
 import { makeFolder } from '@slimsam/weights';
+import { openOnnxModel } from '../../evaluate/open-onnx-model.ts';
 import { segmentWithSam } from '../../evaluate/segment-with-sam.ts';
 import { isSam } from '../../models/network.ts';
 import type { JobOf } from '../job.ts';
@@ -47,7 +48,6 @@ async function openSegment(
   const folder = path.join(context.folder, `onnx-${job.setting}`);
   await makeFolder(folder);
   for (const { name, file } of model.files) await getFile(context.store, file, path.join(folder, name));
-  const { openOnnxModel } = await import('../../cli/commands/evaluate-protocol.ts');
   const place = model.files.length === 1 ? path.join(folder, model.files[0]!.name) : folder;
   return openOnnxModel(place, model.convention);
 }

@@ -34,7 +34,7 @@ export async function modelOf(
   if (known) return known;
   const file = `${folder}/${hash}.safetensors`;
   await getFile(store, hash, file);
-  const { loadModel } = await import('../../cli/load-model.ts');
+  const { loadModel } = await import('../../models/load-model.ts');
   const model = await loadModel(file, decoderHeads === undefined ? {} : { decoderHeads });
   for (const { weights } of models.values()) disposeWeights(weights);
   models.clear();

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { openBackend } from '../../cli/backend.ts';
+import { openBackend } from '../../backend/open-backend.ts';
 import { slimsamVersion } from '../job.ts';
 import { executeJob } from '../kinds/execute-job.ts';
 import type { Workplace } from '../kinds/workplace.ts';

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
+import path from 'node:path';
 import type { Sam } from '@slimsam/vit';
 import { loadSam, loadVit } from '@slimsam/vit';
-import { isSam, type Model } from '../models/network.ts';
-import { userPath } from './options.ts';
+import { isSam, type Model } from './network.ts';
 
 /** What the file of a model may not tell. */
 export interface ModelOptions {
@@ -12,7 +12,7 @@ export interface ModelOptions {
 /** An address or a Hub id as it is, else a path. */
 function sourceOf(text: string): string {
   if (/^https?:/.test(text)) return text;
-  const file = userPath(text);
+  const file = path.resolve(text);
   return !existsSync(file) && /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(text) ? text : file;
 }
 
