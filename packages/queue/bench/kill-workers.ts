@@ -1,111 +1,105 @@
 /**
- * Kills workers at random moments, and the broker, while an evaluation runs; compares its files with those of one process.
+ * Kills three workers by SIGKILL at random moments, and the broker, while one queue has an evaluation, a scoring (of a compression) and a
+ * sweep of the small teacher; compares their files with those of one process without a queue.
  *
  *     npm run test:queue -- --kills 20
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { generateScenes } from '@slimsam/scenes';
-import { initSam, samPresets, saveSam } from '@slimsam/vit';
-import '@tensorflow/tfjs-backend-cpu';
-import * as tf from '@tensorflow/tfjs-core';
 import { startCut, startRedis } from '../test/brokers.ts';
+import { clockAhead, filesOf, resultsIn, roughRun, slimsam } from '../test/rough-run.ts';
 
 const { values } = parseArgs({
   options: {
     kills: { type: 'string', default: '20' },
-    images: { type: 'string', default: '60' },
+    images: { type: 'string', default: '40' },
     cut: { type: 'string', default: '40' },
+    every: { type: 'string', default: '8' },
+    lock: { type: 'string', default: '5' },
+    size: { type: 'string', default: '256' },
+    backend: { type: 'string', default: 'webgpu' },
+    model: { type: 'string', default: fileURLToPath(new URL('../../../examples/teacher/', import.meta.url)) },
   },
 });
-const [kills, images, cutSeconds] = [Number(values.kills), Number(values.images), Number(values.cut)];
+const { model, backend } = values;
+const [kills, images, cutSeconds, every] = [values.kills, values.images, values.cut, values.every].map(Number);
 const work = mkdtempSync(path.join(tmpdir(), 'slimsam-kill-'));
-const main = fileURLToPath(new URL('../../slimsam/src/cli/main.ts', import.meta.url));
-const slimsam = (words: readonly string[]): ChildProcess =>
-  spawn(process.execPath, ['--conditions=@slimsam/source', '--import', 'tsx', main, ...words, '--backend', 'cpu'], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-const ended = (child: ChildProcess) => new Promise<number | null>((resolve) => child.once('exit', resolve));
-const filesOf = (folder: string) =>
-  readdirSync(path.join(work, folder)).map((name) => [name, readFileSync(path.join(work, folder, name), 'utf8')]);
+const at = (...names: string[]) => path.join(work, ...names);
+await generateScenes({ folder: at('scenes'), count: images!, seed: 1, size: Number(values.size) });
+const photographs = ['--images', at('scenes'), '--held', '2', '--batch', '2', '--epochs', '1', '--save', '0.02'];
 
-await tf.setBackend('cpu');
-const { config, sizes } = samPresets.tiny;
-await saveSam(path.join(work, 'sam.safetensors'), { config, weights: initSam(config, sizes, { seed: 1 }) });
-await generateScenes({ folder: path.join(work, 'data'), count: images, seed: 1, size: 64 });
+/** The command, what it takes for its folder, jobs that it makes, and the files that are compared. */
+const kinds = {
+  evaluation: {
+    words: ['evaluate', model, '--data', at('scenes'), '--protocol', 'points'],
+    ...{ out: '--out', queued: ['--images-per-job', '1'], jobs: images!, files: /./ },
+  },
+  scoring: {
+    words: ['compress', model, ...photographs, '--steps', '1', '--sample', String(images! - 2)],
+    ...{ out: '--run', queued: [], jobs: 2 * Math.ceil((images! - 2) / 32), files: /^(run\.json|slim\..*)$/ },
+  },
+  sweep: {
+    words: ['sweep', model, ...photographs, '--steps', '6', '--sample', '4', '--ratios', '0.5,0.77', '--seeds', '2'],
+    ...{ out: '--out', queued: [], jobs: 4, files: /^(run\.json|cell\.json|slim\..*)$/ },
+  },
+} as const;
+type Kind = keyof typeof kinds;
+const names = Object.keys(kinds) as Kind[];
+
+async function command(kind: Kind, folder: string, more: readonly string[]): Promise<void> {
+  mkdirSync(at(folder), { recursive: true });
+  const { words, out } = kinds[kind];
+  const child = slimsam([...words, out, at(folder, kind), '--backend', backend, ...more]);
+  let errors = '';
+  child.stderr!.on('data', (bytes: Buffer) => {
+    errors = `${errors}${bytes}`.slice(-3000);
+  });
+  const code = await new Promise((resolve) => child.once('exit', resolve));
+  if (code !== 0) throw new Error(`${kind} ended with ${code}: ${errors}`);
+}
+
 const redis = await startRedis();
 const cut = await startCut(redis.port);
-const [queue, store] = [`redis://127.0.0.1:${cut.port}`, path.join(work, 'store')];
-const evaluate = [
-  'evaluate',
-  path.join(work, 'sam.safetensors'),
-  '--data',
-  path.join(work, 'data'),
-  '--protocol',
-  'points',
-];
-const start = () => slimsam(['worker', '--queue', queue, '--store', store, '--lock', '3']);
-const workers = [start(), start(), start()];
-let killed = 0;
-/** A worker that begins while the broker is away ends with an error: what looks after it starts it again. */
-const keeper = setInterval(() => {
-  for (const [i, { exitCode }] of workers.entries()) if (exitCode !== null) workers[i] = start();
-}, 1_000);
+const [queue, store] = [`redis://127.0.0.1:${cut.port}`, at('store')];
+const place = ['--queue', queue, '--store', store];
 try {
-  const one = ended(slimsam([...evaluate, '--out', path.join(work, 'one')]));
-  const many = ended(
-    slimsam([
-      ...evaluate,
-      '--out',
-      path.join(work, 'many'),
-      '--queue',
-      queue,
-      '--store',
-      store,
-      '--images-per-job',
-      '1',
-    ]),
-  );
-  let running = true;
-  void many.then(() => {
-    running = false;
-  });
+  for (const kind of names) await command(kind, 'one', []);
+  console.log('one process without a queue has computed all three');
   const began = performance.now();
-  while (running && !existsSync(path.join(store, 'results'))) await sleep(100); // all have begun
-  while (running && killed < kills) {
-    await sleep(500 + Math.random() * 4_000);
-    const place = Math.floor(Math.random() * workers.length);
-    workers[place]!.kill('SIGKILL');
-    workers[place] = start();
-    killed++;
-    if (killed === Math.ceil(kills / 3) || killed === Math.ceil((2 * kills) / 3)) {
-      await redis.kill();
-      await sleep(1_000);
-      await redis.start();
-    }
-    if (killed === Math.ceil(kills / 2)) {
-      cut.cut();
-      setTimeout(() => cut.mend(), cutSeconds * 1000);
-    }
-  }
-  const [first, second] = await Promise.all([one, many]);
-  if (first !== 0 || second !== 0) throw new Error(`expected both to end with 0, got ${first} and ${second}`);
-  const same = JSON.stringify(filesOf('one')) === JSON.stringify(filesOf('many'));
-  const results = readdirSync(path.join(store, 'results'), { recursive: true }).filter(
-    (name) => String(name).length > 60,
-  );
+  const running = Promise.all(names.map((kind) => command(kind, 'many', [...place, ...kinds[kind].queued])));
+  const { killed, brokerKilled } = await roughRun({
+    words: [...place, '--lock', values.lock, '--backend', backend],
+    environments: [{}, {}, { NODE_OPTIONS: clockAhead(7) }],
+    ...{ redis, cut, kills: kills!, cutSeconds: cutSeconds!, work: running },
+    moment: async (_, over) => {
+      const end = performance.now() + 2000 * every! * Math.random();
+      while (!over() && (performance.now() < end || resultsIn(store) === 0)) await sleep(50);
+    },
+  });
   const seconds = ((performance.now() - began) / 1000).toFixed(0);
-  console.log(`${killed} workers killed, the broker twice, its connection cut for ${cutSeconds} s, in ${seconds} s`);
-  console.log(`${results.length} results of ${images} jobs; files ${same ? 'equal, byte for byte' : 'DIFFER'}`);
-  process.exitCode = same && results.length === images ? 0 : 1;
+  const jobs = names.reduce((sum, kind) => sum + kinds[kind].jobs, 0);
+  const results = resultsIn(store);
+  console.log(
+    `${killed} of 3 workers killed (one with a clock 7 h ahead), the broker ${brokerKilled} times, in ${seconds} s`,
+  );
+  console.log(`${results} results of ${jobs} jobs`);
+  let equal = true;
+  for (const kind of names) {
+    const [one, many] = ['one', 'many'].map((folder) => filesOf(at(folder, kind), kinds[kind].files));
+    const different = Object.keys(one!).filter((name) => one![name] !== many![name]);
+    const same = different.length === 0 && Object.keys(one!).join() === Object.keys(many!).join();
+    equal &&= same;
+    console.log(
+      `${kind}: ${Object.keys(one!).length} files ${same ? 'equal, byte for byte' : `DIFFER: ${different.join(', ')}`}`,
+    );
+  }
+  process.exitCode = equal && results === jobs ? 0 : 1;
 } finally {
-  clearInterval(keeper);
-  for (const worker of workers) worker.kill('SIGKILL');
   await cut.stop();
   await redis.stop();
   rmSync(work, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 import type { JobProgress } from 'bullmq';
-import { getResult, type Job, type JobRunner, jobHash, type Store } from 'slimsam/jobs';
+import { getResult, type Job, type JobRunner, jobHash, jobTitle, type Store } from 'slimsam/jobs';
 import type { JobsEvents, JobsQueue } from './broker.ts';
 
 /** Jobs in the queue at once: further ones are added as these end. */
@@ -157,7 +157,7 @@ export function queueRunner({
         const own = [...active].find(([, { told }]) => told.worker === name);
         const job = own && waiting.get(own[0])?.job;
         const doing = job
-          ? `${job.kind} ${job.shard.part} of ${job.shard.parts} for ${Math.round((performance.now() - own[1].since) / 1000)} s on ${own[1].told.adapter}`
+          ? `${jobTitle(job)} for ${Math.round((performance.now() - own[1].since) / 1000)} s on ${own[1].told.adapter}`
           : 'waits';
         lines.push(`${name}: ${done.get(name) ?? 0} done, ${doing}`);
       }

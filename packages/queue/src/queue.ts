@@ -1,5 +1,5 @@
 import { Queue, QueueEvents } from 'bullmq';
-import { type FailedJob, type Job, type JobQueue, jobHash, parseJob } from 'slimsam/jobs';
+import { type FailedJob, type Job, type JobQueue, jobHash, jobTitle, parseJob } from 'slimsam/jobs';
 import { type Broker, type JobsEvents, type JobsQueue, openBroker } from './broker.ts';
 import { queueRunner } from './queue-runner.ts';
 
@@ -66,8 +66,7 @@ async function workersOf(queue: JobsQueue): Promise<string[]> {
 function describe(data: unknown): { kind: string; input: string } {
   try {
     const job: Job = parseJob(data);
-    const { kind, shard } = job;
-    return { kind, input: `${kind} ${shard.part} of ${shard.parts}, ${jobHash(job).slice(0, 12)}` };
+    return { kind: job.kind, input: `${jobTitle(job)}, ${jobHash(job).slice(0, 12)}` };
   } catch {
     return { kind: 'unknown', input: JSON.stringify(data)?.slice(0, 120) ?? 'nothing' };
   }

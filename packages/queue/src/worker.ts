@@ -7,6 +7,7 @@ import {
   JobFailure,
   type JobProcess,
   jobHash,
+  jobTitle,
   openStore,
   parseJob,
   slimsamVersion,
@@ -29,10 +30,11 @@ const quiet = 30_000;
  *
  * @throws when broker or store are out of reach at the start, or no backend opens
  */
-export async function work({ queue: url, store: location, backend, lock, signal, note }: WorkOptions): Promise<void> {
+export async function work(options: WorkOptions): Promise<void> {
+  const { queue: url, store: location, backend, adapter, lock, signal, note } = options;
   const broker = await openBroker(url);
   const store = await openStore(location);
-  const start = () => startJobProcess({ store: location, backend });
+  const start = () => startJobProcess({ store: location, backend, adapter });
   let child = await start();
   const name = workerName();
   const memory = `${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
@@ -58,7 +60,7 @@ export async function work({ queue: url, store: location, backend, lock, signal,
       if (error.kind === 'lost') return handBack(bull, { token, reason: 'the device was lost' });
       throw error;
     }
-    note(`  ${job.kind} ${job.shard.part} of ${job.shard.parts}: ${((performance.now() - began) / 1000).toFixed(1)} s`);
+    note(`  ${jobTitle(job)}: ${((performance.now() - began) / 1000).toFixed(1)} s`);
   }
 
   async function handBack(bull: BullJob, { token, reason }: { token: string; reason: string }): Promise<never> {

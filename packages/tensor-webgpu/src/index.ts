@@ -33,6 +33,8 @@ export interface WebgpuOptions {
   readonly powerPreference?: GPUPowerPreference;
   /** Another WebGPU entry point than `navigator.gpu` or Dawn. */
   readonly gpu?: GPU;
+  /** A part of the name of the adapter to open, in Node, where a machine has several. */
+  readonly adapter?: string;
   /** Refuse CPU adapters such as llvmpipe, on which a machine without a driver for its GPU ends; a warning tells of those otherwise. */
   readonly requireGpu?: boolean;
   /** Toggles of Dawn, in Node, where the backend makes the entry point itself. `vulkan_enable_f16_on_nvidia` is on unless turned off. */

@@ -1,4 +1,4 @@
-import { decodeRle, encodeRle, type Rle, readSa1b } from '@slimsam/eval';
+import { decodeRle, encodeRle, type Rle } from '@slimsam/eval';
 import { generateScene } from '@slimsam/scenes';
 import { decodeImage, type RgbImage } from '@slimsam/vit';
 
@@ -12,14 +12,26 @@ export interface LabelledImage {
 /** Images that can be gone through more than once. */
 export type LabelledImages = () => AsyncIterable<LabelledImage>;
 
-/** The images of a folder in SA-1B's format that have objects. @throws as `readSa1b` and `decodeImage` do */
-export function sa1bImages(folder: string, signal?: AbortSignal): LabelledImages {
+/** What is read of an image in SA-1B's format. */
+export interface LabelledSource {
+  readonly name: string;
+  readonly width: number;
+  readonly height: number;
+  readonly annotations: readonly {
+    readonly pointCoords: readonly (readonly [x: number, y: number])[];
+    readonly segmentation: Rle;
+  }[];
+  readonly bytes: () => Promise<Uint8Array>;
+}
+
+/** Those of the images that have objects. @throws as `read` and `decodeImage` do */
+export function sa1bImages(read: () => AsyncIterable<LabelledSource>): LabelledImages {
   return async function* () {
-    for await (const { name, imagePath, annotations } of readSa1b(folder, signal ? { signal } : {})) {
+    for await (const { name, bytes, annotations } of read()) {
       const objects = annotations.flatMap(({ pointCoords: [point], segmentation }) =>
         point ? [{ point: [...point] as const, mask: segmentation }] : [],
       );
-      if (objects.length > 0) yield { name, image: await decodeImage(imagePath), objects };
+      if (objects.length > 0) yield { name, image: await decodeImage(await bytes()), objects };
     }
   };
 }

@@ -1,10 +1,9 @@
 import path from 'node:path';
 import { maskLoss } from '@slimsam/distill';
-import { readSa1b } from '@slimsam/eval';
 import { decodeMasks, encodePrompts, type Sam } from '@slimsam/vit';
 import * as tf from '@tensorflow/tfjs-core';
 import type { ScoringLoss } from '../recipe/scoring.ts';
-import { cellsOf } from './labelled-images.ts';
+import { cellsOf, type LabelledSource } from './labelled-images.ts';
 
 /** Objects of a photograph that count, at most. */
 const most = 8;
@@ -12,19 +11,18 @@ const most = 8;
 /**
  * SAM's training loss of the teacher's decoder with people's masks, one point each: what a criterion with labels takes its gradients of.
  *
- * @param folder the photographs in SA-1B's format; those without masks have a loss of 0
- * @throws as `readSa1b` does, or when there is no mask in the whole folder; the loss, when it is asked for another photograph
+ * @param photographs with their masks; those without masks have a loss of 0
+ * @throws as the photographs do, or when none has a mask; the loss, when it is asked for another photograph
  */
 export async function labelledLoss(
   { weights, config }: Sam,
-  folder: string,
-  options: { readonly signal?: AbortSignal } = {},
+  photographs: AsyncIterable<LabelledSource>,
 ): Promise<ScoringLoss> {
   const { imageSize: size, patchSize } = config;
   const cells = (4 * size) / patchSize;
   const known = new Map<string, { points: [number, number][][]; targets: Float32Array[] }>();
   let masks = 0;
-  for await (const { name, width, height, annotations } of readSa1b(folder, options)) {
+  for await (const { name, width, height, annotations } of photographs) {
     const scale = size / Math.max(width, height);
     const used = annotations.filter(({ pointCoords }) => pointCoords.length > 0).slice(0, most);
     known.set(path.basename(name), {
@@ -33,10 +31,10 @@ export async function labelledLoss(
     });
     masks += used.length;
   }
-  if (masks === 0) throw new Error(`labelledLoss: expected masks in '${folder}', got none`);
+  if (masks === 0) throw new Error(`labelledLoss: expected photographs with masks, got none`);
   return (embedding, { name }) => {
     const labels = known.get(path.basename(name));
-    if (!labels) throw new Error(`labelledLoss: expected a photograph of '${folder}', got '${name}'`);
+    if (!labels) throw new Error(`labelledLoss: expected a photograph with labels, got '${name}'`);
     const { points, targets } = labels;
     const N = points.length;
     if (N === 0) return tf.mul(tf.sum(embedding), 0) as tf.Scalar;

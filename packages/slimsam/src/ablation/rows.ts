@@ -35,13 +35,16 @@ const wide = (says: string, recipe: Row['recipe'], photographs?: number): Row =>
 /** The row that the others are compared with: the default. */
 export const defaultRow = 'disturbed-squared';
 
+/** The row that scores by people's masks. */
+export const labelledRow = 'taylor-labels';
+
 /** All rows by name. Those of `main` are the paper's table 2; each of `wide` changes one thing of the default. */
 export const ablationRows: ReadonlyMap<string, Row> = new Map([
   ['scratch', main('random weights in the slim shapes', ({ common }) => scratch(common))],
   ['random', main('channels by chance', ({ common }) => slimSam({ ...common, criterion: 'random' }))],
   ['magnitude', main('channels by w²', ({ common }) => slimSam({ ...common, criterion: 'magnitude' }))],
   ['hessian', main('optimal brain damage', ({ common }) => slimSam({ ...common, criterion: 'hessian' }))],
-  ['taylor-labels', main("Taylor of a loss of people's masks, (w g)²", (inputs) => byLabels(inputs))],
+  [labelledRow, main("Taylor of a loss of people's masks, (w g)²", (inputs) => byLabels(inputs))],
   [
     'disturbed-signed',
     main("the paper's code: |w sum g|", ({ common }) => slimSam({ ...common, accumulate: 'signed' })),

@@ -10,7 +10,7 @@ import { sample } from '../photographs/order.ts';
 import type { Photographs } from '../photographs/photographs.ts';
 import { subsetOf } from '../photographs/subset.ts';
 import type { ScoringLoss } from '../recipe/scoring.ts';
-import { openRun } from '../run/open-run.ts';
+import { openRun, type RunFolder } from '../run/open-run.ts';
 import { readMetrics } from '../run/read-metrics.ts';
 import type { LabelledImages } from './labelled-images.ts';
 import { type ImageMeasures, measureStudent, measures, type TeacherAnswers } from './measure-student.ts';
@@ -54,8 +54,15 @@ export interface CellResult extends AblationCell {
 }
 
 const list = z.array(z.number());
-const cellFile = z.object({
-  ...{ row: z.string(), ratio: z.number(), seed: z.int(), facts: z.string(), adapter: z.string() },
+
+/** What computed a cell, and in which grid. */
+type Origin = Pick<CellResult, 'facts' | 'adapter'>;
+
+/** What a cell came to, whoever computed it. */
+export type CellFindings = Omit<CellResult, keyof AblationCell | keyof Origin>;
+
+/** The schema of `CellFindings`. */
+export const cellFindings: z.ZodType<CellFindings> = z.object({
   ...{ optimizerSteps: z.int(), seconds: z.number(), parameters: z.number(), macs: z.number() },
   sets: z.record(z.string(), z.object({ error: list, cosine: list, teacher: list, labels: list })),
 });
@@ -69,12 +76,16 @@ export interface CellInputs {
   /** By name: images with the teacher's answers. */
   readonly sets: Readonly<Record<string, { readonly images: LabelledImages; readonly answers: TeacherAnswers }>>;
   readonly facts: string;
-  readonly adapter: string;
-  /** Where results and runs under way are kept. */
-  readonly folder: string;
-  readonly onEvent?: ((event: CompressEvent) => void) | undefined;
+  /** Minutes between two checkpoints, besides those after each epoch. */
+  readonly saveMinutes: number;
+  readonly onEvent?: ((event: CompressEvent) => void | Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+const cellFile = z.intersection(
+  cellFindings,
+  z.object({ row: z.string(), ratio: z.number(), seed: z.int(), facts: z.string(), adapter: z.string() }),
+);
 
 const fileOf = (folder: string, { row, ratio, seed }: AblationCell): string =>
   path.join(folder, 'cells', `${row}-${ratio}-${seed}.json`);
@@ -99,10 +110,41 @@ export async function readCell(folder: string, cell: AblationCell, facts?: strin
   return found;
 }
 
+/** Keeps what a cell came to. */
+export async function writeCell(folder: string, result: CellResult): Promise<void> {
+  await makeFolder(path.join(folder, 'cells'));
+  await writeFileAtomic(fileOf(folder, result), `${JSON.stringify(result)}\n`);
+}
+
 /** Compresses, measures and keeps one cell; a run that was broken off goes on. @throws as `compress` does */
-export async function runCell(cell: AblationCell, inputs: CellInputs): Promise<CellResult> {
-  const { teacher, photographs, labels, budget, sets, facts, adapter, folder, onEvent, signal } = inputs;
+export async function runCell(
+  cell: AblationCell,
+  inputs: CellInputs & {
+    /** Where results and runs under way are kept. */ readonly folder: string;
+    readonly adapter: string;
+  },
+): Promise<CellResult> {
+  const { folder, facts, adapter } = inputs;
   const { row, ratio, seed } = cell;
+  const running = path.join(folder, 'running', `${row}-${ratio}-${seed}`);
+  const run = await openRun(running);
+  let result: CellResult;
+  try {
+    result = { row, ratio, seed, facts, adapter, ...(await computeCell(cell, { ...inputs, run })) };
+    await writeCell(folder, result);
+  } finally {
+    await run.close();
+  }
+  await rm(running, { recursive: true, force: true });
+  return result;
+}
+
+/** Compresses and measures one cell in a run folder. @throws as `compress` does */
+export async function computeCell(
+  { row, ratio, seed }: AblationCell,
+  inputs: CellInputs & { readonly run: RunFolder },
+): Promise<CellFindings> {
+  const { teacher, photographs, labels, budget, sets, facts, run, saveMinutes, onEvent, signal } = inputs;
   const made = ablationRows.get(row);
   if (!made) throw new Error(`ablate: expected a row of ${[...ablationRows.keys()].join(', ')}, got '${row}'`);
   const { batch, held } = budget;
@@ -117,20 +159,19 @@ export async function runCell(cell: AblationCell, inputs: CellInputs): Promise<C
       sample: budget.sample,
     },
   });
-  const running = path.join(folder, 'running', `${row}-${ratio}-${seed}`);
-  const run = await openRun(running);
   let student: Sam | undefined;
   try {
     for await (const event of compress(teacher, {
       ...{ photographs: subsetOf(photographs, sample(all, { size: count, seed })), recipe, seed, batch, held, run },
-      facts: { cell: facts },
+      ...{ saveMinutes, facts: { cell: facts } },
       ...(signal && { signal }),
     })) {
-      onEvent?.(event);
       if (event.type === 'done') student = event.result.model;
+      await onEvent?.(event);
     }
     const { weights, config } = student!;
-    const steps = (await readMetrics(path.join(running, 'metrics.jsonl'))).filter((event) => event.type === 'step');
+    const metrics = await readMetrics(path.join(run.folder, 'metrics.jsonl'));
+    const steps = metrics.filter((event) => event.type === 'step');
     const seconds = steps.reduce((sum, step) => sum + step.seconds, 0);
     const found: Record<string, Record<keyof ImageMeasures, number[]>> = {};
     for (const [name, { images, answers }] of Object.entries(sets)) {
@@ -138,18 +179,13 @@ export async function runCell(cell: AblationCell, inputs: CellInputs): Promise<C
       const column = (measure: keyof ImageMeasures) => list.map((image) => Number(image[measure].toFixed(4)));
       found[name] = Object.fromEntries(measures.map((measure) => [measure, column(measure)])) as (typeof found)[string];
     }
-    const result: CellResult = {
-      ...{ row, ratio, seed, facts, adapter, optimizerSteps: steps.length, seconds: Math.round(seconds) },
+    return {
+      ...{ optimizerSteps: steps.length, seconds: Math.round(seconds) },
       parameters: countParameters(weights, { prefix: 'image_encoder.' }),
       macs: countMacs(weights, encoderCosts(weights, config)).macs,
       sets: found,
     };
-    await makeFolder(path.join(folder, 'cells'));
-    await writeFileAtomic(fileOf(folder, cell), `${JSON.stringify(result)}\n`);
-    return result;
   } finally {
-    await run.close();
     if (student) disposeWeights(student.weights);
-    if (await readCell(folder, cell).catch(() => undefined)) await rm(running, { recursive: true, force: true });
   }
 }

@@ -23,11 +23,17 @@ const nodePackages = { 'tfjs-node': '@tensorflow/tfjs-node', 'tfjs-node-gpu': '@
  *
  * @param name `webgpu` (ours), `cpu` (tfjs-backend-cpu); `wasm` (inference alone), `tfjs-node` or `tfjs-node-gpu`, optional packages
  *   that are imported when asked for; `auto`: WebGPU on a GPU, else tfjs-node-gpu or tfjs-node where one is installed, else WebGPU
- * @throws when the name is unknown, there is no WebGPU adapter, or the optional package does not load, with the cause
+ * @param options.adapter a part of the name of the WebGPU adapter, where a machine has several
+ * @throws when the name is unknown, an adapter is named for another backend than webgpu, there is no WebGPU adapter, or the optional package does not load, with the cause
  */
-export async function openBackend(name: string): Promise<OpenBackend> {
+export async function openBackend(
+  name: string,
+  options: { readonly adapter?: string | undefined } = {},
+): Promise<OpenBackend> {
+  const { adapter } = options;
+  if (name === 'webgpu') return opened(await useWebgpu(adapter));
+  if (adapter !== undefined) throw new Error(`--adapter: expected --backend webgpu beside it, got ${name}`);
   if (name === 'auto') return openBest();
-  if (name === 'webgpu') return opened(await useWebgpu());
   if (name === 'cpu') {
     await import('@tensorflow/tfjs-backend-cpu');
     await tf.setBackend('cpu');
@@ -43,7 +49,10 @@ export async function openBackend(name: string): Promise<OpenBackend> {
 }
 
 /** Its many kernels are loaded where they are asked for. */
-const useWebgpu = async (): Promise<WebgpuBackend> => (await import('@slimsam/tensor-webgpu')).useWebgpu();
+async function useWebgpu(adapter?: string): Promise<WebgpuBackend> {
+  const { useWebgpu: open } = await import('@slimsam/tensor-webgpu');
+  return open(adapter === undefined ? {} : { adapter });
+}
 
 const opened = (backend: WebgpuBackend): OpenBackend => ({
   adapter: backend.facts.name,

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type { Job, JobResult } from '../jobs/job.ts';
+import { type Job, type JobResult, jobHash, jobTitle } from '../jobs/job.ts';
 import { localRunner } from '../jobs/local-runner.ts';
 import { importQueue } from '../jobs/queue-package.ts';
-import { type JobOutcome, type JobRunner, resultsInOrder } from '../jobs/run-jobs.ts';
+import { type JobRunner, runJobs } from '../jobs/run-jobs.ts';
 import { openStore } from '../jobs/store/open-store.ts';
 import { type RecordedStore, recordedStore } from '../jobs/store/runs.ts';
 import { positiveInteger } from './options.ts';
@@ -40,107 +40,191 @@ export function byJobs({ queue, store }: ManyMachinesOptions): boolean {
   return store !== undefined;
 }
 
+/** A job and what came of it. */
+export interface DoneJob {
+  readonly job: Job;
+  readonly result: JobResult;
+}
+
 /** What runs jobs for a command. */
 export interface Crew {
   readonly store: RecordedStore;
-  /** Runs jobs with a bar, and gives their results in the order of the jobs. @throws when one failed, after all others have ended */
-  results(name: string, jobs: readonly Job[]): Promise<JobResult[]>;
+  /**
+   * Runs jobs with a bar, and gives each with its result as it ends. Jobs are drawn as there is room for them, so that millions are not in
+   * memory at once.
+   *
+   * @param work.total how many they are
+   * @throws when some failed, after all others have ended
+   */
+  done(
+    name: string,
+    work: { readonly jobs: Iterable<Job> | AsyncIterable<Job>; readonly total: number },
+  ): AsyncGenerator<DoneJob, void, undefined>;
+  /** What computed what so far: parts of the named work by adapter. */
+  adapters(): Readonly<Record<string, string>>;
 }
 
-/**
- * Opens store and runner for a command, and closes them.
- *
- * @param options.run what the run is, for 'slimsam store gc --run'; its name is told
- */
-export async function withCrew<T>(
+/** The results in the order of the jobs. @throws as `Crew.done` does */
+export async function resultsOf(crew: Crew, name: string, jobs: readonly Job[]): Promise<JobResult[]> {
+  const found = new Map<string, JobResult>();
+  for await (const { result } of crew.done(name, { jobs, total: jobs.length })) found.set(result.job, result);
+  return jobs.map((job) => found.get(jobHash(job))!);
+}
+
+/** What a command's crew is opened for. */
+interface CrewOf {
+  /** What the run is, for 'slimsam store gc --run'; its name is told. */
+  readonly run: unknown;
+  /** The adapter of this process, and what it computes itself. */
+  readonly own?: { readonly adapter: string; readonly work: string };
+  readonly output: Output;
+  readonly signal: AbortSignal;
+}
+
+/** Opens store and runner for a command. @throws when one of them is out of reach */
+export async function openCrew(
   options: ManyMachinesOptions & { readonly backend: string },
-  { run, output, signal }: { readonly run: unknown; readonly output: Output; readonly signal: AbortSignal },
-  use: (crew: Crew) => Promise<T>,
-): Promise<T> {
+  { run, own, output, signal }: CrewOf,
+): Promise<Crew & { close(): Promise<void> }> {
   const { queue, store: location, backend, processes, sameAdapter } = options;
   const name = createHash('sha256').update(JSON.stringify(run)).digest('hex').slice(0, 12);
-  const store = recordedStore(await openStore(location!), name);
+  const adapters = adapterLog({ sameAdapter });
+  if (own) adapters.note(own.adapter, { work: own.work });
   const opened = queue === undefined ? undefined : await (await importQueue('--queue')).openQueue(queue);
   const local = opened ? undefined : localRunner({ store: location!, backend, processes });
-  const runner = opened?.runner ?? local!;
-  output.note(`run ${name} in the store ${store.location}`);
+  const closeRunner = () => Promise.all([opened?.close(), local?.close()]);
   try {
-    return await use({
+    const store = await recordedStore(await openStore(location!), name);
+    output.note(`run ${name} in the store ${store.location}`);
+    const runner = opened?.runner ?? local!;
+    return {
       store,
-      results: (title, jobs) => resultsOf(jobs, { title, runner, store, output, signal, sameAdapter }),
-    });
-  } finally {
-    await store.flush();
-    await Promise.all([opened?.close(), local?.close()]);
+      done: (title, work) => doneJobs(work, { title, runner, store, output, signal, adapters }),
+      adapters: adapters.told,
+      async close() {
+        await store.close().finally(closeRunner);
+      },
+    };
+  } catch (error) {
+    await closeRunner();
+    throw error;
   }
+}
+
+/** Opens a crew, and closes it at the end, however that comes. */
+export async function withCrew<T>(
+  options: ManyMachinesOptions & { readonly backend: string },
+  of: CrewOf,
+  use: (crew: Crew) => Promise<T>,
+): Promise<T> {
+  const crew = await openCrew(options, of);
+  return use(crew).finally(() => crew.close());
 }
 
 /** Milliseconds between two looks at the workers. */
 const period = 10_000;
 
-async function resultsOf(
-  jobs: readonly Job[],
+async function* doneJobs(
+  { jobs, total }: { readonly jobs: Iterable<Job> | AsyncIterable<Job>; readonly total: number },
   how: {
     readonly title: string;
     readonly runner: JobRunner;
     readonly store: RecordedStore;
     readonly output: Output;
     readonly signal: AbortSignal;
-    readonly sameAdapter: boolean;
+    readonly adapters: AdapterLog;
   },
-): Promise<JobResult[]> {
-  const { title, runner, store, output, signal, sameAdapter } = how;
-  const bar = output.bar(title, jobs.length);
+): AsyncGenerator<DoneJob, void, undefined> {
+  const { title, runner, store, output, signal, adapters } = how;
+  const bar = output.bar(title, total);
   const began = performance.now();
   let [done, known] = [0, 0];
+  const failed: { job: Job; error: Error }[] = [];
   const left = () => {
     const own = done - known;
     if (own === 0) return '';
-    const seconds = ((performance.now() - began) / 1000 / own) * (jobs.length - done);
+    const seconds = ((performance.now() - began) / 1000 / own) * (total - done);
     return seconds > 90 ? `about ${Math.round(seconds / 60)} min left` : `about ${Math.ceil(seconds)} s left`;
   };
   const timer = setInterval(() => {
     runner.status?.().then(
       (lines) => {
-        for (const line of [`${title}: ${done} of ${jobs.length}  ${left()}`, ...lines]) output.note(`  ${line}`);
+        for (const line of [`${title}: ${done} of ${total}  ${left()}`, ...lines]) output.note(`  ${line}`);
       },
       () => {}, // out of reach for a moment: the runner itself goes on, or ends with the error
     );
   }, period);
-  async function onOutcome(outcome: JobOutcome): Promise<void> {
-    await store.noteOutcome(outcome);
-    if ('error' in outcome) output.warn(`${describe(outcome.job)} failed: ${outcome.error.message}`);
-    else if (outcome.known) known++;
-    bar.update(++done, left());
-  }
   try {
-    const results = await resultsInOrder(jobs, { runner, store, signal, onOutcome });
-    checkAdapters(results, { title, output, sameAdapter });
-    return results;
+    for await (const outcome of runJobs(jobs, { runner, store, signal })) {
+      await store.noteOutcome(outcome);
+      done++;
+      const { job } = outcome;
+      if ('error' in outcome) {
+        failed.push({ job, error: outcome.error });
+        output.warn(`${jobTitle(job)} failed: ${outcome.error.message}`);
+      } else {
+        if (outcome.known) known++;
+        const { part, parts } = job.shard;
+        adapters.note(outcome.result.adapter, parts > 1 ? { work: title, part } : { work: jobTitle(job) });
+        yield { job, result: outcome.result };
+      }
+      bar.update(done, left());
+    }
   } finally {
     clearInterval(timer);
     bar.stop();
   }
+  const [first] = failed;
+  if (first)
+    throw new Error(
+      `${failed.length} of ${total} jobs failed; ${jobTitle(first.job)}: ${first.error.message}; 'slimsam queue status' lists them, the same command tries them again`,
+      { cause: first.error },
+    );
+  const mix = adapters.mix();
+  if (mix) output.warn(`adapters differ, and so may the last bits of what they computed: ${mix}`);
 }
 
-const describe = ({ kind, shard }: Job): string => `${kind} ${shard.part} of ${shard.parts}`;
+/** Which adapter computed what. */
+interface AdapterLog {
+  /** @throws when a mix is refused, and this is another adapter than the one before */
+  note(adapter: string, what: { readonly work: string; readonly part?: number }): void;
+  told(): Record<string, string>;
+  /** What is told, in one line; undefined where there is one adapter alone. */
+  mix(): string | undefined;
+}
 
-/** Says which adapters computed what, where they differ: their last bits may. @throws when a mix is refused */
-function checkAdapters(
-  results: readonly JobResult[],
-  { title, output, sameAdapter }: { title: string; output: Output; sameAdapter: boolean },
-): void {
-  const parts = new Map<string, number[]>();
-  for (const [i, { adapter }] of results.entries()) parts.set(adapter, [...(parts.get(adapter) ?? []), i + 1]);
-  if (parts.size < 2) return;
-  const who = [...parts].map(([adapter, own]) => `${adapter}: ${own.length} (${listed(own)})`).join('; ');
-  if (sameAdapter)
-    throw new Error(
-      `--same-adapter: expected one adapter for '${title}', got ${who}; results that are there stay; take another --store with workers of one adapter`,
+function adapterLog({ sameAdapter }: { readonly sameAdapter: boolean }): AdapterLog {
+  const found = new Map<string, Map<string, number[]>>();
+  const told = () =>
+    Object.fromEntries(
+      [...found].map(([adapter, works]) => [
+        adapter,
+        [...works].map(([work, parts]) => (parts.length > 0 ? `${work} ${listed(parts)}` : work)).join(', '),
+      ]),
     );
-  output.warn(`${title}: adapters differ, and so may the last bits of their parts: ${who}`);
+  const mix = () => {
+    if (found.size < 2) return undefined;
+    return Object.entries(told())
+      .map(([adapter, what]) => `${adapter}: ${what}`)
+      .join('; ');
+  };
+  return {
+    told,
+    mix,
+    note(adapter, { work, part }) {
+      const works = found.get(adapter) ?? new Map<string, number[]>();
+      works.set(work, [...(works.get(work) ?? []), ...(part === undefined ? [] : [part])]);
+      found.set(adapter, works);
+      if (sameAdapter && found.size > 1)
+        throw new Error(
+          `--same-adapter: expected one adapter, got ${mix()}; results that are there stay; take another --store, with workers of one adapter`,
+        );
+    },
+  };
 }
 
 /** Numbers as text, at most eight. */
-const listed = (numbers: readonly number[]): string =>
-  numbers.length > 8 ? `${numbers.slice(0, 8).join(', ')}, …` : numbers.join(', ');
+function listed(numbers: readonly number[]): string {
+  const sorted = [...new Set(numbers)].sort((a, b) => a - b);
+  return sorted.length > 8 ? `${sorted.slice(0, 8).join(', ')}, … (${sorted.length})` : sorted.join(', ');
+}

@@ -8,6 +8,7 @@ import { infoCommand } from './commands/info.ts';
 import { queueCommand } from './commands/queue.ts';
 import { segmentCommand } from './commands/segment.ts';
 import { storeCommand } from './commands/store.ts';
+import { sweepCommand } from './commands/sweep.ts';
 import { trainCommand } from './commands/train.ts';
 import { workerCommand } from './commands/worker.ts';
 import { colours } from './output.ts';
@@ -22,7 +23,7 @@ export function programOf(signal: AbortSignal): Command {
     .exitOverride();
   const commands = [
     ...[compressCommand, evaluateCommand, costsCommand, segmentCommand],
-    ...[exportCommand, infoCommand, trainCommand, ablateCommand],
+    ...[exportCommand, infoCommand, trainCommand, sweepCommand, ablateCommand],
     ...[workerCommand, queueCommand, storeCommand],
   ];
   for (const make of commands) program.addCommand(make(signal).exitOverride());

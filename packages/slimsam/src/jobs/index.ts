@@ -1,4 +1,4 @@
-export { type Job, type JobOf, type JobResult, jobHash, jobHead, parseJob, slimsamVersion } from './job.ts';
+export { type Job, type JobOf, type JobResult, jobHash, jobHead, jobTitle, parseJob, slimsamVersion } from './job.ts';
 export { type LocalRunner, localRunner } from './local-runner.ts';
 export { JobFailure, type JobProcess, startJobProcess, workerName } from './process/job-process.ts';
 export type { FailedJob, JobQueue, QueueCounts, QueuePackage, WorkOptions } from './queue-package.ts';

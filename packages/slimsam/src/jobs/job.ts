@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { z } from 'zod';
+import type { AblationBudget, AblationCell } from '../ablation/run-cell.ts';
 import type { ScoringOfPart } from '../compress/part-scorer.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import { recipeSchema, scoringSchema } from './recipe-schema.ts';
@@ -56,6 +57,20 @@ export type Job =
       readonly held?: number | undefined;
       readonly saveMinutes: number;
     })
+  /** A cell of an ablation's grid: a compression that is measured; of `seed`. */
+  | (Head &
+      Omit<AblationCell, 'seed'> & {
+        readonly kind: 'ablate';
+        readonly model: string;
+        readonly photographs: string;
+        /** Images with masks: those that are measured on, and the photographs for a row that scores by labels. */
+        readonly tests?: string | undefined;
+        readonly labels?: string | undefined;
+        /** Synthetic scenes that are measured on. */
+        readonly scenes: number;
+        readonly budget: AblationBudget;
+        readonly saveMinutes: number;
+      })
   /** Nothing: it measures what the queue costs, and tries a set-up. */
   | (Head & { readonly kind: 'sleep'; readonly milliseconds: number });
 
@@ -115,6 +130,22 @@ const jobSchema: z.ZodType<Job> = z.discriminatedUnion('kind', [
     held: z.int().min(0).optional(),
     saveMinutes: z.number().positive(),
   }),
+  z.strictObject({
+    ...common,
+    kind: z.literal('ablate'),
+    model: hashSchema,
+    photographs: hashSchema,
+    tests: hashSchema.optional(),
+    labels: hashSchema.optional(),
+    scenes: z.int().min(0).max(100_000),
+    row: z.string().regex(/^[a-z0-9-]{1,60}$/),
+    ratio: z.number().min(0).lt(1),
+    budget: z.strictObject({
+      ...{ epochs: count, steps: count, batch: count, sample: count, held: count },
+      rate: z.number().positive(),
+    }),
+    saveMinutes: z.number().positive(),
+  }),
   z.strictObject({ ...common, kind: z.literal('sleep'), milliseconds: z.number().min(0).max(60_000) }),
 ]);
 
@@ -129,6 +160,19 @@ function canonical(value: unknown): string {
   );
 }
 
+/** What a job does, in few words. */
+export function jobTitle(job: Job): string {
+  const { kind, shard, seed } = job;
+  if (kind === 'ablate') return `${kind} ${job.row} at ${job.ratio}, seed ${seed}`;
+  if (kind === 'compress') return `${kind} ${job.recipe.name}${ratioOf(job.recipe)}, seed ${seed}`;
+  return `${kind} ${shard.part} of ${shard.parts}`;
+}
+
+function ratioOf({ steps }: Recipe): string {
+  const last = steps.findLast((step) => step.kind === 'prune');
+  return last ? ` at ${last.ratio}` : '';
+}
+
 /** The hash under which a job's result lies in the store. */
 export const jobHash = (job: Job): string => sha256(canonical(job));
 
@@ -136,8 +180,8 @@ export const sha256 = (data: Uint8Array | string): string => createHash('sha256'
 
 /** A job from outside. @throws when it is none, with the fields that are wrong */
 export function parseJob(data: unknown): Job {
-  const { success, data: job, error } = jobSchema.safeParse(data);
-  if (success) return job;
+  const { success, error } = jobSchema.safeParse(data);
+  if (success) return data as Job; // as it came, since files of a run keep the order of a recipe's keys
   const problem = z.prettifyError({ issues: error.issues.slice(0, 3) }).replace(/\s+/g, ' ');
   throw new Error(`job: expected one of slimsam's, got ${problem.slice(0, 400)}; it is refused`);
 }

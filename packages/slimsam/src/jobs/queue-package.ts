@@ -39,6 +39,8 @@ export interface WorkOptions {
   readonly store: string;
   /** A TensorFlow.js backend. */
   readonly backend: string;
+  /** A part of the name of the WebGPU adapter. */
+  readonly adapter?: string | undefined;
   /** Seconds without a sign of life after which a worker's job is another one's. */
   readonly lock: number;
   readonly signal: AbortSignal;

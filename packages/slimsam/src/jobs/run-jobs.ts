@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { type Job, type JobResult, jobHash, parseJob } from './job.ts';
+import { type Job, type JobResult, jobHash, jobTitle, parseJob } from './job.ts';
 import { getResult } from './store/blobs.ts';
 import type { Store } from './store/store.ts';
 
@@ -117,11 +117,9 @@ export async function resultsInOrder(
   }
   const [first] = errors;
   if (first && 'error' in first) {
-    const { kind, shard } = first.job;
-    throw new Error(
-      `${errors.length} of ${jobs.length} jobs failed; ${kind} ${shard.part} of ${shard.parts}: ${first.error.message}`,
-      { cause: first.error },
-    );
+    throw new Error(`${errors.length} of ${jobs.length} jobs failed; ${jobTitle(first.job)}: ${first.error.message}`, {
+      cause: first.error,
+    });
   }
   return jobs.map((job) => found.get(jobHash(job))!);
 }

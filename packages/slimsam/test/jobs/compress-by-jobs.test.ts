@@ -19,6 +19,7 @@ import {
   openStore,
   putFile,
   resultsInOrder,
+  runJobs,
   type Store,
 } from '../../src/jobs/index.ts';
 import { storeList, storePhotographs } from '../../src/jobs/kinds/photographs.ts';
@@ -64,11 +65,13 @@ function memoryCache() {
 test('scores and embeddings by jobs are those of one process, bit for bit', async () => {
   const kinds: string[] = [];
   const crew: Crew = {
-    store: recordedStore(store, 'test'),
-    results: (name, jobs) => {
+    store: await recordedStore(store, 'test'),
+    async *done(name, { jobs }) {
       kinds.push(name);
-      return resultsInOrder(jobs, { runner, store });
+      for await (const outcome of runJobs(jobs, { runner, store }))
+        if ('result' in outcome) yield { job: outcome.job, result: outcome.result };
     },
+    adapters: () => ({}),
   };
   const signal = new AbortController().signal;
   const sent = { photographs, seed: settings.seed, size: undefined, signal };

@@ -44,11 +44,17 @@ export function dawnOptions(toggles: DawnToggles): string[] {
  *
  * Nothing is put on `globalThis`.
  *
- * @throws when neither is there, or Dawn has no such toggle, with the cure
+ * @param toggles of Dawn
+ * @param adapter a part of the name of the only one that Dawn may give
+ * @throws when neither is there, Dawn has no such toggle, or an adapter is named to a page's `navigator.gpu`, with the cure
  */
-export async function openGpu(toggles: DawnToggles = {}): Promise<GpuEntry> {
-  const options = dawnOptions(toggles);
+export async function openGpu(toggles: DawnToggles = {}, adapter?: string): Promise<GpuEntry> {
+  const options = [...dawnOptions(toggles), ...(adapter === undefined ? [] : [`adapter=${adapter}`])];
   const navigatorGpu = globalThis.navigator?.gpu as GPU | undefined;
+  if (navigatorGpu && adapter !== undefined)
+    throw new Error(
+      `useWebgpu: expected no name of an adapter where there is navigator.gpu, got '${adapter}'; pages cannot choose one by name`,
+    );
   if (navigatorGpu) return { gpu: navigatorGpu, keepAlive: undefined };
   let dawn: { create?(options: string[]): GPU };
   let cause: unknown;

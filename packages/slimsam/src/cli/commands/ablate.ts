@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { readSa1b } from '@slimsam/eval';
 import { resizeSam, type Sam } from '@slimsam/vit';
 import { disposeWeights } from '@slimsam/weights';
 import { Command, InvalidArgumentError } from 'commander';
@@ -6,23 +7,33 @@ import { writeAblationReport } from '../../ablation/ablation-report.ts';
 import { type LabelledImages, sa1bImages, sceneImages } from '../../ablation/labelled-images.ts';
 import { labelledLoss } from '../../ablation/labelled-loss.ts';
 import { askTeacher, type TeacherAnswers } from '../../ablation/measure-student.ts';
-import { ablationRows } from '../../ablation/rows.ts';
-import { type AblationBudget, type AblationCell, type CellResult, readCell, runCell } from '../../ablation/run-cell.ts';
+import { ablationRows, labelledRow } from '../../ablation/rows.ts';
+import {
+  type AblationBudget,
+  type AblationCell,
+  type CellResult,
+  readCell,
+  runCell,
+  writeCell,
+} from '../../ablation/run-cell.ts';
 import { hashWeights } from '../../compress/facts.ts';
 import { loadOnlySam } from '../../models/load-model.ts';
 import { openPhotographs } from '../../photographs/open-photographs.ts';
+import type { Photographs } from '../../photographs/photographs.ts';
+import { byJobs, type ManyMachinesOptions, onManyMachines, openCrew } from '../many-machines.ts';
 import {
   type CommonOptions,
   common,
   naturalNumber,
   positiveInteger,
   positiveNumber,
-  pruningRatio,
+  ratioList,
   userPath,
 } from '../options.ts';
 import { type Session, withBackend } from '../with-backend.ts';
+import { cellsByJobs } from './ablate-by-jobs.ts';
 
-interface Options extends CommonOptions, AblationBudget {
+interface Options extends CommonOptions, AblationBudget, ManyMachinesOptions {
   readonly images: string;
   readonly test?: string;
   readonly scenes: number;
@@ -31,6 +42,7 @@ interface Options extends CommonOptions, AblationBudget {
   readonly seeds: number;
   readonly size?: number;
   readonly minutes?: number;
+  readonly save: number;
   readonly report: boolean;
   readonly out: string;
 }
@@ -62,9 +74,11 @@ export function ablateCommand(signal: AbortSignal): Command {
     .option('--rate <number>', 'the highest learning rate', positiveNumber, 5e-4)
     .option('--sample <n>', 'photographs that score', positiveInteger, 64)
     .option('--held <n>', 'photographs that are held back', positiveInteger, 16)
+    .option('--save <minutes>', 'between two checkpoints of a cell, besides those after each epoch', positiveNumber, 10)
     .option('--minutes <n>', 'ends after the cell that is under way then', positiveNumber)
     .option('--report', 'only tells what came of the cells that are finished', false)
     .option('--out <folder>', 'cells, table and plots; the same command goes on in it', userPath, userPath('ablation'));
+  onManyMachines(command);
   return common(
     command,
     'slimsam ablate sam.safetensors --images sa1b/train --test sa1b/test --rows main --out out/ablation',
@@ -75,14 +89,16 @@ export function ablateCommand(signal: AbortSignal): Command {
 
 async function run(session: Session, source: string, options: Options): Promise<void> {
   const { signal, adapter } = session;
-  const { images, test, scenes, rows, ratios, seeds, out, minutes = Number.POSITIVE_INFINITY } = options;
+  const { images, test, scenes, rows, ratios, seeds, out, report } = options;
   if (test === undefined && scenes === 0)
     throw new Error('ablate: expected --test or --scenes to measure on, got neither');
+  const spread = byJobs(options);
+  if (spread && options.minutes !== undefined)
+    throw new Error('ablate: expected --minutes without --store: stopped at any time, the same command goes on');
   const teacher = await teacherOf(source, options);
   const { epochs, steps, batch, rate, sample, held } = options;
   const budget = { epochs, steps, batch, rate, sample, held };
   const photographs = await openPhotographs(images, { signal });
-  const answers: TeacherAnswers[] = [];
   try {
     if (photographs.names.length <= held)
       throw new Error(
@@ -98,54 +114,96 @@ async function run(session: Session, source: string, options: Options): Promise<
     for (const cell of cells) {
       const found = await readCell(out, cell, facts);
       if (found) done.push(found);
-      else if (!options.report) open.push(cell);
+      else if (!report) open.push(cell);
     }
-    session.note(`${cells.length} cells, ${done.length} of them finished; computing on ${adapter}`);
-    const sets: Record<string, { images: LabelledImages; answers: TeacherAnswers }> = {};
-    const scored = open.some(({ row }) => row === 'taylor-labels');
-    const labels = scored ? await labelledLoss(teacher, images, { signal }) : undefined;
-    if (open.length > 0) {
-      const given = new Map<string, LabelledImages>();
-      if (test !== undefined) given.set('photographs', sa1bImages(test, signal));
-      if (scenes > 0) given.set('scenes', sceneImages({ count: scenes, size: teacher.config.imageSize }));
-      for (const [name, images] of given) {
-        sets[name] = { images, answers: await askTeacher(teacher, images, signal) };
-        answers.push(sets[name].answers);
-      }
+    session.note(`${cells.length} cells, ${done.length} of them finished${spread ? '' : `; computing on ${adapter}`}`);
+    const grid = { teacher, photographs, budget, facts, open, signal };
+    const computed =
+      open.length === 0 ? [] : spread ? spreadCells(session, grid, options) : ownCells(session, grid, options);
+    for await (const found of computed) {
+      done.push(found);
+      const [set, first] = Object.entries(found.sets)[0]!;
+      session.note(
+        `${idOf(found)}: IoU with the teacher's on ${set} ${mean(first.teacher).toFixed(4)}, ${found.seconds} s`,
+      );
     }
-    const start = performance.now();
-    const bar = session.bar('cells', cells.length);
-    bar.update(done.length);
-    try {
-      for (const cell of open) {
-        const found = await runCell(cell, {
-          ...{ teacher, photographs, labels, budget, sets, facts, adapter, folder: out, signal },
-          onEvent: (event) => {
-            if (event.type === 'step') bar.update(done.length, `${idOf(cell)}: step ${event.step} of ${event.steps}`);
-          },
-        });
-        done.push(found);
-        bar.update(done.length);
-        const [set, first] = Object.entries(found.sets)[0]!;
-        session.note(
-          `${idOf(cell)}: IoU with the teacher's on ${set} ${mean(first.teacher).toFixed(4)}, ${found.seconds} s`,
-        );
-        if (performance.now() - start > minutes * 60_000) break;
-      }
-    } finally {
-      bar.stop();
-    }
-    const { page } = await writeAblationReport(out, { cells: done, summary: summaryOf(options) });
+    const { page } = await writeAblationReport(out, { cells: inOrder(cells, done), summary: summaryOf(options) });
     session.result(`${done.length} of ${cells.length} cells\nreport: ${page}`, {
       cells: done.length,
       of: cells.length,
       page,
     });
   } finally {
-    for (const each of answers) each.dispose();
     disposeWeights(teacher.weights);
     await photographs.close();
   }
+}
+
+/** What all cells of a grid are computed from, and those that are left. */
+interface Grid {
+  readonly teacher: Sam;
+  readonly photographs: Photographs;
+  readonly budget: AblationBudget;
+  readonly facts: string;
+  readonly open: readonly AblationCell[];
+  readonly signal: AbortSignal;
+}
+
+/** Computes the cells one after another, here. */
+async function* ownCells(session: Session, grid: Grid, options: Options): AsyncGenerator<CellResult> {
+  const { teacher, open, signal } = grid;
+  const { images, test, scenes, out, save, minutes = Number.POSITIVE_INFINITY } = options;
+  const byLabels = open.some(({ row }) => row === labelledRow);
+  const labels = byLabels ? await labelledLoss(teacher, readSa1b(images, { signal })) : undefined;
+  const given = new Map<string, LabelledImages>();
+  if (test !== undefined)
+    given.set(
+      'photographs',
+      sa1bImages(() => readSa1b(test, { signal })),
+    );
+  if (scenes > 0) given.set('scenes', sceneImages({ count: scenes, size: teacher.config.imageSize }));
+  const sets: Record<string, { images: LabelledImages; answers: TeacherAnswers }> = {};
+  const start = performance.now();
+  const bar = session.bar('cells', open.length);
+  try {
+    for (const [name, images] of given) sets[name] = { images, answers: await askTeacher(teacher, images, signal) };
+    for (const [i, cell] of open.entries()) {
+      yield await runCell(cell, {
+        ...{ ...grid, labels, sets, adapter: session.adapter, folder: out, saveMinutes: save },
+        onEvent: (event) => {
+          if (event.type === 'step') bar.update(i, `${idOf(cell)}: step ${event.step} of ${event.steps}`);
+        },
+      });
+      bar.update(i + 1);
+      if (performance.now() - start > minutes * 60_000) break;
+    }
+  } finally {
+    bar.stop();
+    for (const { answers } of Object.values(sets)) answers.dispose();
+  }
+}
+
+/** Computes the cells by jobs. */
+async function* spreadCells(session: Session, grid: Grid, options: Options): AsyncGenerator<CellResult> {
+  const { images, out, test, scenes, save } = options;
+  const { signal } = session;
+  const tests = test === undefined ? undefined : readSa1b(test, { signal });
+  const labels = grid.open.some(({ row }) => row === labelledRow) ? readSa1b(images, { signal }) : undefined;
+  const crew = await openCrew(options, { run: ['ablate', out], output: session, signal });
+  try {
+    for await (const found of cellsByJobs(crew, { ...grid, tests, labels, scenes, saveMinutes: save })) {
+      await writeCell(out, found);
+      yield found;
+    }
+  } finally {
+    await crew.close();
+  }
+}
+
+/** The finished cells in the order of the grid, whatever the order was in which they ended. */
+function inOrder(cells: readonly AblationCell[], done: readonly CellResult[]): CellResult[] {
+  const found = new Map(done.map((cell) => [idOf(cell), cell]));
+  return cells.flatMap((cell) => found.get(idOf(cell)) ?? []);
 }
 
 async function teacherOf(source: string, options: Options): Promise<Sam> {
@@ -193,5 +251,3 @@ function rowNames(text: string): string[] {
   if (unknown !== undefined) throw new InvalidArgumentError(`expected main, wide, all or rows, got '${unknown}'.`);
   return names;
 }
-
-const ratioList = (text: string): number[] => text.split(',').map(pruningRatio);

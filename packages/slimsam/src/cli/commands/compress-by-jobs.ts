@@ -11,7 +11,7 @@ import type { Model } from '../../models/network.ts';
 import type { Photographs } from '../../photographs/photographs.ts';
 import { saveModel } from '../../run/run-store-of.ts';
 import type { TeacherCache } from '../../teacher-cache/teacher-cache.ts';
-import type { Crew } from '../many-machines.ts';
+import { type Crew, resultsOf } from '../many-machines.ts';
 
 /** What both kinds of job take. */
 interface Inputs {
@@ -44,7 +44,7 @@ export function scoreByJobs(crew: Crew, { photographs, seed, size, signal }: Inp
         ...(size !== undefined && { size }),
       });
     }
-    for (const { outputs, value } of await crew.results('scores', jobs)) {
+    for (const { outputs, value } of await resultsOf(crew, 'scores', jobs)) {
       const count = Number(value.count);
       if (count === 0) yield { scores: {}, count };
       else {
@@ -62,27 +62,35 @@ export async function embedByJobs(
   { model, cache, photographs, seed, size, signal }: Inputs & { readonly model: Model; readonly cache: TeacherCache },
 ): Promise<void> {
   const { store } = crew;
+  const { names, identity } = photographs;
+  const parts = Math.ceil(names.length / partSize);
+  const indicesOf = (part: number) => {
+    const first = (part - 1) * partSize;
+    return Array.from({ length: Math.min(partSize, names.length - first) }, (_, i) => first + i);
+  };
   const wanted: number[] = [];
-  for (const [index, name] of photographs.names.entries()) if (!(await cache.get(name))) wanted.push(index);
+  for (let part = 1; part <= parts; part++) {
+    const known = await Promise.all(indicesOf(part).map((index) => cache.get(names[index]!)));
+    if (!known.every(Boolean)) wanted.push(part);
+  }
   if (wanted.length === 0) return;
   const file = await sendModel(store, model);
-  const parts = Math.ceil(wanted.length / partSize);
-  const jobs: Job[] = [];
-  for (let i = 0; i < parts; i++) {
-    const indices = wanted.slice(i * partSize, (i + 1) * partSize);
-    const stored = await storePhotographs(photographs, { store, indices, signal });
-    const list = await storeList(store, { identity: photographs.identity, photographs: stored });
-    jobs.push({
-      ...jobHead({ part: i + 1, parts }, seed),
-      ...{ kind: 'embed', model: file, photographs: list },
-      ...(size !== undefined && { size }),
-    });
-  }
-  for (const [i, { outputs }] of (await crew.results('embeddings', jobs)).entries()) {
-    for (const [place, hash] of Object.entries(outputs)) {
-      const index = wanted[i * partSize + Number(place)]!;
-      await cache.put(photographs.names[index]!, await getBlob(store, hash));
+  /** Photographs go to the store as their jobs go to the queue. */
+  async function* jobs(): AsyncGenerator<Job> {
+    for (const part of wanted) {
+      const stored = await storePhotographs(photographs, { store, indices: indicesOf(part), signal });
+      const list = await storeList(store, { identity, photographs: stored });
+      yield {
+        ...jobHead({ part, parts }, seed),
+        ...{ kind: 'embed', model: file, photographs: list },
+        ...(size !== undefined && { size }),
+      };
     }
+  }
+  for await (const { job, result } of crew.done('embeddings', { jobs: jobs(), total: wanted.length })) {
+    const own = indicesOf(job.shard.part);
+    for (const [place, hash] of Object.entries(result.outputs))
+      await cache.put(names[own[Number(place)]!]!, await getBlob(store, hash));
   }
 }
 

@@ -7,9 +7,7 @@ import { evaluateSam } from '../../evaluate/evaluate-sam.ts';
 import { planMemory } from '../../memory/plan-memory.ts';
 import { loadModel } from '../../models/load-model.ts';
 import { isSam, type Model, networkOf } from '../../models/network.ts';
-import { ratioFor } from '../../models/ratio-for.ts';
 import { openPhotographs } from '../../photographs/open-photographs.ts';
-import { iterative, oneShot, paperRounding, type RecipeOptions, scratch, slimSam } from '../../recipe/makers.ts';
 import type { Recipe } from '../../recipe/recipe.ts';
 import { finishRun } from '../../report/finish-run.ts';
 import { openRun } from '../../run/open-run.ts';
@@ -22,46 +20,21 @@ import {
   common,
   inRunFolder,
   largeCount,
-  naturalNumber,
-  numbers,
-  positiveInteger,
   positiveNumber,
-  probability,
   pruningRatio,
   type RunFolderOptions,
   userPath,
 } from '../options.ts';
 import { bytes } from '../output.ts';
 import { present } from '../present.ts';
+import { type OneRecipe, onRecipe, recipeNames, recipeOf } from '../recipe-options.ts';
 import { type Session, withBackend } from '../with-backend.ts';
 import { embedByJobs, scoreByJobs } from './compress-by-jobs.ts';
 
-interface Options extends CommonOptions, RunFolderOptions, ManyMachinesOptions {
+interface Options extends CommonOptions, RunFolderOptions, ManyMachinesOptions, OneRecipe {
   readonly images: string;
-  readonly ratio?: number;
-  readonly params?: number;
-  readonly macs?: number;
-  readonly recipe: 'slimsam' | 'one-shot' | 'iterative' | 'scratch';
-  readonly epochs: number;
-  readonly promptEpochs: number;
-  readonly steps?: number;
-  readonly rate?: number;
-  readonly cosine: boolean;
-  readonly flip?: number;
-  readonly jitter?: number[];
-  readonly batch: number;
-  readonly accumulate: number;
-  readonly recompute: boolean;
   readonly memory?: number;
   readonly cache?: string;
-  readonly size?: number;
-  readonly criterion?: 'taylor' | 'magnitude' | 'random';
-  readonly sample?: number;
-  readonly rounding: string;
-  readonly held?: number;
-  readonly subset?: number;
-  readonly strict: boolean;
-  readonly save: number;
   readonly pause?: number;
   readonly anyAdapter: boolean;
 }
@@ -83,26 +56,8 @@ export function compressCommand(signal: AbortSignal): Command {
         .argParser(largeCount)
         .conflicts(['ratio', 'params']),
     )
-    .addOption(
-      new Option('--recipe <name>', 'of pruning and aligning')
-        .choices(['slimsam', 'one-shot', 'iterative', 'scratch'])
-        .default('slimsam'),
-    )
-    .option('--epochs <n>', 'of each stage', positiveInteger, 20)
-    .option(
-      '--prompt-epochs <n>',
-      "of a third stage, beyond the paper's recipe: the original's masks by prompts",
-      naturalNumber,
-      0,
-    )
-    .option('--steps <n>', 'optimizer steps of an epoch (default: all photographs)', positiveInteger)
-    .option('--rate <number>', 'the learning rate (default: 1e-4)', positiveNumber)
-    .option('--cosine', 'the learning rate falls to 0 within each stage, which serves few epochs', false)
-    .option('--flip <probability>', 'photographs are mirrored so often in training', probability)
-    .option('--jitter <least,largest>', 'photographs are scaled by chance in training, like 0.8,1.25', numbers(2))
-    .option('--batch <n>', 'photographs in a batch', positiveInteger, 4)
-    .option('--accumulate <n>', 'batches in an optimizer step', positiveInteger, 1)
-    .option('--recompute', 'less memory, more time: blocks run again in the backward pass', false)
+    .addOption(new Option('--recipe <name>', 'of pruning and aligning').choices([...recipeNames]).default('slimsam'));
+  onRecipe(command)
     .option('--memory <bytes>', 'of the adapter, like 16GiB: picks batch and recomputation for it', byteCount)
     .addOption(
       new Option(
@@ -112,20 +67,6 @@ export function compressCommand(signal: AbortSignal): Command {
         .argParser(userPath)
         .conflicts(['flip', 'jitter']),
     )
-    .option('--size <pixels>', 'of the square that a plain ViT reads (default: its own)', positiveInteger)
-    .addOption(
-      new Option('--criterion <name>', 'of channels (default: disturbed Taylor)').choices([
-        'taylor',
-        'magnitude',
-        'random',
-      ]),
-    )
-    .option('--sample <n>', 'photographs that score (default: 1000)', positiveInteger)
-    .option('--rounding <multiple>', "of kept widths: a number, or 'paper' for the paper's uniform widths", '8')
-    .option('--held <n>', 'photographs held back for validation (default: an eighth, 64 at most)', naturalNumber)
-    .option('--subset <n>', 'so many of the photographs, by chance', positiveInteger)
-    .option('--strict', 'a photograph that cannot be read is an error', false)
-    .option('--save <minutes>', 'between two checkpoints, besides those after each epoch', positiveNumber, 10)
     .option('--pause <minutes>', 'stops after so many minutes of this call, with its state written', positiveNumber)
     .option('--any-adapter', 'the run may go on on another adapter, no longer bit for bit', false);
   onManyMachines(command);
@@ -146,7 +87,8 @@ async function run(session: Session, source: string, options: Options): Promise<
   if (!byJobs(options)) return runWith(undefined, { session, source, options });
   const name = ['compress', source, options.images, options.run];
   const { signal } = session;
-  await withCrew(options, { run: name, output: session, signal }, (crew) =>
+  const own = { adapter: session.adapter, work: 'training' };
+  await withCrew(options, { run: name, own, output: session, signal }, (crew) =>
     runWith(crew, { session, source, options }),
   );
 }
@@ -201,6 +143,7 @@ async function runWith(
       const facts = {
         seconds,
         adapter: session.adapter,
+        ...(crew && { adapters: crew.adapters() }),
         photographs: photographs.names.length,
         waited: photographs.waited,
         memory: { ...(estimate !== undefined && { estimate }), peak: process.resourceUsage().maxRSS * 1024 },
@@ -249,40 +192,6 @@ function memoryLine({ estimate, peak }: { estimate?: number; peak: number }): st
 
 function errorLine({ relative, cosine }: { relative: number; cosine: number }): string {
   return `features of held-back photographs: relative error ${relative.toFixed(4)}, cosine ${cosine.toFixed(4)}`;
-}
-
-/** @throws when the rounding is neither a number nor 'paper', or no ratio comes to the target */
-async function recipeOf(model: Model, options: Options): Promise<Recipe> {
-  const { params, macs, epochs, steps, rate, flip, jitter, criterion, sample, size } = options;
-  const multiple = Number(options.rounding);
-  const paper = options.rounding === 'paper';
-  if (!paper && !(Number.isInteger(multiple) && multiple >= 1))
-    throw new Error(`--rounding: expected 1, 2, … or 'paper', got '${options.rounding}'`);
-  const target = params !== undefined ? { parameters: params } : macs !== undefined ? { macs } : undefined;
-  const uniform = { embedding: multiple, head: multiple, mlp: multiple };
-  const multiples = paper ? paperRounding.multiples : multiple === 8 ? undefined : uniform;
-  const solved = target && (await ratioFor(model, target, { ...(multiples && { multiples }), ...(size && { size }) }));
-  const ratio = solved?.ratio ?? options.ratio ?? 0.5;
-  const how: RecipeOptions & { ratio: number } = {
-    ...{ ratio, epochs },
-    ...(target && { target }),
-    ...(paper ? paperRounding : multiples && { multiples }),
-    ...(steps !== undefined && { stepsPerEpoch: steps }),
-    ...(rate !== undefined && { learningRate: rate }),
-    ...(options.promptEpochs > 0 && { promptEpochs: options.promptEpochs }),
-    ...(options.cosine && { decay: 'cosine' as const }),
-    ...((flip !== undefined || jitter) && {
-      augment: { ...(flip !== undefined && { flip }), ...(jitter && { scale: [jitter[0]!, jitter[1]!] as const }) },
-    }),
-    ...(criterion && criterion !== 'taylor' && { criterion }),
-    ...(sample !== undefined && { sample }),
-  };
-  if (options.recipe === 'one-shot') return oneShot(how);
-  if (options.recipe === 'scratch') return scratch(how);
-  if (options.recipe === 'slimsam') return slimSam(how);
-  const rounds = Math.max(1, Math.min(epochs, Math.ceil(ratio / 0.1 - 1e-9)));
-  const ratios = Array.from({ length: rounds }, (_, i) => Number(((ratio * (i + 1)) / rounds).toFixed(4)));
-  return iterative(ratios, how);
 }
 
 /** Batch, accumulation and recomputation: as asked for, or chosen for the memory. @throws when a batch of 1 takes more, saying how much */

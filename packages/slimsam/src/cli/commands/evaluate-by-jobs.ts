@@ -11,7 +11,7 @@ import type { Store } from '../../jobs/store/store.ts';
 import { loadOnlySam } from '../../models/load-model.ts';
 import { differences } from '../../run/difference.ts';
 import { lock } from '../../run/lock.ts';
-import { withCrew } from '../many-machines.ts';
+import { resultsOf, withCrew } from '../many-machines.ts';
 import { userPath } from '../options.ts';
 import { output } from '../output.ts';
 import { sendModel } from './compress-by-jobs.ts';
@@ -34,16 +34,19 @@ interface SentModel {
 /** Runs a protocol by jobs, whose results are joined to the folder that one process would have written, byte for byte. */
 export async function evaluateByJobs(source: string, options: ProtocolOptions, signal: AbortSignal): Promise<void> {
   if (options.shard) throw new Error('evaluate: expected --store without --shard: it makes shards itself');
-  const told = output(options);
+  const shown = output(options);
   const bad: BadRecord[] = [];
   const { protocol, images, groundTruth } = await openData(options, { signal, bad });
   await makeFolder(options.out);
   const locked = await lock(options.out);
   try {
     const run = ['evaluate', source, options.data, options.protocol, options.out];
-    await withCrew(options, { run, output: told, signal }, async ({ store, results }) => {
+    await withCrew(options, { run, output: shown, signal }, async (crew) => {
+      const { store } = crew;
       const { model, name, weights } = await sendSource(source, options, store);
-      const bar = told.bar('images into the store', 0);
+      const told = { name: options.name ?? name, weights };
+      await checkRun(options.out, { protocol: protocol.name, model: told });
+      const bar = shown.bar('images into the store', 0);
       const hashes: string[] = [];
       try {
         for await (const image of images) {
@@ -57,7 +60,7 @@ export async function evaluateByJobs(source: string, options: ProtocolOptions, s
       if (hashes.length === 0) throw new Error(`${protocol.name}: expected images, got none`);
       const setting = await putSetting(store, {
         ...{ protocol, bad, skipBad: options.skipBad === true },
-        model: { name: options.name ?? name, weights },
+        model: told,
         ...(groundTruth && { groundTruth: { categories: groundTruth.categories, images: groundTruth.images } }),
       });
       const total = hashes.length;
@@ -68,12 +71,13 @@ export async function evaluateByJobs(source: string, options: ProtocolOptions, s
         const shard = await putShard(store, { total, images: own });
         jobs.push({ ...jobHead({ part, parts }), kind: 'evaluate', model, setting, images: shard });
       }
-      const found = await results(`${options.protocol} ${name}`, jobs);
+      const found = await resultsOf(crew, `${options.protocol} ${name}`, jobs);
       const outputs = found.map((result) => result.outputs);
       const { summary, skipped } = await joined(store, outputs, options.out);
-      for (const record of skipped) told.warn(`skipped: ${badRecordText(record)}`);
-      const adapter = [...new Set(found.map((result) => result.adapter))].join('; ');
-      told.result(summaryLines(summary, options.out), { folder: options.out, adapter, summary, skipped });
+      for (const record of skipped) shown.warn(`skipped: ${badRecordText(record)}`);
+      const adapters = crew.adapters();
+      const adapter = Object.keys(adapters).join('; ');
+      shown.result(summaryLines(summary, options.out), { folder: options.out, adapter, adapters, summary, skipped });
     });
   } finally {
     await locked.release();
@@ -97,19 +101,23 @@ async function joined(store: Store, shards: readonly Readonly<Record<string, str
     const config = JSON.parse(await readFile(path.join(whole, 'config.json'), 'utf8')) as {
       done: { bad: BadRecord[] };
     };
-    if (existsSync(path.join(out, 'config.json'))) {
-      const before = JSON.parse(await readFile(path.join(out, 'config.json'), 'utf8')) as object;
-      const changed = differences({ ...before, done: undefined }, { ...config, done: undefined });
-      if (changed.length > 0)
-        throw new Error(
-          `'${out}': expected the run that is there, got another: ${changed.join('; ')}; use another folder`,
-        );
-    }
+    await checkRun(out, { ...config, done: undefined });
     for (const name of await readdir(whole)) await rename(path.join(whole, name), path.join(out, name));
     return { summary, skipped: config.done.bad };
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** @throws when there is another run in a folder: one whose config has other values than these */
+async function checkRun(out: string, config: Readonly<Record<string, unknown>>): Promise<void> {
+  const file = path.join(out, 'config.json');
+  if (!existsSync(file)) return;
+  const before = JSON.parse(await readFile(file, 'utf8')) as Readonly<Record<string, unknown>>;
+  const there = Object.fromEntries(Object.keys(config).map((key) => [key, config[key] && before[key]]));
+  const changed = differences(there, config);
+  if (changed.length > 0)
+    throw new Error(`'${out}': expected the run that is there, got another: ${changed.join('; ')}; use another folder`);
 }
 
 /** Puts a model into the store. @throws when it is none that can be evaluated */

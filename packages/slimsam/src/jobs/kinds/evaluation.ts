@@ -2,11 +2,13 @@ import {
   type BadRecord,
   type CocoCategory,
   type CocoImage,
+  type CompressedRle,
   compressRle,
   decompressRle,
   type EvalAnnotation,
   type EvalImage,
   type Protocol,
+  type Rle,
 } from '@slimsam/eval';
 import { z } from 'zod';
 import { hashSchema } from '../job.ts';
@@ -73,6 +75,7 @@ const imageSchema = z.looseObject({
     z.looseObject({
       id: z.int(),
       bbox: box,
+      pointCoords: z.array(z.tuple([z.number(), z.number()])).optional(),
       segmentation: z.strictObject({ size: z.tuple([z.int(), z.int()]), counts: z.string() }),
     }),
   ),
@@ -89,16 +92,28 @@ export async function putImage(store: Store, image: EvalImage): Promise<string> 
   return putBlob(store, JSON.stringify({ ...facts, annotations: about, file, ...(drawn && { boundaries: drawn }) }));
 }
 
-async function getImage(store: Store, hash: string): Promise<EvalImage> {
+/** An image of the store, with the points that SA-1B's format has. */
+interface StoredImage extends EvalImage {
+  readonly annotations: readonly (EvalAnnotation & {
+    readonly segmentation: Rle;
+    readonly pointCoords?: readonly (readonly [x: number, y: number])[];
+  })[];
+}
+
+async function getImage(store: Store, hash: string): Promise<StoredImage> {
   const text = Buffer.from(await getBlob(store, hash)).toString('utf8');
   const raw: unknown = JSON.parse(text);
   const { file, boundaries } = imageSchema.parse(raw);
   // what was checked, but with its keys in their own order, of which the data's hash depends
-  const image = raw as Omit<EvalImage, 'bytes'>;
-  const annotations = image.annotations.map((annotation): EvalAnnotation => {
-    const { segmentation, ...rest } = annotation;
-    return { ...rest, segmentation: 'counts' in segmentation ? decompressRle(segmentation) : segmentation };
-  });
+  const image = raw as Omit<EvalImage, 'bytes' | 'annotations'> & {
+    readonly annotations: readonly (Omit<StoredImage['annotations'][number], 'segmentation'> & {
+      readonly segmentation: CompressedRle;
+    })[];
+  };
+  const annotations = image.annotations.map(({ segmentation, ...rest }) => ({
+    ...rest,
+    segmentation: decompressRle(segmentation),
+  }));
   const drawn = boundaries && (await Promise.all(boundaries.map((one) => getBlob(store, one))));
   const { id, name, width, height, imagePath } = image;
   return {
@@ -125,10 +140,10 @@ const shardSchema: z.ZodType<Shard> = z.strictObject({
 export const putShard = (store: Store, shard: Shard): Promise<string> => putBlob(store, JSON.stringify(shard));
 
 /** All images of a set by number, of which only those of the shard are read: the others are names without content. */
-export async function* imagesOfShard(store: Store, hash: string): AsyncGenerator<EvalImage> {
+export async function* imagesOfShard(store: Store, hash: string): AsyncGenerator<StoredImage> {
   const { total, images } = await getJson(store, hash, { schema: shardSchema, what: 'a shard of images' });
   const own = new Map(images.map(({ index, image }) => [index, image]));
-  const other: EvalImage = {
+  const other: StoredImage = {
     ...{ id: 0, name: 'of another shard', width: 1, height: 1, annotations: [] },
     bytes: () => Promise.reject(new Error('evaluate: expected an image of this shard, got one of another')),
   };

@@ -22,6 +22,8 @@ async function yieldOf(job: Job, context: JobContext): Promise<JobYield> {
       return (await import('./embed-job.ts')).embedJob(job, context);
     case 'compress':
       return (await import('./compress-job.ts')).compressJob(job, context);
+    case 'ablate':
+      return (await import('./ablate-job.ts')).ablateJob(job, context);
     case 'sleep':
       return (await import('./sleep-job.ts')).sleepJob(job, context);
   }

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { hostname } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import type { Job } from '../job.ts';
-import type { AdapterOf, FailureKind, FromProcess, ToProcess } from './messages.ts';
+import type { AdapterOf, FailureKind, FromProcess, ProcessOptions, ToProcess } from './messages.ts';
 
 /** A child process that runs one job after another: it may block its thread, or be killed, without its parent. */
 export interface JobProcess extends AdapterOf {
@@ -37,13 +37,7 @@ const patience = 5_000;
  *
  * @throws when one of the two does not open
  */
-export async function startJobProcess({
-  store,
-  backend,
-}: {
-  readonly store: string;
-  readonly backend: string;
-}): Promise<JobProcess> {
+export async function startJobProcess(options: ProcessOptions): Promise<JobProcess> {
   const child = forkNeighbour();
   let errors = '';
   child.stderr?.on('data', (bytes: Buffer) => {
@@ -68,7 +62,7 @@ export async function startJobProcess({
     });
   }
   const opened = answer();
-  send({ type: 'open', store, backend, worker: workerName() });
+  send({ type: 'open', ...options, worker: workerName() });
   const first = await opened;
   if (first.type !== 'opened') {
     child.kill('SIGKILL');

@@ -15,9 +15,10 @@ let stop: AbortController | undefined;
 const send = (message: FromProcess) => void process.send?.(message);
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-async function open({ store: location, backend, worker }: Extract<ToProcess, { type: 'open' }>): Promise<void> {
-  const store = await openStore(location);
-  const opened = await openBackend(backend);
+async function open(options: Extract<ToProcess, { type: 'open' }>): Promise<void> {
+  const { worker } = options;
+  const store = await openStore(options.store);
+  const opened = await openBackend(options.backend, { adapter: options.adapter });
   const folder = await mkdtemp(path.join(tmpdir(), 'slimsam-job-'));
   const { adapter, features = [] } = opened;
   workplace = { store, folder, adapter, worker, version: slimsamVersion, models: new Map() };

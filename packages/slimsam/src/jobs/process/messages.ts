@@ -7,9 +7,18 @@ export interface AdapterOf {
   readonly features: readonly string[];
 }
 
+/** What a job process opens. */
+export interface ProcessOptions {
+  readonly store: string;
+  /** Of TensorFlow.js. */
+  readonly backend: string;
+  /** A part of the WebGPU adapter's name. */
+  readonly adapter?: string | undefined;
+}
+
 /** From a parent to its job process. */
 export type ToProcess =
-  | { readonly type: 'open'; readonly store: string; readonly backend: string; readonly worker: string }
+  | ({ readonly type: 'open'; readonly worker: string } & ProcessOptions)
   | { readonly type: 'run'; readonly job: Job }
   /** Gives up the job that runs. */
   | { readonly type: 'stop' };

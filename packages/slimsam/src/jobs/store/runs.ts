@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { sha256 } from '../job.ts';
 import type { JobOutcome } from '../run-jobs.ts';
@@ -9,16 +10,31 @@ import type { Store } from './store.ts';
 export interface RecordedStore extends Store {
   /** Notes a job's result and what it holds. */
   noteOutcome(outcome: JobOutcome): Promise<void>;
-  /** Writes what is noted. */
-  flush(): Promise<void>;
+  /** Writes what is noted; the run is no longer at work. */
+  close(): Promise<void>;
 }
 
 const pageSize = 1000;
 const pageSchema = z.array(z.string());
+/** Milliseconds between two signs of life of a run, and without one after which it is not at work. */
+const [beat, silence] = [60_000, 10 * 60_000];
+const isSign = (key: string): boolean => /^runs\/[^/]+\/alive-/.test(key);
 
-/** Notes under the name of a run all that is put into a store. @param run letters, digits and hyphens */
-export function recordedStore(store: Store, run: string): RecordedStore {
+/**
+ * Notes under the name of a run all that is put into a store, and keeps a sign of life there until it is closed: nothing is removed from
+ * the store meanwhile.
+ *
+ * @param run letters, digits and hyphens
+ */
+export async function recordedStore(store: Store, run: string): Promise<RecordedStore> {
   let keys: string[] = [];
+  let sign: string | undefined;
+  const live = async () => {
+    const before = sign;
+    sign = `runs/${run}/alive-${randomUUID()}`;
+    await store.create(sign, Buffer.from('[]'));
+    if (before) await store.remove(before);
+  };
   const flush = async () => {
     const page = JSON.stringify([...new Set(keys)].sort());
     keys = [];
@@ -28,6 +44,13 @@ export function recordedStore(store: Store, run: string): RecordedStore {
     keys.push(key);
     if (keys.length >= pageSize) await flush();
   };
+  await live();
+  const timer = setInterval(() => {
+    flush()
+      .then(live)
+      .catch(() => {}); // out of reach: what is under way fails with it
+  }, beat);
+  timer.unref();
   return {
     ...store,
     async create(key, content) {
@@ -39,7 +62,11 @@ export function recordedStore(store: Store, run: string): RecordedStore {
       if (!('result' in outcome)) return;
       for (const hash of Object.values(outcome.result.outputs)) await note(blobKey(hash));
     },
-    flush,
+    async close() {
+      clearInterval(timer);
+      await flush();
+      if (sign) await store.remove(sign);
+    },
   };
 }
 
@@ -52,21 +79,29 @@ export interface Collected {
 
 /**
  * Removes what no run needs: all runs whose last note is older than `age`, or the one that is named, and what nothing names that is
- * older than `age`. The store's clock counts.
+ * older than `age`. The store's clock counts, not this machine's.
  *
  * @param options.age milliseconds
- * @throws when there is no run of that name
+ * @param options.now by the store's clock; asked of the store unless given
+ * @throws when there is no run of that name, or a run is at work: it may be about to use what no run has named so far
  */
 export async function collectGarbage(
   store: Store,
-  { age, run, now = Date.now() }: { readonly age: number; readonly run?: string | undefined; readonly now?: number },
+  options: { readonly age: number; readonly run?: string | undefined; readonly now?: number },
 ): Promise<Collected> {
+  const { age, run, now = await clockOf(store) } = options;
   const runs = new Map<string, { last: number; pages: string[] }>();
+  const atWork = new Set<string>();
   for await (const { key, modified } of store.list('runs/')) {
     const name = key.split('/')[1]!;
     const known = runs.get(name) ?? { last: 0, pages: [] };
     runs.set(name, { last: Math.max(known.last, modified), pages: [...known.pages, key] });
+    if (isSign(key) && now - modified < silence) atWork.add(name);
   }
+  if (atWork.size > 0)
+    throw new Error(
+      `store gc: expected no run at work, got ${[...atWork].join(', ')}; wait for its end, or ${silence / 60_000} minutes after it was killed`,
+    );
   if (run !== undefined && !runs.has(run))
     throw new Error(`store gc: expected a run of ${[...runs.keys()].join(', ') || 'none'}, got '${run}'`);
   const goes = (name: string, last: number) => (run === undefined ? now - last > age : name === run);
@@ -97,6 +132,24 @@ export async function collectGarbage(
   }
   for (const name of gone) for (const page of runs.get(name)!.pages) await store.remove(page);
   return { things, bytes, runs: gone };
+}
+
+/** Now, by the store's clock: that of a thing just written, or of the newest where the store is full. */
+async function clockOf(store: Store): Promise<number> {
+  const key = `clock/${randomUUID()}`;
+  const newest = async (prefix: string) => {
+    let last = 0;
+    for await (const { modified } of store.list(prefix)) last = Math.max(last, modified);
+    return last;
+  };
+  try {
+    await store.create(key, Buffer.from('now'));
+    return await newest(key);
+  } catch {
+    return Math.max(...(await Promise.all(['runs/', 'blobs/', 'results/'].map(newest))));
+  } finally {
+    await store.remove(key);
+  }
 }
 
 async function pageOf(store: Store, key: string): Promise<string[]> {

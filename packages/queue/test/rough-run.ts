@@ -1,0 +1,100 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { startCut, TestServer } from './brokers.ts';
+
+const main = fileURLToPath(new URL('../../slimsam/src/cli/main.ts', import.meta.url));
+
+/** Starts the command line `slimsam`. */
+export const slimsam = (words: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess =>
+  spawn(process.execPath, ['--conditions=@slimsam/source', '--import', 'tsx', main, ...words], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+
+/** For NODE_OPTIONS: the process's clock is hours ahead. */
+export const clockAhead = (hours: number): string =>
+  `--import=data:text/javascript,${encodeURIComponent(`const now = Date.now; Date.now = () => now() + ${hours * 3_600_000};`)}`;
+
+/** Results in a folder's store. */
+export const resultsIn = (store: string): number =>
+  existsSync(path.join(store, 'results'))
+    ? readdirSync(path.join(store, 'results'), { recursive: true }).filter((name) => String(name).length > 60).length
+    : 0;
+
+/** Bytes of files below a folder whose names match, by path. */
+export function filesOf(folder: string, name: RegExp): Record<string, string> {
+  const names = readdirSync(folder, { recursive: true }).map(String).sort();
+  return Object.fromEntries(
+    names
+      .filter((one) => name.test(path.basename(one)))
+      .map((one) => [one, readFileSync(path.join(folder, one), 'base64')]),
+  );
+}
+
+/** Worker processes of a queue, and what happens to them. */
+export interface RoughRun {
+  /** Words of `slimsam worker`, and the environment of each. */
+  readonly words: readonly string[];
+  readonly environments: readonly NodeJS.ProcessEnv[];
+  readonly redis: TestServer;
+  readonly cut: Awaited<ReturnType<typeof startCut>>;
+  readonly kills: number;
+  readonly cutSeconds: number;
+  /** Resolves when it is time for a kill, or `work` is over. */
+  readonly moment: (kill: number, over: () => boolean) => Promise<void>;
+  /** What the workers are for. */
+  readonly work: Promise<unknown>;
+}
+
+/**
+ * Keeps worker processes for some work, and kills them by SIGKILL at random; also the broker, twice, and cuts the way to it once. A worker
+ * that ends is started again, as what looks after it would do.
+ *
+ * @returns how many were killed before the work was over, and the last lines of the workers
+ */
+export async function roughRun(run: RoughRun): Promise<{ killed: number; brokerKilled: number; errors: string[] }> {
+  const { words, environments, redis, cut, kills, cutSeconds, moment, work } = run;
+  let over = false;
+  const ended = work.finally(() => {
+    over = true;
+  });
+  ended.catch(() => {}); // told below
+  const errors: string[] = [];
+  const workers: ChildProcess[] = [];
+  const start = (place: number) => {
+    const worker = slimsam(['worker', ...words], environments[place]);
+    workers[place] = worker;
+    worker.stderr!.on('data', (bytes: Buffer) => errors.push(...bytes.toString().trim().split('\n')));
+    worker.once('exit', () => {
+      if (!over) setTimeout(() => over || start(place), 200);
+    });
+  };
+  for (const place of environments.keys()) start(place);
+  let [killed, brokerKilled] = [0, 0];
+  try {
+    while (killed < kills) {
+      await moment(killed, () => over);
+      if (over) break;
+      workers[Math.floor(Math.random() * workers.length)]!.kill('SIGKILL');
+      killed++;
+      if (killed === Math.ceil(kills / 3) || killed === Math.ceil((2 * kills) / 3)) {
+        await redis.kill();
+        await sleep(500);
+        await redis.start();
+        brokerKilled++;
+      }
+      if (killed === Math.ceil(kills / 2)) {
+        cut.cut();
+        setTimeout(() => cut.mend(), cutSeconds * 1000);
+      }
+    }
+    await ended;
+    return { killed, brokerKilled, errors };
+  } finally {
+    over = true;
+    for (const worker of workers) worker.kill('SIGKILL');
+  }
+}

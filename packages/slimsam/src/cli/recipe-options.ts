@@ -1,0 +1,108 @@
+import { type Command, Option } from 'commander';
+import type { Model } from '../models/network.ts';
+import { ratioFor } from '../models/ratio-for.ts';
+import { iterative, oneShot, paperRounding, type RecipeOptions, scratch, slimSam } from '../recipe/makers.ts';
+import type { Recipe } from '../recipe/recipe.ts';
+import { naturalNumber, numbers, positiveInteger, positiveNumber, probability } from './options.ts';
+
+/** Recipes by name. */
+export const recipeNames = ['slimsam', 'one-shot', 'iterative', 'scratch'] as const;
+export type RecipeName = (typeof recipeNames)[number];
+
+/** What commands take that compress. */
+export interface RecipeParts {
+  readonly epochs: number;
+  readonly promptEpochs: number;
+  readonly steps?: number;
+  readonly rate?: number;
+  readonly cosine: boolean;
+  readonly flip?: number;
+  readonly jitter?: number[];
+  readonly batch: number;
+  readonly accumulate: number;
+  readonly recompute: boolean;
+  readonly size?: number;
+  readonly criterion?: 'taylor' | 'magnitude' | 'random';
+  readonly sample?: number;
+  readonly rounding: string;
+  readonly held?: number;
+  readonly subset?: number;
+  readonly strict: boolean;
+  readonly save: number;
+}
+
+/** And which recipe, how far. */
+export interface OneRecipe extends RecipeParts {
+  readonly recipe: RecipeName;
+  readonly ratio?: number;
+  readonly params?: number;
+  readonly macs?: number;
+}
+
+/** Adds the options of commands that compress. */
+export function onRecipe(command: Command): Command {
+  return command
+    .option('--epochs <n>', 'of each stage', positiveInteger, 20)
+    .option(
+      '--prompt-epochs <n>',
+      "of a third stage, beyond the paper's recipe: the original's masks by prompts",
+      naturalNumber,
+      0,
+    )
+    .option('--steps <n>', 'optimizer steps of an epoch (default: all photographs)', positiveInteger)
+    .option('--rate <number>', 'the learning rate (default: 1e-4)', positiveNumber)
+    .option('--cosine', 'the learning rate falls to 0 within each stage, which serves few epochs', false)
+    .option('--flip <probability>', 'photographs are mirrored so often in training', probability)
+    .option('--jitter <least,largest>', 'photographs are scaled by chance in training, like 0.8,1.25', numbers(2))
+    .option('--batch <n>', 'photographs in a batch', positiveInteger, 4)
+    .option('--accumulate <n>', 'batches in an optimizer step', positiveInteger, 1)
+    .option('--recompute', 'less memory, more time: blocks run again in the backward pass', false)
+    .option('--size <pixels>', 'of the square that a plain ViT reads (default: its own)', positiveInteger)
+    .addOption(
+      new Option('--criterion <name>', 'of channels (default: disturbed Taylor)').choices([
+        'taylor',
+        'magnitude',
+        'random',
+      ]),
+    )
+    .option('--sample <n>', 'photographs that score (default: 1000)', positiveInteger)
+    .option('--rounding <multiple>', "of kept widths: a number, or 'paper' for the paper's uniform widths", '8')
+    .option('--held <n>', 'photographs held back for validation (default: an eighth, 64 at most)', naturalNumber)
+    .option('--subset <n>', 'so many of the photographs, by chance', positiveInteger)
+    .option('--strict', 'a photograph that cannot be read is an error', false)
+    .option('--save <minutes>', 'between two checkpoints, besides those after each epoch', positiveNumber, 10);
+}
+
+/** The recipe of a command's options. @throws when the rounding is neither a number nor 'paper', or no ratio comes to the target */
+export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe> {
+  const { params, macs, epochs, steps, rate, flip, jitter, criterion, sample, size } = options;
+  const multiple = Number(options.rounding);
+  const paper = options.rounding === 'paper';
+  if (!paper && !(Number.isInteger(multiple) && multiple >= 1))
+    throw new Error(`--rounding: expected 1, 2, … or 'paper', got '${options.rounding}'`);
+  const target = params !== undefined ? { parameters: params } : macs !== undefined ? { macs } : undefined;
+  const uniform = { embedding: multiple, head: multiple, mlp: multiple };
+  const multiples = paper ? paperRounding.multiples : multiple === 8 ? undefined : uniform;
+  const solved = target && (await ratioFor(model, target, { ...(multiples && { multiples }), ...(size && { size }) }));
+  const ratio = solved?.ratio ?? options.ratio ?? 0.5;
+  const how: RecipeOptions & { ratio: number } = {
+    ...{ ratio, epochs },
+    ...(target && { target }),
+    ...(paper ? paperRounding : multiples && { multiples }),
+    ...(steps !== undefined && { stepsPerEpoch: steps }),
+    ...(rate !== undefined && { learningRate: rate }),
+    ...(options.promptEpochs > 0 && { promptEpochs: options.promptEpochs }),
+    ...(options.cosine && { decay: 'cosine' as const }),
+    ...((flip !== undefined || jitter) && {
+      augment: { ...(flip !== undefined && { flip }), ...(jitter && { scale: [jitter[0]!, jitter[1]!] as const }) },
+    }),
+    ...(criterion && criterion !== 'taylor' && { criterion }),
+    ...(sample !== undefined && { sample }),
+  };
+  if (options.recipe === 'one-shot') return oneShot(how);
+  if (options.recipe === 'scratch') return scratch(how);
+  if (options.recipe === 'slimsam') return slimSam(how);
+  const rounds = Math.max(1, Math.min(epochs, Math.ceil(ratio / 0.1 - 1e-9)));
+  const ratios = Array.from({ length: rounds }, (_, i) => Number(((ratio * (i + 1)) / rounds).toFixed(4)));
+  return iterative(ratios, how);
+}
