@@ -5,6 +5,7 @@ import * as evaluation from '@slimsam/eval';
 import * as evalOnnx from '@slimsam/eval/onnx';
 import * as report from '@slimsam/eval/report';
 import * as prune from '@slimsam/prune';
+import * as queue from '@slimsam/queue';
 import * as scenes from '@slimsam/scenes';
 import * as ops from '@slimsam/tensor-webgpu/ops';
 import * as vit from '@slimsam/vit';
@@ -12,15 +13,16 @@ import * as images from '@slimsam/vit/images';
 import * as onnx from '@slimsam/vit/onnx';
 import * as weights from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import * as jobs from 'slimsam/jobs';
 import * as slimsam from 'slimsam/node';
 import { beforeAll, expect, test, vi } from 'vitest';
 
 const packages: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   ...{ weights, vit, 'vit/images': images, 'vit/onnx': onnx, prune, distill, eval: evaluation, 'eval/report': report },
-  ...{ 'eval/onnx': evalOnnx, scenes, slimsam, 'tensor-webgpu/ops': ops },
+  ...{ 'eval/onnx': evalOnnx, scenes, slimsam, 'slimsam/jobs': jobs, queue, 'tensor-webgpu/ops': ops },
 };
-/** The guard itself; the process's signals; a backend is opened by a name or not at all. */
-const exceptions = ['checkFields', 'stopSignal', 'openBackend'];
+/** The guard itself; the process's signals; a backend is opened by a name or not at all; a class. */
+const exceptions = ['checkFields', 'stopSignal', 'openBackend', 'JobFailure'];
 const values = [undefined, null, 3, true, {}, []];
 const argumentLists = [...values.map((value) => [value]), ...values.map((value) => [{}, value])];
 

@@ -17,7 +17,7 @@ import { clockAhead, filesOf, resultsIn, roughRun, slimsam } from '../test/rough
 const { values } = parseArgs({
   options: {
     kills: { type: 'string', default: '20' },
-    images: { type: 'string', default: '40' },
+    images: { type: 'string', default: '36' },
     cut: { type: 'string', default: '40' },
     every: { type: 'string', default: '8' },
     lock: { type: 'string', default: '5' },
@@ -44,8 +44,8 @@ const kinds = {
     ...{ out: '--run', queued: [], jobs: 2 * Math.ceil((images! - 2) / 32), files: /^(run\.json|slim\..*)$/ },
   },
   sweep: {
-    words: ['sweep', model, ...photographs, '--steps', '6', '--sample', '4', '--ratios', '0.5,0.77', '--seeds', '2'],
-    ...{ out: '--out', queued: [], jobs: 4, files: /^(run\.json|cell\.json|slim\..*)$/ },
+    words: ['sweep', model, ...photographs, '--steps', '3', '--sample', '4', '--ratios', '0.5', '--seeds', '3'],
+    ...{ out: '--out', queued: [], jobs: 3, files: /^(run\.json|cell\.json|slim\..*)$/ },
   },
 } as const;
 type Kind = keyof typeof kinds;

@@ -40,6 +40,8 @@ export const redacted = (text: string): string => text.replace(/(\w+:\/\/)[^@/\s
  * @throws when it is out of reach, refuses the password, or is too old; the password is in no message
  */
 export async function openBroker(url: string): Promise<Broker> {
+  if (typeof url !== 'string')
+    throw new Error(`--queue: expected redis://HOST or postgres://HOST/DATABASE, got ${typeof url}`);
   const address = redacted(url).replace(/\?.*$/, '');
   let parsed: URL;
   try {
@@ -102,6 +104,9 @@ async function openPostgres(url: string): Promise<Pick<Broker, 'connection' | 'b
   client.on('error', () => {}); // what is under way fails with it
   try {
     await client.connect();
+    const { rows } = await client.query<{ server_version_num: string }>('SHOW server_version_num');
+    const version = Math.floor(Number(rows[0]?.server_version_num) / 10_000);
+    if (version < 13) throw new Error(`PostgreSQL ${version}; BullMQ takes 13 or newer`);
     await runMigrations(client);
   } finally {
     await client.end().catch(() => {});

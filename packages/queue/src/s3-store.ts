@@ -14,6 +14,8 @@ const waits = [200, 1_000, 5_000];
  * @throws when it is out of reach, refuses the keys, or has no such bucket
  */
 export async function openS3Store(location: string): Promise<Store> {
+  if (typeof location !== 'string')
+    throw new Error(`--store: expected s3://BUCKET/PREFIX?endpoint=https://HOST, got ${typeof location}`);
   const { bucket, prefix, endpoint, region } = parse(location);
   const { AWS_ACCESS_KEY_ID: accessKeyId = '', AWS_SECRET_ACCESS_KEY: secretAccessKey = '' } = process.env;
   const shown = `s3://${bucket}${prefix && `/${prefix.slice(0, -1)}`} at ${endpoint}`;
@@ -29,10 +31,11 @@ export async function openS3Store(location: string): Promise<Store> {
     fetch: (address, init) => fetch(address, { ...init, headers: { ...headersOf(init), 'if-none-match': '*' } }),
   });
   const at = (key: string) => `${prefix}${checkKey(key)}`;
-  const attempt = <T>(what: string, action: () => Promise<T>) =>
-    retried(action, (cause) => failure(cause, { what, shown }));
+  const attempt = <T>(what: string, action: () => Promise<T>, tries = waits.length) =>
+    retried(action, { tries, asError: (cause) => failure(cause, { what, shown }) });
 
-  const found = await attempt('to be reached', () => s3.listObjects('/', `${prefix}nothing/`, 1));
+  // a wrong address is told at once
+  const found = await attempt('to be reached', () => s3.listObjects('/', `${prefix}nothing/`, 1), 1);
   if (found === null) throw new Error(`store: expected ${shown} to be a bucket, got none; make it first`);
   const store: Store = {
     location: shown,
@@ -79,12 +82,13 @@ export async function openS3Store(location: string): Promise<Store> {
 }
 
 function parse(location: string): { bucket: string; prefix: string; endpoint: string; region: string } {
-  const { hostname, pathname, searchParams } = new URL(location);
+  const expected = '--store: expected s3://BUCKET/PREFIX?endpoint=https://HOST';
+  const { protocol, hostname, pathname, searchParams } = new URL(URL.canParse(location) ? location : 'none:');
   const region = searchParams.get('region') ?? process.env.AWS_REGION ?? 'us-east-1';
   const given = searchParams.get('endpoint') ?? process.env.AWS_ENDPOINT_URL ?? `https://s3.${region}.amazonaws.com`;
   const prefix = pathname.replace(/^\/+|\/+$/g, '');
-  if (hostname === '' || !/^[\w./-]*$/.test(prefix))
-    throw new Error(`--store: expected s3://BUCKET/PREFIX?endpoint=https://HOST, got '${location}'`);
+  if (protocol !== 's3:' || hostname === '' || !/^[\w./-]*$/.test(prefix) || !/^https?:\/\/[^/@]+(\/|$)/.test(given))
+    throw new Error(`${expected}, got '${location.replace(/\/\/[^/]*@/g, '//…@')}'`);
   return { bucket: hostname, prefix: prefix && `${prefix}/`, endpoint: given.replace(/\/+$/, ''), region };
 }
 
@@ -95,14 +99,17 @@ const statusOf = (error: unknown): number | undefined =>
   error instanceof Error && 'status' in error && typeof error.status === 'number' ? error.status : undefined;
 
 /** Tries again what failed on the way, or by the server's fault; not what was refused. */
-async function retried<T>(action: () => Promise<T>, asError: (cause: unknown) => Error): Promise<T> {
+async function retried<T>(
+  action: () => Promise<T>,
+  { tries: most, asError }: { readonly tries: number; readonly asError: (cause: unknown) => Error },
+): Promise<T> {
   for (let tries = 0; ; tries++) {
     try {
       return await action();
     } catch (error) {
       const status = statusOf(error);
       const refused = status !== undefined && status !== 429 && (status < 500 || status === 507);
-      const wait = waits[tries];
+      const wait = tries < most ? waits[tries] : undefined;
       if (refused || wait === undefined) throw asError(error);
       await new Promise((resolve) => setTimeout(resolve, wait));
     }

@@ -31,6 +31,12 @@ const quiet = 30_000;
  * @throws when broker or store are out of reach at the start, or no backend opens
  */
 export async function work(options: WorkOptions): Promise<void> {
+  if (
+    typeof options?.backend !== 'string' ||
+    typeof options.note !== 'function' ||
+    !(options.signal instanceof AbortSignal)
+  )
+    throw new Error('work: expected options { queue, store, backend, lock, signal, note }, got others');
   const { queue: url, store: location, backend, adapter, lock, signal, note } = options;
   const broker = await openBroker(url);
   const store = await openStore(location);

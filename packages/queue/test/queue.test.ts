@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -19,7 +20,7 @@ import {
 } from 'slimsam/jobs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openQueue, work } from '../src/index.ts';
-import { startCut, startPostgres, startRedis, startS3, type TestServer } from './brokers.ts';
+import { startPostgres, startRedis, startS3, type TestServer } from './brokers.ts';
 
 let folder = '';
 let redis: TestServer;
@@ -157,32 +158,6 @@ describe('a queue on Redis', () => {
     });
     await queue.close();
   });
-
-  test('a broker that is killed with all its memory, and a connection that is cut, lose nothing', async () => {
-    const frail = await startRedis({ durable: false });
-    const cut = await startCut(frail.port);
-    const [url, location] = [`redis://127.0.0.1:${cut.port}`, path.join(folder, 'frail')];
-    const [queue, store] = [await openQueue(url), await openStore(location)];
-    try {
-      await withWorkers(2, { url, store: location, lock: 2 }, async () => {
-        const outcomes = all(naps(40, 100), { queue, store });
-        while ((await queue.counts()).active === 0) await sleep(20);
-        await frail.kill();
-        await sleep(300);
-        await frail.start();
-        await sleep(1_000);
-        cut.cut();
-        await sleep(3_000);
-        cut.mend();
-        const found = await outcomes;
-        expect(errorsOf(found)).toEqual([]);
-        expect(new Set(found.map((one) => one.hash)).size).toBe(40);
-      });
-    } finally {
-      await queue.close();
-      await Promise.all([cut.stop(), frail.stop()]);
-    }
-  });
 });
 
 test('a queue on PostgreSQL', async () => {
@@ -236,6 +211,62 @@ test('a store in S3', async () => {
   } finally {
     await s3.stop();
   }
+});
+
+describe('a store in S3 is one clear error', () => {
+  /** A server that lists nothing, and gives one answer to all that is written. */
+  async function withServer(answer: { status: number; code: string }, use: (location: string) => Promise<void>) {
+    const server = http.createServer((request, response) => {
+      request.resume();
+      const { status, code } = request.method === 'PUT' ? answer : { status: 200, code: '' };
+      const text = status === 200 ? '<ListBucketResult/>' : `<Error><Code>${code}</Code></Error>`;
+      response.writeHead(request.method === 'HEAD' ? 404 : status, { 'content-type': 'application/xml' }).end(text);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as net.AddressInfo;
+    process.env.AWS_ACCESS_KEY_ID = 'some-key';
+    process.env.AWS_SECRET_ACCESS_KEY = 'hidden';
+    try {
+      await use(`s3://blobs/test?endpoint=http://127.0.0.1:${port}`);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+
+  test.each([
+    ['that is full', { status: 507, code: 'QuotaExceeded' }, /the store is full: 'slimsam store gc' frees some$/],
+    [
+      'for a clock that is wrong by hours',
+      { status: 403, code: 'RequestTimeTooSkewed' },
+      /; set this machine's clock$/,
+    ],
+    ['that refuses', { status: 403, code: 'AccessDenied' }, /; see to AWS_ACCESS_KEY_ID/],
+  ])('%s', (_, answer, message) =>
+    withServer(answer, async (location) => {
+      const store = await openStore(location);
+      const error: Error = await putBlob(store, 'bytes').then(
+        () => expect.unreachable('it was written'),
+        (reason: unknown) => reason as Error,
+      );
+      expect(error.message).toMatch(/^store: expected s3:\/\/blobs\/test at http:.* to keep 'blobs\//);
+      expect(error.message).toMatch(message);
+      expect(error.message).not.toMatch(/hidden|some-key/);
+    }),
+  );
+
+  test('that is out of reach, or no address', async () => {
+    let gone = '';
+    await withServer({ status: 200, code: '' }, async (location) => {
+      gone = location;
+    });
+    await expect(openStore(gone)).rejects.toThrow(
+      /^(?!.*hidden)store: expected s3:\/\/blobs\/test at http:.* to be reached, got .*ECONNREFUSED/,
+    );
+    await expect(openStore('s3://blobs?endpoint=http://me:hidden@nowhere')).rejects.toThrow(
+      /^(?!.*hidden)--store: expected s3:\/\/BUCKET/,
+    );
+  });
 });
 
 describe('a broker', () => {

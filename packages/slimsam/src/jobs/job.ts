@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
+import { checkFields } from '@slimsam/weights';
 import { z } from 'zod';
 import type { AblationBudget, AblationCell } from '../ablation/run-cell.ts';
 import type { ScoringOfPart } from '../compress/part-scorer.ts';
@@ -162,6 +163,7 @@ function canonical(value: unknown): string {
 
 /** What a job does, in few words. */
 export function jobTitle(job: Job): string {
+  checkFields('jobTitle', job, { kind: 'string', shard: 'object' });
   const { kind, shard, seed } = job;
   if (kind === 'ablate') return `${kind} ${job.row} at ${job.ratio}, seed ${seed}`;
   if (kind === 'compress') return `${kind} ${job.recipe.name}${ratioOf(job.recipe)}, seed ${seed}`;
@@ -174,7 +176,10 @@ function ratioOf({ steps }: Recipe): string {
 }
 
 /** The hash under which a job's result lies in the store. */
-export const jobHash = (job: Job): string => sha256(canonical(job));
+export function jobHash(job: Job): string {
+  checkFields('jobHash', { job }, { job: 'object' });
+  return sha256(canonical(job));
+}
 
 export const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex');
 
@@ -192,12 +197,13 @@ export const slimsamVersion: string = z
   .parse(createRequire(import.meta.url)('../../package.json')).version;
 
 /** What all jobs of this slimsam have. */
-export const jobHead = (
+export function jobHead(
   shard: { readonly part: number; readonly parts: number },
   seed = 1,
-): Pick<Job, 'format' | 'version' | 'requires' | 'shard' | 'seed'> => ({
-  ...{ format: 1, version: slimsamVersion, requires: [], shard, seed },
-});
+): Pick<Job, 'format' | 'version' | 'requires' | 'shard' | 'seed'> {
+  checkFields('jobHead', shard, { part: 'number', parts: 'number' });
+  return { format: 1, version: slimsamVersion, requires: [], shard, seed };
+}
 
 /** What came of a job, as it lies in the store. */
 export interface JobResult {

@@ -1,3 +1,4 @@
+import { checkFields } from '@slimsam/weights';
 import { JobFailure, type JobProcess, startJobProcess } from './process/job-process.ts';
 import type { JobRunner } from './run-jobs.ts';
 
@@ -10,11 +11,7 @@ export interface LocalRunner extends JobRunner {
 const mostTries = 3;
 
 /** Runs jobs in child processes of this machine; nothing is to be installed for it. */
-export function localRunner({
-  store,
-  backend,
-  processes = 1,
-}: {
+export function localRunner(options: {
   /** Where the children find their inputs: the location of the store that `runJobs` is given. */
   readonly store: string;
   /** Of TensorFlow.js, as `--backend` names it. */
@@ -22,6 +19,8 @@ export function localRunner({
   /** At once; 1 unless given. */
   readonly processes?: number;
 }): LocalRunner {
+  checkFields('localRunner', options, { store: 'string', backend: 'string' });
+  const { store, backend, processes = 1 } = options;
   if (!Number.isInteger(processes) || processes < 1)
     throw new Error(`localRunner: expected processes as 1, 2, …, got ${processes}`);
   const idle: JobProcess[] = [];

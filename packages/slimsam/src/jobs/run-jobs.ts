@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { checkFields } from '@slimsam/weights';
 import { type Job, type JobResult, jobHash, jobTitle, parseJob } from './job.ts';
 import { getResult } from './store/blobs.ts';
 import type { Store } from './store/store.ts';
@@ -39,8 +40,11 @@ export interface RunJobsOptions {
  */
 export async function* runJobs(
   jobs: Iterable<Job> | AsyncIterable<Job>,
-  { runner, store, signal }: RunJobsOptions,
+  options: RunJobsOptions,
 ): AsyncGenerator<JobOutcome, void, undefined> {
+  checkFields('runJobs', { jobs }, { jobs: 'iterable' });
+  checkFields('runJobs', options, { runner: 'object', store: 'object' });
+  const { runner, store, signal } = options;
   const stop = new AbortController();
   const both = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
   setMaxListeners(0, both); // one for each job that is under way
@@ -108,6 +112,7 @@ export async function resultsInOrder(
   jobs: readonly Job[],
   options: RunJobsOptions & { readonly onOutcome?: (outcome: JobOutcome) => void | Promise<void> },
 ): Promise<JobResult[]> {
+  checkFields('resultsInOrder', { jobs, options }, { jobs: 'list', options: 'object' });
   const found = new Map<string, JobResult>();
   const errors: JobOutcome[] = [];
   for await (const outcome of runJobs(jobs, options)) {

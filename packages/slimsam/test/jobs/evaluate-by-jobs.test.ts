@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { generateScenes } from '@slimsam/scenes';
@@ -69,6 +69,17 @@ test('what is in the store is not computed again; another run in its folder, or 
   writeFileSync(at('again', 'run.lock'), JSON.stringify({ host: 'another', pid: 1, began: '', since: 'today' }));
   expect(await evaluate(`${line} --out @again`)).toBe(1);
   expect(printed.err).toMatch(/for this process alone, got the lock run\.lock of process 1 on another since today/);
+});
+
+test('a job that fails is told, the others go on, and the exit code says so', async () => {
+  cpSync(at('data'), at('broken'), { recursive: true });
+  const image = readdirSync(at('broken')).find((name) => /^sa_2[.](?!json)/.test(name))!;
+  writeFileSync(at('broken', image), 'no image');
+  const line = '@sam.safetensors --data @broken --protocol points --store @store --images-per-job 1 --out @failed';
+  expect(await evaluate(line)).toBe(1);
+  expect(printed.err).toMatch(/evaluate 2 of 5 failed: /);
+  expect(printed.err).toMatch(/slimsam: 1 of 5 jobs failed; evaluate 2 of 5: .*the same command tries them again/);
+  expect(readdirSync(at('failed'))).toEqual([]);
 });
 
 test.each([

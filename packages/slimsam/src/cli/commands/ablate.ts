@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { readSa1b } from '@slimsam/eval';
 import { resizeSam, type Sam } from '@slimsam/vit';
-import { disposeWeights } from '@slimsam/weights';
+import { disposeWeights, makeFolder } from '@slimsam/weights';
 import { Command, InvalidArgumentError } from 'commander';
 import { writeAblationReport } from '../../ablation/ablation-report.ts';
 import { type LabelledImages, sa1bImages, sceneImages } from '../../ablation/labelled-images.ts';
@@ -20,6 +20,7 @@ import { hashWeights } from '../../compress/facts.ts';
 import { loadOnlySam } from '../../models/load-model.ts';
 import { openPhotographs } from '../../photographs/open-photographs.ts';
 import type { Photographs } from '../../photographs/photographs.ts';
+import { lock } from '../../run/lock.ts';
 import { byJobs, type ManyMachinesOptions, onManyMachines, openCrew } from '../many-machines.ts';
 import {
   type CommonOptions,
@@ -189,14 +190,20 @@ async function* spreadCells(session: Session, grid: Grid, options: Options): Asy
   const { signal } = session;
   const tests = test === undefined ? undefined : readSa1b(test, { signal });
   const labels = grid.open.some(({ row }) => row === labelledRow) ? readSa1b(images, { signal }) : undefined;
-  const crew = await openCrew(options, { run: ['ablate', out], output: session, signal });
+  await makeFolder(out);
+  const locked = await lock(out);
   try {
-    for await (const found of cellsByJobs(crew, { ...grid, tests, labels, scenes, saveMinutes: save })) {
-      await writeCell(out, found);
-      yield found;
+    const crew = await openCrew(options, { run: ['ablate', out], output: session, signal });
+    try {
+      for await (const found of cellsByJobs(crew, { ...grid, tests, labels, scenes, saveMinutes: save })) {
+        await writeCell(out, found);
+        yield found;
+      }
+    } finally {
+      await crew.close();
     }
   } finally {
-    await crew.close();
+    await locked.release();
   }
 }
 

@@ -10,6 +10,7 @@ import { type Model, networkOf } from '../../models/network.ts';
 import { openPhotographs } from '../../photographs/open-photographs.ts';
 import type { Photographs } from '../../photographs/photographs.ts';
 import type { Recipe } from '../../recipe/recipe.ts';
+import { lock } from '../../run/lock.ts';
 import { openRun } from '../../run/open-run.ts';
 import { type CompressedCell, compressCell, isLeft } from '../../sweep/compress-cell.ts';
 import {
@@ -85,6 +86,8 @@ async function run(session: Session, source: string, options: Options): Promise<
   const spread = byJobs(options);
   const model = await loadModel(source, options);
   const photographs = await openPhotographs(images, { strict, seed: 1, signal, ...(subset && { subset }) });
+  await makeFolder(out);
+  const locked = await lock(out);
   try {
     const shared = { weights: await hashWeights(model.weights), photographs: photographs.identity };
     const how = { size: networkOf(model, { size }).size, batch, accumulate, recompute, held };
@@ -111,7 +114,7 @@ async function run(session: Session, source: string, options: Options): Promise<
     session.result(`${cells.length} cells\nreport: ${page}`, { cells: finished, page });
   } finally {
     disposeWeights(model.weights);
-    await photographs.close();
+    await Promise.all([photographs.close(), locked.release()]);
   }
 }
 

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { hostname } from 'node:os';
 import { pathToFileURL } from 'node:url';
+import { checkFields } from '@slimsam/weights';
 import type { Job } from '../job.ts';
 import type { AdapterOf, FailureKind, FromProcess, ProcessOptions, ToProcess } from './messages.ts';
 
@@ -38,6 +39,7 @@ const patience = 5_000;
  * @throws when one of the two does not open
  */
 export async function startJobProcess(options: ProcessOptions): Promise<JobProcess> {
+  checkFields('startJobProcess', options, { store: 'string', backend: 'string' });
   const child = forkNeighbour();
   let errors = '';
   child.stderr?.on('data', (bytes: Buffer) => {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
+import { checkFields } from '@slimsam/weights';
 import { z } from 'zod';
 import { type Job, type JobResult, jobHash, resultSchema, sha256 } from '../job.ts';
 import type { Store } from './store.ts';
@@ -13,7 +14,9 @@ export const resultKey = (job: string): string => `results/${job.slice(0, 2)}/${
 
 /** Keeps bytes under their hash, once. @returns the hash */
 export async function putBlob(store: Store, content: Uint8Array | string): Promise<string> {
+  checkFields('putBlob', store, { create: 'function' });
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+  checkFields('putBlob', { content: bytes }, { content: 'bytes' });
   const hash = sha256(bytes);
   await store.create(blobKey(hash), bytes);
   return hash;
@@ -21,6 +24,8 @@ export async function putBlob(store: Store, content: Uint8Array | string): Promi
 
 /** Keeps a file under its hash, once. @returns the hash */
 export async function putFile(store: Store, file: string): Promise<string> {
+  checkFields('putFile', store, { create: 'function' });
+  checkFields('putFile', { file }, { file: 'string' });
   const hash = await hashOfFile(file);
   await store.create(blobKey(hash), { file });
   return hash;
@@ -34,6 +39,8 @@ async function hashOfFile(file: string): Promise<string> {
 
 /** A blob. @throws when it is not there, or is not what its hash says */
 export async function getBlob(store: Store, hash: string): Promise<Uint8Array> {
+  checkFields('getBlob', store, { read: 'function' });
+  checkFields('getBlob', { hash }, { hash: 'string' });
   const bytes = await store.read(blobKey(hash));
   if (!bytes) throw missing(store, hash);
   checkHash(store, hash, sha256(bytes));
@@ -42,6 +49,8 @@ export async function getBlob(store: Store, hash: string): Promise<Uint8Array> {
 
 /** A blob as a file, which is whole or not there. @throws when it is not there, or is not what its hash says */
 export async function getFile(store: Store, hash: string, file: string): Promise<void> {
+  checkFields('getFile', store, { readFile: 'function' });
+  checkFields('getFile', { hash, file }, { hash: 'string', file: 'string' });
   const written = `${file}.${process.pid}.tmp`;
   try {
     if (!(await store.readFile(blobKey(hash), written))) throw missing(store, hash);
@@ -84,6 +93,7 @@ export async function putResult(store: Store, result: JobResult): Promise<void> 
 
 /** What came of a job; undefined while nothing has. @throws when it is damaged, or of another job */
 export async function getResult(store: Store, job: Job): Promise<JobResult | undefined> {
+  checkFields('getResult', store, { read: 'function' });
   const hash = jobHash(job);
   const bytes = await store.read(resultKey(hash));
   if (!bytes) return undefined;

@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { checkFields } from '@slimsam/weights';
 import { importQueue } from '../queue-package.ts';
 import { openFolderStore } from './folder-store.ts';
 import type { Store } from './store.ts';
@@ -10,6 +11,7 @@ import type { Store } from './store.ts';
  * @throws when the address is of no known kind, or what it names is out of reach
  */
 export async function openStore(location: string): Promise<Store> {
+  checkFields('openStore', { location }, { location: 'string' });
   if (location.startsWith('s3://')) return (await importQueue('--store')).openS3Store(location);
   if (/^file:/.test(location)) return openFolderStore(fileURLToPath(location));
   if (/^\w[\w+.-]+:\/\//.test(location))

@@ -1,3 +1,5 @@
+import { checkFields } from '@slimsam/weights';
+
 /** A thing in a store. */
 export interface StoredThing {
   readonly key: string;
@@ -27,6 +29,7 @@ export interface Store {
 
 /** @throws when a key is none */
 export function checkKey(key: string): string {
+  checkFields('store', { key }, { key: 'string' });
   if (/^[a-z0-9-]+(\/[a-z0-9-]+)*$/.test(key)) return key;
   throw new Error(`store: expected a key of [a-z0-9-] and slashes, got ${JSON.stringify(key).slice(0, 100)}`);
 }
