@@ -63,14 +63,16 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   const entry: GpuEntry = options.gpu
     ? { gpu: options.gpu, keepAlive: options.gpu }
     : await openGpu(options.toggles, options.adapter);
-  const adapter = await askForAdapter(entry.gpu, options.powerPreference ?? 'high-performance').catch((error: Error) => {
-    if (options.adapter === undefined) throw error;
-    const names = [...error.message.matchAll(/name: '([^']*)'/g)].map(([, name]) => name); // Dawn lists those that it has
-    throw new Error(
-      `useWebgpu: expected an adapter with '${options.adapter}' in its name, got ${names.join(', ') || 'none'}`,
-      { cause: error },
-    );
-  });
+  const adapter = await askForAdapter(entry.gpu, options.powerPreference ?? 'high-performance').catch(
+    (error: Error) => {
+      if (options.adapter === undefined) throw error;
+      const names = [...error.message.matchAll(/name: '([^']*)'/g)].map(([, name]) => name); // Dawn lists those that it has
+      throw new Error(
+        `useWebgpu: expected an adapter with '${options.adapter}' in its name, got ${names.join(', ') || 'none'}`,
+        { cause: error },
+      );
+    },
+  );
   if (!adapter) {
     throw new Error(
       'webgpu: expected an adapter, got none; install a Vulkan, Metal or Direct3D 12 driver (without a GPU: lavapipe, ' +
