@@ -1,6 +1,5 @@
-import { checkFields } from '@slimsam/weights';
+import { checkFields, randomGenerator } from '@slimsam/weights';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 
 /**
  * The order of one epoch, cut into batches of indices: a pure function of its arguments. The last batch may be smaller.
@@ -19,8 +18,7 @@ export function* shuffledBatches(
     if (!Number.isInteger(value) || value < 1)
       throw new Error(`shuffledBatches: expected ${name} to be 1, 2, …, got ${value}`);
   }
-  const random = xoroshiro128plus(Math.imul(seed, 0x9e3779b9) ^ Math.imul(epoch + 1, 0x85ebca6b));
-  for (let i = 0; i < 8; i++) random.next(); // a 32-bit seed fills a quarter of the state: the first outputs are poor
+  const random = randomGenerator(Math.imul(seed, 0x9e3779b9) ^ Math.imul(epoch + 1, 0x85ebca6b));
   const order = Array.from({ length: count }, (_, i) => i);
   for (let i = count - 1; i > 0; i--) {
     const j = uniformInt(random, 0, i);

@@ -1,5 +1,5 @@
+import { randomGenerator, scrambled } from '@slimsam/weights';
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
-import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 
 /** Draws numbers; equal seeds draw equal ones. */
 export interface Draw {
@@ -17,8 +17,7 @@ export interface Draw {
 
 /** A seeded source of draws. */
 export function drawFrom(seed: number): Draw {
-  const generator = xoroshiro128plus(scrambled(seed));
-  for (let i = 0; i < 8; i++) generator.next(); // a 32-bit seed fills a quarter of the state: the first outputs are poor
+  const generator = randomGenerator(scrambled(seed));
   const number = (low: number, high: number) => low + (high - low) * uniformFloat64(generator);
   const whole = (low: number, high: number) => Math.floor(number(low, high + 1));
   return {
@@ -28,12 +27,4 @@ export function drawFrom(seed: number): Draw {
     chance: (probability) => number(0, 1) < probability,
     of: (list) => list[whole(0, list.length - 1)]!,
   };
-}
-
-/** Neighbouring seeds give the generator similar states: spread them (the finaliser of MurmurHash3). */
-function scrambled(seed: number): number {
-  let h = seed | 0;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return h ^ (h >>> 16);
 }

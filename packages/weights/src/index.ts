@@ -17,6 +17,7 @@ export { encodeTensor, parseSafetensors, type Safetensors, serializeSafetensors 
 export { type ValueAndGradients, valueAndGradients } from './gradients.ts';
 export { makeFolder } from './make-folder.ts';
 export { type OpenTensorsOptions, openTensors, type Source } from './open-tensors.ts';
+export { randomGenerator, scrambled } from './random-generator.ts';
 export { recomputed } from './recomputed.ts';
 export { requireBackend } from './require-backend.ts';
 export type { FileSource, OpenOptions, Progress } from './sources/byte-source.ts';

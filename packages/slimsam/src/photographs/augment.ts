@@ -1,5 +1,5 @@
+import { randomGenerator } from '@slimsam/weights';
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
-import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { hashText } from './hash.ts';
 
 /** Variations by chance: a photograph varies equally in an epoch whoever reads it, and otherwise in the next. */
@@ -26,8 +26,7 @@ export interface Variation {
 
 /** Draws a photograph's variation, from seed, epoch and name alone. */
 export function variationOf({ flip = 0, scale = [1, 1], seed, epoch }: Augment, name: string): Variation {
-  const generator = xoroshiro128plus(hashText(JSON.stringify([seed, epoch, name])));
-  for (let i = 0; i < 8; i++) generator.next(); // a 32-bit seed fills a quarter of the state: the first outputs are poor
+  const generator = randomGenerator(hashText(JSON.stringify([seed, epoch, name])));
   const [low, high] = scale;
   const draw = () => uniformFloat64(generator);
   return { flip: draw() < flip, scale: low * (high / low) ** draw(), x: draw(), y: draw() };

@@ -1,6 +1,6 @@
+import { randomGenerator } from '@slimsam/weights';
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 
 /** Draws, a pure function of the seeds that it was made of. */
 export interface Random {
@@ -18,8 +18,7 @@ export interface Random {
 export function randomOf(...seeds: number[]): Random {
   let mixed = 0x9e3779b9;
   for (const seed of seeds) mixed = Math.imul(mixed ^ seed, 0x85ebca6b) ^ ((mixed ^ seed) >>> 13);
-  const generator = xoroshiro128plus(mixed);
-  for (let i = 0; i < 8; i++) generator.next(); // a 32-bit seed fills a quarter of the state: the first outputs are poor
+  const generator = randomGenerator(mixed);
   const number = (low: number, high: number) => low + (high - low) * uniformFloat64(generator);
   const integer = (low: number, high: number) => uniformInt(generator, low, high);
   return {
