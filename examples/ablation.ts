@@ -26,7 +26,8 @@ try {
   const photographs = await openPhotographs(`${out}/images`);
   const quality = async (model: typeof sam) =>
     (await evaluateSam(model, readSa1b(`${out}/test`), { latency: false })).miou!.toFixed(4);
-  const table = new Table({ head: ['criterion', 'mIoU, one point'] });
+  const style = { head: [], border: [] }; // no colours, which would go into files too
+  const table = new Table({ head: ['criterion', 'mIoU, one point'], style });
   table.push(['the original', await quality(sam)]);
   for (const criterion of ['random', 'magnitude', 'taylor'] as const) {
     const step: PruneStep = { kind: 'prune', name: criterion, structure: 'bottleneck', ratio, criterion };

@@ -33,7 +33,9 @@ try {
   }
   const latencies = await measureLatencies(runs, { warmup: 2, repeats });
   const text = ({ median, p95 }: Latency) => `${median.toFixed(1)} (${p95.toFixed(1)})`;
-  const table = new Table({ head: ['model', 'parameters', 'MACs, G', 'encoder, ms (95 %)', 'mask, ms (95 %)'] });
+  const style = { head: [], border: [] }; // no colours, which would go into files too
+  const head = ['model', 'parameters', 'MACs, G', 'encoder, ms (95 %)', 'mask, ms (95 %)'];
+  const table = new Table({ head, style });
   for (const [file, cells] of costs)
     table.push([file, ...cells, text(latencies.get(`${file} encoder`)!), text(latencies.get(`${file} mask`)!)]);
   console.log(`on ${backend.adapter}\n${table}`);

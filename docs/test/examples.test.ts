@@ -18,9 +18,8 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 /** Runs an example as a user would. */
 function run(name: string, options: readonly string[]): Promise<{ code: number; output: string }> {
   const program = ['--conditions=@slimsam/source', '--import', 'tsx', `examples/${name}`, ...options];
-  const { FORCE_COLOR, ...env } = process.env; // vitest sets it
   return new Promise((resolve) => {
-    execFile(process.execPath, program, { cwd: root, env }, (error, stdout, stderr) =>
+    execFile(process.execPath, program, { cwd: root }, (error, stdout, stderr) =>
       resolve({ code: Number(error?.code ?? 0), output: stdout + stderr }),
     );
   });
