@@ -1,7 +1,5 @@
-import { adam, bottleneckAligning, distill } from '@slimsam/distill';
-import { countMacs, importance, prune, select } from '@slimsam/prune';
 import type { WebgpuBackend } from '@slimsam/tensor-webgpu';
-import { bottleneckTaps, encodeImage, encoderAxes, encoderCosts, initSam } from '@slimsam/vit';
+import { encodeImage, samPresets } from '@slimsam/vit';
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Measured, median } from '../packages/tensor-webgpu/bench/measure.ts';
@@ -9,6 +7,7 @@ import { onnxName, onnxSession } from '../packages/tensor-webgpu/bench/peers/onn
 import { expectFits } from '../packages/tensor-webgpu/bench/peers/runner.ts';
 import { addEncoder } from '../packages/vit/src/onnx/encoder-graph.ts';
 import { createGraph } from '../packages/vit/src/onnx/graph.ts';
+import { encodeFlops, imagesOf, presetWeights, stageOne } from './cases/stage-one.ts';
 import { samBConfig as config, samB } from './cases/vit-block.ts';
 import { type Peak, watchMemory } from './memory-watch.ts';
 
@@ -25,22 +24,16 @@ export interface SamRow {
   readonly peak: Peak;
 }
 
-const image = () => tf.randomNormal([1, 3, config.imageSize, config.imageSize], 0, 1, 'float32', 5) as tf.Tensor4D;
+const base = samPresets['sam-vit-base'];
 
 /** Random weights of SAM-B, or of another depth, whose names begin so; the rest of the model is freed. */
-export function randomWeights(prefix: string, { depth, globalBlocks }: Shape = { ...samB, ...config }): Weights {
-  const all = Object.entries(initSam({ ...config, globalBlocks }, { ...samB, depth }, { seed: 3 }));
-  const [kept, rest] = [true, false].map((wanted) => all.filter(([name]) => name.startsWith(prefix) === wanted));
-  disposeWeights(Object.fromEntries(rest!));
-  return Object.fromEntries(kept!);
-}
+export const randomWeights = (prefix: string, { depth, globalBlocks }: Shape = { ...samB, ...config }): Weights =>
+  presetWeights({ config: { ...config, globalBlocks }, sizes: { ...samB, depth } }, prefix);
 
 interface Shape {
   readonly depth: number;
   readonly globalBlocks: readonly number[];
 }
-
-const flopsOf = (weights: Weights): number => 2 * countMacs(weights, encoderCosts(weights, config)).macsWithAttention;
 
 function measured(times: readonly number[], flops: number): Measured {
   const ms = Math.round(median(times));
@@ -53,8 +46,8 @@ export async function samEncode(
   { name, rounds, leftOut }: { name: string; rounds: number; leftOut: (name: string, reason: string) => void },
 ): Promise<SamRow> {
   const weights = randomWeights('image_encoder.');
-  const pixels = image();
-  const flops = flopsOf(weights);
+  const pixels = imagesOf(base);
+  const flops = encodeFlops(weights, base);
   const own = async () => {
     const { embedding } = encodeImage(weights, config, pixels);
     await backend.sync();
@@ -103,31 +96,12 @@ export async function stageOneStep(
   backend: WebgpuBackend,
   { name, rounds }: { name: string; rounds: number },
 ): Promise<SamRow> {
-  const teacher = randomWeights('image_encoder.');
-  const axes = encoderAxes(teacher, config);
-  const scores = await importance({ criterion: 'magnitude', weights: teacher, axes, dimensions: ['embed'] });
-  const { keep } = select({ importance: scores, ratio: 0.5, ranking: 'local', normalise: 'mean' });
-  const student = prune(teacher, axes, keep);
-  const flops = flopsOf(teacher) + 3 * flopsOf(student);
-  const taps = bottleneckTaps(teacher, config);
-  const forward = (weights: Weights, images: tf.Tensor4D, names: readonly string[]) =>
-    encodeImage(weights, config, images, { taps: names });
+  const { flops, steps, free } = await stageOne(base);
   const times: number[] = [];
   const peak = await watchMemory(backend, async () => {
     let start = performance.now();
-    const steps = distill({
-      student: { forward, weights: student },
-      teachers: { original: { forward, weights: teacher } },
-      taps: () => Object.values(taps).flat(),
-      loss: (features, { original }) => bottleneckAligning({ student: features, teacher: original, taps, a: 0.5 }),
-      optimizer: adam(),
-      learningRate: 1e-4,
-      epochs: 1,
-      batches: () => Array.from({ length: rounds + 1 }, image),
-    });
-    for await (const { loss } of steps) {
-      if (!Number.isFinite(loss)) throw new Error(`bench: expected a finite loss, got ${loss}`);
-      times.push(performance.now() - start); // a step reads its loss, so it is done
+    for await (const _ of steps(rounds + 1, 1)) {
+      times.push(performance.now() - start);
       const { numBytesInGPU, numBytesIdle } = backend.memory();
       const MiB = Math.round((numBytesInGPU + numBytesIdle) / 2 ** 20);
       console.log(
@@ -136,8 +110,7 @@ export async function stageOneStep(
       start = performance.now();
     }
   });
-  disposeWeights(teacher);
-  disposeWeights(student);
+  free();
   const later = times.slice(1); // without the one that compiles
   const ours = measured(later, flops);
   return {

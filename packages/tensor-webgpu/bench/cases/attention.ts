@@ -3,7 +3,7 @@ import { reshape, transpose } from '../../../vit/src/onnx/layers.ts';
 import { type Case, Errors, graphInputs, places, values, worstOf } from './case.ts';
 
 /** Self-attention of G x N queries of width D with decomposed relative positions on a grid of side x side = N keys. */
-function relativeAttention(name: string, { G, side, D }: { G: number; side: number; D: number }): Case {
+export function relativeAttention(name: string, { G, side, D }: { G: number; side: number; D: number }): Case {
   const N = side * side;
   const scale = 1 / Math.sqrt(D);
   return {

@@ -26,6 +26,7 @@ export interface Jax {
     matmul(a: JaxArray, b: JaxArray): JaxArray;
     matrixTranspose(a: JaxArray): JaxArray;
     mean(a: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
+    sum(a: JaxArray, axis: number): JaxArray;
     sqrt(a: JaxArray): JaxArray;
     pad(a: JaxArray, widths: [number, number][]): JaxArray;
     split(a: JaxArray, sections: number, axis: number): JaxArray[];
@@ -39,7 +40,7 @@ export interface Jax {
 /** One operation at one size. */
 export interface Case {
   readonly name: string;
-  readonly family: 'matmul' | 'attention' | 'softmax' | 'layer norm' | 'GELU';
+  readonly family: 'matmul' | 'attention' | 'softmax' | 'layer norm' | 'GELU' | 'column sums';
   /** Of the forward pass; forward and gradients together count as three times as many. */
   readonly flops: number;
   /** Elements of the largest tensor that a composition stores. */

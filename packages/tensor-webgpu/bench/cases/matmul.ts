@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type Case, Errors, graphInputs, places, values, worstOf } from './case.ts';
 
 /** [batch, M, K] x [batch, K, N], without the batch dimension when it is 1. */
-function matmul(name: string, [batch, M, K, N]: readonly [number, number, number, number]): Case {
+export function matmul(name: string, [batch, M, K, N]: readonly [number, number, number, number]): Case {
   const lead = batch === 1 ? [] : [batch];
   const [shapeA, shapeB, shapeC] = [
     [...lead, M, K],

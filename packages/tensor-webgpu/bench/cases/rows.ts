@@ -107,8 +107,32 @@ function geluCase(name: string, shape: readonly [number, number]): Case {
   };
 }
 
+export function columnSums(name: string, [rows, C]: readonly [number, number]): Case {
+  return {
+    name,
+    family: 'column sums',
+    flops: rows * C,
+    largest: rows * C,
+    make: () => ({ inputs: [values([rows, C], 1)], dy: values([C], 2) }),
+    compute: (x) => tf.sum(x!, 0),
+    onnx: (graph, inputs) =>
+      graph.node('ReduceSum', 'y', [...graphInputs(graph, inputs), graph.integers(0)], { keepdims: 0 }),
+    jax: ({ numpy }, x) => numpy.sum(x!, 0),
+    error(pass, [result], { inputs, dy }) {
+      const errors = new Errors();
+      for (const column of places(C, 20)) {
+        let sum = 0;
+        for (let row = 0; row < rows; row++) sum += inputs[0]!.data[row * C + column]!;
+        errors.add(pass === 'forward' ? sum : dy.data[column]!, result![pass === 'forward' ? column : C + column]!);
+      }
+      return errors.worst;
+    },
+  };
+}
+
 export const rowCases: readonly Case[] = [
   softmax('softmax 12x1024x1024', [12, 1024, 1024]),
   norm('layer norm 4096x768', [4096, 768]),
   geluCase('GELU 4096x3072', [4096, 3072]),
+  columnSums('column sums 4096x768', [4096, 768]),
 ];

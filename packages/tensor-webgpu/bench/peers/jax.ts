@@ -28,19 +28,24 @@ export async function jaxJs(mostBytes: number): Promise<Runner> {
       await jax.blockUntilReady([...inputs, dy]);
       let last: JaxArray[] = [];
       return {
-        async run() {
-          for (const old of last) old.dispose();
-          last = [];
-          const own = inputs.map(({ ref }) => ref);
-          if (pass === 'forward') last = [f(...own)];
-          else {
-            const [output, pullBack] = jax.vjp(f, own);
-            last = [...pullBack(dy.ref)];
-            pullBack.dispose();
-            await jax.blockUntilReady(output); // it is lazy, and the others compute their output too
-            output.dispose();
+        async run(times = 1) {
+          const all: JaxArray[] = []; // it is lazy: what is not waited for is not computed
+          for (let n = 0; n < times; n++) {
+            for (const old of last) old.dispose();
+            last = [];
+            const own = inputs.map(({ ref }) => ref);
+            if (pass === 'forward') last = [f(...own)];
+            else {
+              const [output, pullBack] = jax.vjp(f, own);
+              last = [...pullBack(dy.ref)];
+              pullBack.dispose();
+              await jax.blockUntilReady(output); // the others compute their output too
+              output.dispose();
+            }
+            for (const array of last) all.push(array.ref);
           }
-          await jax.blockUntilReady(last);
+          await jax.blockUntilReady(all);
+          for (const array of all) array.dispose();
         },
         results: () => Promise.all(last.map(({ ref }) => ref.data())),
         free() {

@@ -57,8 +57,8 @@ export async function onnxSession(
   });
   let output: OnnxTensor | undefined;
   return {
-    async run() {
-      output = Object.values(await session.run(Object.fromEntries(feeds)))[0];
+    async run(times = 1) {
+      for (let n = 0; n < times; n++) output = Object.values(await session.run(Object.fromEntries(feeds)))[0];
     },
     results: async () => [output!.data],
     free() {

@@ -2,8 +2,8 @@ import type { Case, Pass } from '../cases/case.ts';
 
 /** A case made ready on one backend. */
 export interface Prepared {
-  /** Computes and waits until it is done. */
-  run(): Promise<void>;
+  /** Computes so many times in a row, once unless given, and waits until all is done. */
+  run(times?: number): Promise<void>;
   /** The results of the last run: the output, or the gradients of the inputs. */
   results(): Promise<Float32Array[]>;
   free(): void;

@@ -21,10 +21,12 @@ function tfjsRunner(
       const dy = tensor(made.dy);
       let last: tf.Tensor[] = [];
       return {
-        async run() {
+        async run(times = 1) {
           await tf.setBackend(backendName);
-          tf.dispose(last);
-          last = tf.tidy(() => (pass === 'forward' ? [one.compute(...inputs)] : tf.grads(one.compute)(inputs, dy)));
+          for (let n = 0; n < times; n++) {
+            tf.dispose(last);
+            last = tf.tidy(() => (pass === 'forward' ? [one.compute(...inputs)] : tf.grads(one.compute)(inputs, dy)));
+          }
           await finish();
         },
         async results() {
