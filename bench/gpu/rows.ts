@@ -1,7 +1,7 @@
 import type { AdapterFacts, Ceiling, KernelTimes, Profile } from '@slimsam/tensor-webgpu';
 
 /** A kernel's part of a case, a run of it. */
-export interface KernelRow {
+interface KernelRow {
   readonly label: string;
   readonly calls: number;
   readonly ms: number;
@@ -77,14 +77,18 @@ export const tableHead = [
   ' peers: times as long',
 ].join('');
 
+const digits = (value: number): string => {
+  if (value >= 100) return value.toFixed(0);
+  return value >= 0.01 ? value.toPrecision(3) : value.toExponential(1);
+};
+
 const shownKernels = 5;
 
 /** A row of the table with its slowest kernels below. */
 export function rowLines(row: GpuRow): string {
   if (row.leftOut) return `${row.case.padEnd(42)} left out: ${row.leftOut}`;
   if (row.failed) return `${row.case.padEnd(42)} failed: ${row.failed}`;
-  const number = (value: number | undefined) =>
-    (value === undefined ? '' : value >= 100 ? value.toFixed(0) : value.toPrecision(3)).padStart(9);
+  const number = (value: number | undefined) => (value === undefined ? '' : digits(value)).padStart(9);
   const peers = Object.entries(row.peers ?? {}).map(([name, ms]) => `${name} ${(ms / row.ms).toFixed(2)}`);
   const line = [
     row.case.slice(0, 41).padEnd(42),

@@ -22,14 +22,18 @@ const programs = { forward: rowsForward, query: rowsQueryGradient, key: rowsKeyG
 const names = { forward: 'attention', query: 'attention query gradient', key: 'attention key gradient' };
 
 /** `G` attentions of `N` rows over as many keys, which lie in rows of `side`; without positions where it is 0. */
-function attentionCase(kind: AttentionKind, [G, N, D, side]: readonly [number, number, number, number]): KernelCase {
+function attentionCase(
+  kind: AttentionKind,
+  [G, N, D, side]: readonly [number, number, number, number],
+  half = false,
+): KernelCase {
   const bias = side > 0;
   const [kh, kw] = bias ? [N / side, side] : [N, 1];
-  const spec = { G, Nq: N, Nk: N, D, kh, kw, scale: D ** -0.5, bias, half: false };
+  const spec = { G, Nq: N, Nk: N, D, kh, kw, scale: D ** -0.5, bias, half };
   const shape = attentionShape(kind, amd, spec);
   const { lanes, rows, threads, tiles, step } = shape;
   const program = programs[kind](spec, { shape, joined: false });
-  const { tile, units } = rowWriter({ D, bias, half: false, joined: false, shape });
+  const { tile, units } = rowWriter({ D, bias, half, joined: false, shape });
   const passing = kind === 'query' && bias ? kh * Math.ceil(kw / 4) * 4 : N;
   const blocks = Math.ceil(passing / tile);
   const loops = tiles
@@ -38,7 +42,9 @@ function attentionCase(kind: AttentionKind, [G, N, D, side]: readonly [number, n
   const sums = kind === 'query' && bias ? Array<number>(rows).fill(Math.ceil(kw / lanes)) : [];
   const [x, y, z] = program.workgroups;
   return {
-    ...{ kernel: names[kind], case: `${G} x ${N} x ${D}${bias ? '' : ', no positions'}`, wgsl: program.shader.wgsl },
+    kernel: `${names[kind]}${half ? inHalves : ''}`,
+    case: `${G} x ${N} x ${D}${bias ? '' : ', no positions'}`,
+    wgsl: program.shader.wgsl,
     model: { trips: [...sums, ...loops, ...sums], flops: program.flops! / (x * y * z * threads * pieces(program)) },
   };
 }
@@ -47,16 +53,22 @@ const pieces = ({ more = [] }: { more?: readonly object[] }): number => 1 + more
 
 type Transposed = '' | 'A^T' | 'B^T';
 
-function matmulCase([batch, M, K, N]: readonly [number, number, number, number], how: Transposed): KernelCase {
-  const parts = partsForGpu({ M, N, K, batch });
-  const sizes = { M, N, K, batch, parts };
+const inHalves = ' in half precision'; // whose share is of the float32 peak, which float16 may pass
+
+function matmulCase(
+  [batch, M, K, N]: readonly [number, number, number, number],
+  how: Transposed,
+  half = false,
+): KernelCase {
+  const parts = half ? 1 : partsForGpu({ M, N, K, batch });
+  const sizes = { M, N, K, batch, parts, halfC: half };
   const shape = bestTile(sizes, amd);
   const { rows, columns, threadRows, threadVectors, depth } = shape;
   const program = tileMatmul(
     {
       ...{ ...sizes, transposeA: how === 'A^T', transposeB: how === 'B^T', broadcastA: batch === 1 },
       ...{ broadcastB: batch === 1, bias: false, activation: undefined, residual: false },
-      ...{ halfA: false, halfB: false, halfC: false },
+      ...{ halfA: half, halfB: half },
     },
     shape,
   );
@@ -64,7 +76,7 @@ function matmulCase([batch, M, K, N]: readonly [number, number, number, number],
   const groups = Math.ceil(M / rows) * Math.ceil(N / columns) * batch * parts;
   const each = Math.min(K, Math.ceil(K / 128 / parts) * 128);
   return {
-    kernel: 'matmul',
+    kernel: `matmul${half ? inHalves : ''}`,
     case: `${batch > 1 ? `${batch} x ` : ''}${M}x${K}x${N}${how && ` ${how}`}`,
     wgsl: program.shader.wgsl,
     model: { trips: [Math.ceil(each / depth), depth / 4], flops: (2 * batch * M * N * K) / (groups * threads) },
@@ -108,6 +120,13 @@ export const moreCases: readonly KernelCase[] = [
     matmulCase([1, 4096, 168, 168], how),
     matmulCase([1, 512, 512, 512], how),
   ]),
+  attentionCase('forward', [12, 4096, 64, 64], true),
+  attentionCase('forward', [16, 4096, 80, 64], true),
+  attentionCase('forward', [300, 196, 64, 14], true),
+  attentionCase('forward', [12, 4096, 32, 64], true),
+  matmulCase([1, 4096, 768, 3072], 'B^T', true),
+  matmulCase([1, 4096, 1280, 1280], 'B^T', true),
+  matmulCase([1, 4096, 168, 168], 'B^T', true),
   matmulCase([300, 196, 64, 196], 'B^T'),
   matmulCase([300, 196, 196, 64], ''),
 ];

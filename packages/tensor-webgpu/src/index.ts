@@ -1,17 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { WebgpuBackend } from './backend.ts';
 import type { DawnToggles } from './device/dawn.ts';
-import { openDevice } from './device/open-device.ts';
+import { type Experimental, openDevice, togglesFor } from './device/open-device.ts';
+import { tilesOf, workingTiles } from './device/subgroup-probe.ts';
 import { kernels } from './kernels/index.ts';
 import { registerGradients } from './ops/gradients.ts';
 import { opKernels } from './ops/kernels.ts';
 
 export { WebgpuBackend } from './backend.ts';
 export type { DawnToggles } from './device/dawn.ts';
-export type { AdapterFacts } from './device/open-device.ts';
+export type { AdapterFacts, Experimental, SubgroupMatrix, SubgroupTile } from './device/open-device.ts';
 export type { Program } from './program/program.ts';
 export { type Shader, type ShaderParts, shader } from './program/shader.ts';
-export { type TunedMatmul, type TuneOptions, tune } from './tuning/tune.ts';
+export { type TunedKernel, type TuneOptions, tune } from './tuning/tune.ts';
 export type { Timings } from './tuning/tune-cache.ts';
 export type { Clock } from './watching/dispatch-timer.ts';
 export { findLeaks } from './watching/leaks.ts';
@@ -44,11 +45,23 @@ export interface WebgpuOptions {
    * with; a `maxStorageBuffersPerShaderStage` of 12 is best for CPU adapters, of 10 for GPUs, and 8 are enough; subgroups and shader-f16 are used where it has them.
    */
   readonly device?: GPUDevice;
+  /** What is tried out, off unless asked for. */
+  readonly experimental?: Experimental;
 }
 
 /** Opens a backend without registering it. @throws when there is no adapter, with the cure */
 export async function createWebgpuBackend(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
-  return new WebgpuBackend(await openDevice(options));
+  const opened = await openDevice(options);
+  if (!options.experimental?.subgroupMatrices) return new WebgpuBackend(opened);
+  const tiles = tilesOf(opened.matrices ?? [], opened.facts.subgroupSize);
+  const subgroupTiles = await workingTiles(tiles, togglesFor(options));
+  if (subgroupTiles.length === 0) {
+    const found = tiles.length > 0 ? `whose ${tiles.length} shapes failed when they were tried` : 'which lists none';
+    console.warn(
+      `useWebgpu: expected subgroup matrices of float16, got ${opened.facts.name}, ${found}; matmuls go without`,
+    );
+  }
+  return new WebgpuBackend({ ...opened, facts: { ...opened.facts, subgroupTiles } });
 }
 
 /**

@@ -82,7 +82,7 @@ async function compileAll({
   devices.set(features.join(), opened);
   const { device, checks } = await opened;
   const facts: AdapterFacts = {
-    ...{ name, vendor, architecture: '', isCpu, features, maxBindingBytes: 2 ** 27 },
+    ...{ name, vendor, architecture: '', isCpu, features, maxBindingBytes: 2 ** 27, subgroupTiles: [] },
     storageBuffers: least ? device.limits.maxStorageBuffersPerShaderStage : 16,
     subgroupSize: subgroups === 'none' ? 0 : subgroups,
   };

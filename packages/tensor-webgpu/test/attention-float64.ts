@@ -107,7 +107,8 @@ export async function checkAttention(
     expected: oracle(shape, { inputs, dy: dy.data, queries }),
     // the scores' gradients read dO . O of the rounded output: D roundings, up or down at random, of values that may be twice the gradients
     tolerance: inHalves ? 2 * Math.sqrt(D) * halfTolerance : tolerance,
-    outputTolerance: inHalves ? halfTolerance : tolerance,
+    // on GPUs scores are sums of products in float16: each is off by some 2^-13 of itself, and so is what it weighs
+    outputTolerance: inHalves ? 3 * halfTolerance : tolerance,
     // one key has all of the attention: its score's gradient is the difference of two equal sums of D products of about 1
     ...(Nk === 1 && { least: { query: 0.1, key: 0.1, height: 0.1, width: 0.1 } }),
   });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, afterEach, expect, test, vi } from 'vitest';
-import { profile, type TunedMatmul, tune } from '../src/index.ts';
+import { profile, type TunedKernel, tune } from '../src/index.ts';
 import { openedBackend, spread } from './both-backends.ts';
 
 const opened = openedBackend();
@@ -13,7 +13,7 @@ afterEach(() => vi.unstubAllEnvs());
 
 const work = () => tf.tidy(() => void tf.matMul(spread([20, 40]), spread([40, 60])));
 
-async function tuned(cache?: string): Promise<TunedMatmul> {
+async function tuned(cache?: string): Promise<TunedKernel> {
   const rows = [];
   for await (const row of tune(opened(), work, cache === undefined ? {} : { cache })) rows.push(row);
   expect(rows).toHaveLength(1);

@@ -16,6 +16,27 @@ export interface AdapterFacts {
   /** The largest storage binding, bytes. */
   readonly maxBindingBytes: number;
   readonly features: readonly string[];
+  /** How it multiplies by subgroup matrices; none unless they were asked for and proved to work. */
+  readonly subgroupTiles: readonly SubgroupTile[];
+}
+
+/** The sizes of the matrices that a subgroup multiplies, float16 to float32: [M, K] x [K, N]. */
+export interface SubgroupMatrix {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** How a workgroup makes a part of C of such matrices. */
+export interface SubgroupTile extends SubgroupMatrix {
+  readonly subgroupSize: number;
+  /** Matrices of C that a subgroup has. */
+  readonly down: number;
+  readonly across: number;
+  readonly subgroupsDown: number;
+  readonly subgroupsAcross: number;
+  /** How much of K is in workgroup memory at a time. */
+  readonly depth: number;
 }
 
 /** A CPU adapter whose subgroups the panel kernels are made for; every other one takes the tiles. */
@@ -27,6 +48,17 @@ export interface OpenDevice {
   readonly keepAlive: unknown;
   /** Others use it too: it stays open when the backend is disposed. */
   readonly shared?: boolean;
+  /** Those that the device lists, where they were asked for. */
+  readonly matrices?: readonly SubgroupMatrix[];
+}
+
+/** What is tried out: it may change or go. */
+export interface Experimental {
+  /**
+   * Matmuls in half precision by subgroup matrices, in Node, where the adapter lists them for float16: each way to multiply is tried in a process of
+   * its own first, as some end the process. They have not run on a GPU with these kernels yet.
+   */
+  readonly subgroupMatrices?: boolean;
 }
 
 /** What to open: a device of someone else's, or one of the adapter of an entry point, else of `navigator.gpu` or Dawn. */
@@ -37,6 +69,7 @@ export interface DeviceOptions {
   readonly toggles?: DawnToggles;
   readonly adapter?: string;
   readonly requireGpu?: boolean;
+  readonly experimental?: Experimental;
 }
 
 const wantedFeatures = ['subgroups', 'shader-f16', 'timestamp-query'] as const;
@@ -58,11 +91,12 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   const given = options.device;
   if (given) {
     const features = wantedFeatures.filter((feature) => given.features.has(feature));
-    return { device: given, facts: adapterFacts(given.adapterInfo, given, features), keepAlive: given, shared: true };
+    const facts = adapterFacts(given.adapterInfo, given, features);
+    return { device: given, facts, keepAlive: given, shared: true, matrices: matricesOf(given.adapterInfo, given) };
   }
   const entry: GpuEntry = options.gpu
     ? { gpu: options.gpu, keepAlive: options.gpu }
-    : await openGpu(options.toggles, options.adapter);
+    : await openGpu(togglesFor(options), options.adapter);
   const adapter = await askForAdapter(entry.gpu, options.powerPreference ?? 'high-performance').catch(
     (error: Error) => {
       if (options.adapter === undefined) throw error;
@@ -88,10 +122,38 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
       );
     if (missing) console.warn(`webgpu: ${missing.device} is there, but the adapter is ${name}; ${missing.cure}`);
   }
-  const features = wantedFeatures.filter((feature) => adapter.features.has(feature));
+  const features: GPUFeatureName[] = wantedFeatures.filter((feature) => adapter.features.has(feature));
+  const asked = options.experimental?.subgroupMatrices ? [matrixFeature as GPUFeatureName] : [];
+  features.push(...asked.filter((feature) => adapter.features.has(feature)));
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
   const device = await adapter.requestDevice({ requiredFeatures: [...features], requiredLimits });
-  return { device, facts: adapterFacts(adapter.info, device, features), keepAlive: [entry.keepAlive, adapter] };
+  const facts = adapterFacts(adapter.info, device, features);
+  return { device, facts, keepAlive: [entry.keepAlive, adapter], matrices: matricesOf(adapter.info, device) };
+}
+
+/** Dawn's toggles with those that experiments need. */
+export const togglesFor = ({ toggles, experimental }: DeviceOptions): DawnToggles => ({
+  ...(experimental?.subgroupMatrices && { allow_unsafe_apis: true }),
+  ...toggles,
+});
+
+export const matrixFeature: string = 'chromium-experimental-subgroup-matrix';
+
+interface MatrixConfig extends SubgroupMatrix {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+}
+
+/** Of the adapter's subgroup matrices those from float16 to float32, largest first. */
+function matricesOf(
+  info: GPUAdapterInfo & { readonly subgroupMatrixConfigs?: Iterable<MatrixConfig> },
+  { features }: GPUDevice,
+): SubgroupMatrix[] {
+  if (!features.has(matrixFeature)) return [];
+  return [...(info.subgroupMatrixConfigs ?? [])]
+    .filter((config) => config.componentType === 'f16' && config.resultComponentType === 'f32')
+    .map(({ M, N, K }) => ({ M, N, K }))
+    .sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K);
 }
 
 /** A browser has no adapter while its GPU process starts, or starts again after a crash: it is asked for two seconds. */
@@ -123,5 +185,6 @@ function adapterFacts(info: GPUAdapterInfo, device: GPUDevice, features: readonl
     storageBuffers: device.limits.maxStorageBuffersPerShaderStage,
     maxBindingBytes: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
     features,
+    subgroupTiles: [],
   };
 }

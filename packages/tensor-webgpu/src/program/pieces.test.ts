@@ -55,7 +55,7 @@ test('a program in pieces makes what it makes in one', () =>
     const halves = { residual: false, activation: undefined, halfA: false, halfB: false, halfC: false };
     const whole = tileMatmul(
       { ...sizes, ...how, ...halves },
-      { rows: 32, columns: 32, threadRows: 2, threadVectors: 1, depth: 32 },
+      { rows: 32, columns: 32, threadRows: 2, threadVectors: 1, depth: 32, halfSums: false },
     );
     const { groups } = whole.uniforms as { groups: number };
     const half = Math.floor(groups / 2);

@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { expect, test, vi } from 'vitest';
 import { openedBackend, spread } from '../../test/both-backends.ts';
 import type { AdapterFacts } from '../device/open-device.ts';
-import { profile, type TunedMatmul, tune } from '../index.ts';
-import { linear } from '../ops/index.ts';
+import { profile, type TunedKernel, tune } from '../index.ts';
+import { attentionShapes, shapeName } from '../ops/attention/attention-choice.ts';
+import { attention, linear } from '../ops/index.ts';
 
 const opened = openedBackend();
 
@@ -20,7 +21,7 @@ function work(): Promise<Float32Array> {
   return made.data<'float32'>().finally(() => made.dispose());
 }
 
-async function all(tuning: AsyncIterable<TunedMatmul>): Promise<TunedMatmul[]> {
+async function all(tuning: AsyncIterable<TunedKernel>): Promise<TunedKernel[]> {
   const rows = [];
   for await (const row of tuning) rows.push(row);
   return rows;
@@ -36,7 +37,7 @@ test.each(['chosen for the adapter', 'portable'])(
       const before = opened().numDataIds();
       const rows = await all(tune(opened(), work, { cache: false }));
       expect(opened().numDataIds()).toBe(before);
-      expect(rows.map(({ matmul }) => matmul)).toEqual(shapes);
+      expect(rows.map(({ kernel }) => kernel)).toEqual(shapes);
       for (const { milliseconds, winner, cached } of rows) {
         expect(cached).toBe(false);
         expect(Object.keys(milliseconds)).toHaveLength(4);
@@ -57,9 +58,40 @@ test.each(['chosen for the adapter', 'portable'])(
   },
 );
 
+test('attention for GPUs: what is timed is taken, and gives the same', async () => {
+  const real: AdapterFacts = opened().facts;
+  Object.assign(opened(), { facts: { ...real, isCpu: false, vendor: 'amd' } });
+  const attend = () =>
+    tf.tidy(() => {
+      const [query, key, value] = [1, 2, 3].map((seed) => spread([2, 9, 8], { seed })) as [
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor,
+      ];
+      const bias = { height: spread([2, 9, 3], { seed: 4 }), width: spread([2, 9, 3], { seed: 5 }) };
+      return attention({ query, key, value, bias });
+    });
+  try {
+    const untuned = attend();
+    const before = opened().numDataIds();
+    const rows = await all(tune(opened(), () => attend().dispose(), { cache: false }));
+    expect(opened().numDataIds()).toBe(before);
+    expect(rows.map(({ kernel }) => kernel)).toEqual(['attention [2, 9, 8] over 3 x 3 keys with positions']);
+    const shapes = attentionShapes('forward', opened().facts, { Nq: 9, Nk: 9, D: 8, bias: true, kw: 3 });
+    expect(Object.keys(rows[0]!.milliseconds)).toEqual(shapes.map(shapeName));
+    const tuned = attend();
+    const expected = await untuned.data<'float32'>();
+    const actual = await tuned.data<'float32'>();
+    for (const [i, value] of actual.entries()) expect(Math.abs(value - expected[i]!)).toBeLessThan(1e-5);
+    tf.dispose([untuned, tuned]);
+  } finally {
+    Object.assign(opened(), { facts: real });
+  }
+});
+
 test('a signal or the end of the loop ends it, an error in the work is told', async () => {
   const controller = new AbortController();
-  const rows: TunedMatmul[] = [];
+  const rows: TunedKernel[] = [];
   const tuning = (async () => {
     for await (const row of tune(opened(), work, { cache: false, signal: controller.signal })) {
       rows.push(row);
@@ -69,8 +101,8 @@ test('a signal or the end of the loop ends it, an error in the work is told', as
   await expect(tuning).rejects.toThrow('enough');
   expect(rows).toHaveLength(1);
   const before = opened().numDataIds();
-  for await (const { matmul } of tune(opened(), work, { cache: false })) {
-    expect(matmul).toBe(shapes[0]);
+  for await (const { kernel } of tune(opened(), work, { cache: false })) {
+    expect(kernel).toBe(shapes[0]);
     break;
   }
   expect(opened().numDataIds()).toBe(before);

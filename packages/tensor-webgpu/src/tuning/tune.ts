@@ -1,16 +1,15 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { replacing, rounded } from '../kernels/elementwise/half.ts';
-import type { MatmulSpec } from '../kernels/matmul/matmul.wgsl.ts';
-import { candidates, tuningOf } from '../kernels/matmul/matmul-choice.ts';
 import type { Program } from '../program/program.ts';
 import type { DispatchTime } from '../watching/recorder.ts';
 import { openCache, type Timings } from './tune-cache.ts';
+import { type Tunable, tuningOf } from './tunings.ts';
 
-/** The programs that were timed for one class of matmuls. */
-export interface TunedMatmul extends Timings {
-  /** Shapes of the operands, `..` before sizes that go up to a power of two. */
-  readonly matmul: string;
+/** The programs that were timed for one class of matmuls or attentions. */
+export interface TunedKernel extends Timings {
+  /** What it is and the shapes of its operands, `..` before sizes that go up to a power of two. */
+  readonly kernel: string;
   /** Read from the cache, not timed now. */
   readonly cached: boolean;
 }
@@ -26,9 +25,9 @@ export interface TuneOptions {
 }
 
 /**
- * Times the programs that can make each matmul of `work`, and lets the backend take the fastest from then on.
+ * Times the programs that can make each matmul of `work`, and on GPUs each attention and its gradients, and lets the backend take the fastest from then on.
  *
- * Runs `work` once to see which matmuls it has. Each class of shapes is then timed on operands of its own: 4 programs in turns, 5 rounds,
+ * Runs `work` once to see what it has of them. Each class of shapes is then timed on operands of its own: up to 4 programs in turns, 5 rounds,
  * medians, by the profiler's clock; a program must be 3 % faster than the one that is taken untuned. Results change by rounding at
  * most. What was timed on this adapter before, with the same programs, comes from the cache.
  *
@@ -42,27 +41,27 @@ export async function* tune(
   backend: WebgpuBackend,
   work: () => unknown,
   { cache, signal }: TuneOptions = {},
-): AsyncGenerator<TunedMatmul> {
+): AsyncGenerator<TunedKernel> {
   const known = await openCache(cache, backend.facts.name);
-  const met = await matmulsOf(backend, work);
-  for (const [matmul, spec] of met) {
+  const met = await tunablesOf(backend, work);
+  for (const [kernel, tunable] of met) {
     signal?.throwIfAborted();
-    const list = candidates(backend, spec).map(({ name, program }) => ({ name, program: program() }));
+    const list = tunable.candidates().map(({ name, program }) => ({ name, program: program() }));
     const programs = list
       .map(({ program: { shader } }) => shader.wgsl)
       .sort()
-      .join(); // which is first depends on M
-    const found = await known.find(matmul, programs);
-    const timings = found ?? (await timesOf(backend, { spec, list }, signal));
-    tuningOf(backend).winners.set(matmul, timings.winner);
-    if (!found) await known.keep(matmul, programs, timings);
-    yield { matmul, ...timings, cached: found !== undefined };
+      .join(); // which is first depends on sizes that vary within a class
+    const found = await known.find(kernel, programs);
+    const timings = found ?? (await timesOf(backend, { tunable, list }, signal));
+    tuningOf(backend).winners.set(kernel, timings.winner);
+    if (!found) await known.keep(kernel, programs, timings);
+    yield { kernel, ...timings, cached: found !== undefined };
   }
 }
 
-async function matmulsOf(backend: WebgpuBackend, work: () => unknown): Promise<ReadonlyMap<string, MatmulSpec>> {
+async function tunablesOf(backend: WebgpuBackend, work: () => unknown): Promise<ReadonlyMap<string, Tunable>> {
   const tuning = tuningOf(backend);
-  const met = new Map<string, MatmulSpec>();
+  const met = new Map<string, Tunable>();
   tuning.met.add(met);
   try {
     await work();
@@ -82,17 +81,16 @@ const rounds = 5;
 const least = 2; // ms a measurement: short programs run several times, since clocks may be coarse
 const gain = 0.97;
 
-/** Medians of the times of each program, in turns on operands of the spec's sizes. */
+/** Medians of the times of each program, in turns on operands of the work's sizes. */
 async function timesOf(
   backend: WebgpuBackend,
-  { spec, list }: { spec: MatmulSpec; list: readonly Timed[] },
+  { tunable, list }: { tunable: Tunable; list: readonly Timed[] },
   signal: AbortSignal | undefined,
 ): Promise<Timings> {
-  const { M, N, K, batch, parts } = spec;
-  const output = { shape: [parts, batch, M, N], dtype: 'float32' as const };
+  const outputs = tunable.results.map((shape) => ({ shape, dtype: 'float32' as const }));
   const inputs: tf.TensorInfo[] = [];
   const run = (program: Program): void => {
-    backend.disposeData(backend.run(program, inputs, [output])[0]!.dataId);
+    for (const { dataId } of backend.run(program, inputs, outputs)) backend.disposeData(dataId);
   };
   const time = async (program: Program, repeats = 1): Promise<number> => {
     signal?.throwIfAborted();
@@ -106,10 +104,9 @@ async function timesOf(
     return times.reduce((sum, { milliseconds }) => sum + milliseconds, 0) / repeats;
   };
   try {
-    inputs.push(operand(backend, { elements: (spec.broadcastA ? 1 : batch) * M * K, half: spec.halfA }));
-    inputs.push(operand(backend, { elements: (spec.broadcastB ? 1 : batch) * K * N, half: spec.halfB }));
-    if (spec.bias) inputs.push(operand(backend, { elements: N, half: false }));
-    if (spec.residual) inputs.push(operand(backend, { elements: batch * M * N, half: false }));
+    const { shader } = list[0]!.program;
+    for (const [i, elements] of tunable.operands.entries())
+      inputs.push(operand(backend, { elements, half: shader.inputs[i]!.half }));
     await backend.warmUp(() => {
       for (const { program } of list) run(program);
     });

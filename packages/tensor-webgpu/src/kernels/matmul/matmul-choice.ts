@@ -1,30 +1,30 @@
 import type { WebgpuBackend } from '../../backend.ts';
 import { takesPanels } from '../../device/open-device.ts';
 import type { Program } from '../../program/program.ts';
+import { type Candidate, isTuned, tunedProgram, upTo } from '../../tuning/tunings.ts';
 import type { MatmulSpec } from './matmul.wgsl.ts';
 import { type PanelShape, panelMatmul } from './matmul-panel.wgsl.ts';
+import { subgroupMatmul, subgroupName } from './matmul-subgroup.wgsl.ts';
 import { tileMatmul } from './matmul-tile.wgsl.ts';
-import { bestTile, rankedTiles } from './tile-choice.ts';
-
-/** A program that can make a matmul. */
-export interface Candidate {
-  /** Unique among a spec's. */
-  readonly name: string;
-  readonly program: () => Program;
-}
+import { bestTile, rankedTiles, subgroupTilesFor } from './tile-choice.ts';
 
 /** Those that are worth a try, first the one to take as long as nothing is measured. */
-export function candidates(backend: WebgpuBackend, spec: MatmulSpec): readonly Candidate[] {
-  return ranked(backend, spec).slice(0, 4);
-}
+export const candidates = (backend: WebgpuBackend, spec: MatmulSpec): readonly Candidate[] =>
+  ranked(backend, spec).slice(0, 4);
 
 /** All that can make the matmul, the fastest first as far as can be told unmeasured: their order depends on M, their set does not. */
 function ranked(backend: WebgpuBackend, spec: MatmulSpec): readonly Candidate[] {
-  if (!takesPanels(backend.facts))
-    return rankedTiles(spec, backend.facts).map((shape) => ({
-      name: `tile ${shape.rows} x ${shape.columns} by ${shape.depth}, ${shape.threadRows} x ${4 * shape.threadVectors}`,
+  if (!takesPanels(backend.facts)) {
+    const bySubgroups = subgroupTilesFor(spec, backend.facts).map((tile) => ({
+      name: subgroupName(tile),
+      program: () => subgroupMatmul(spec, tile),
+    }));
+    const tiles = rankedTiles(spec, backend.facts).map((shape) => ({
+      name: `tile ${shape.rows} x ${shape.columns} by ${shape.depth}, ${shape.threadRows} x ${4 * shape.threadVectors}${shape.halfSums ? ' in halves' : ''}`,
       program: () => tileMatmul(spec, shape),
     }));
+    return [...bySubgroups.slice(0, 2), ...tiles, ...bySubgroups.slice(2)];
+  }
   return rankedPanels(spec).map((shape) => ({
     name: `panel ${shape.kBlock} x ${shape.vectors * 32}`,
     program: () => panelMatmul(spec, shape),
@@ -58,7 +58,10 @@ function rankedPanels(spec: MatmulSpec): readonly PanelShape[] {
 
 /** The first of the candidates, without a list of them: this is asked for at every matmul. */
 function expected(backend: WebgpuBackend, spec: MatmulSpec): Program {
-  if (!takesPanels(backend.facts)) return tileMatmul(spec, bestTile(spec, backend.facts));
+  if (!takesPanels(backend.facts)) {
+    const bySubgroups = spec.halfC ? subgroupTilesFor(spec, backend.facts)[0] : undefined;
+    return bySubgroups ? subgroupMatmul(spec, bySubgroups) : tileMatmul(spec, bestTile(spec, backend.facts));
+  }
   let best = panels[0]!;
   let least = Number.POSITIVE_INFINITY;
   for (const shape of panels) {
@@ -68,25 +71,8 @@ function expected(backend: WebgpuBackend, spec: MatmulSpec): Program {
   return panelMatmul(spec, best);
 }
 
-/** What `tune` knows of a backend. */
-interface Tuning {
-  /** Names of candidates by classes of matmuls. */
-  readonly winners: Map<string, string>;
-  /** Each takes one spec of every class that is met. */
-  readonly met: Set<Map<string, MatmulSpec>>;
-}
-
-const tunings = new WeakMap<WebgpuBackend, Tuning>();
-
-export function tuningOf(backend: WebgpuBackend): Tuning {
-  const known = tunings.get(backend) ?? { winners: new Map(), met: new Set() };
-  tunings.set(backend, known);
-  return known;
-}
-
 /** What decides which program is the fastest: M and the batch only to the next power of two, as a user's batches vary. */
 function matmulClass({ M, N, K, batch, transposeA, transposeB, bias, ...spec }: MatmulSpec): string {
-  const upTo = (size: number) => (size > 2 ? `..${2 ** Math.ceil(Math.log2(size))}` : String(size));
   const matrix = (rows: number | string, columns: number, one: boolean, how: { half: boolean; transposed: boolean }) =>
     `[${one || batch === 1 ? '' : `${upTo(batch)}, `}${rows}, ${columns}]${how.transposed ? '^T' : ''}${how.half ? ' half' : ''}`;
   const a = matrix(upTo(M), K, spec.broadcastA, { half: spec.halfA, transposed: transposeA });
@@ -96,11 +82,12 @@ function matmulClass({ M, N, K, batch, transposeA, transposeB, bias, ...spec }: 
 
 /** The program that was measured to be the fastest for the spec's class, else the one that is expected to be. */
 export function programFor(backend: WebgpuBackend, spec: MatmulSpec): Program {
-  const tuning = tunings.get(backend);
-  if (!tuning) return expected(backend, spec);
-  const matmul = matmulClass(spec);
-  for (const met of tuning.met) if (!met.has(matmul)) met.set(matmul, spec);
-  const winner = tuning.winners.get(matmul);
-  const tuned = winner === undefined ? undefined : ranked(backend, spec).find(({ name }) => name === winner);
-  return tuned?.program() ?? expected(backend, spec);
+  if (!isTuned(backend)) return expected(backend, spec);
+  const { M, N, K, batch, parts, bias, residual } = spec;
+  const operands = [(spec.broadcastA ? 1 : batch) * M * K, (spec.broadcastB ? 1 : batch) * K * N];
+  if (bias) operands.push(N);
+  if (residual) operands.push(batch * M * N);
+  const results = [[parts, batch, M, N]];
+  const work = { candidates: () => candidates(backend, spec), all: () => ranked(backend, spec), operands, results };
+  return tunedProgram(backend, matmulClass(spec), work) ?? expected(backend, spec);
 }

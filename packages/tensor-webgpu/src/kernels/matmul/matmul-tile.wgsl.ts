@@ -13,6 +13,11 @@ export interface TileShape {
   readonly threadVectors: number;
   /** How much of K is in workgroup memory at a time; all shapes stay within the 16 KiB and 256 threads that every adapter has. */
   readonly depth: number;
+  /**
+   * Operands are rounded to float16 in workgroup memory, and products of `depth` steps of k are added up in float16, which many GPUs do twice as
+   * fast; those sums are added up in float32. Only for results in half precision.
+   */
+  readonly halfSums: boolean;
 }
 
 /**
@@ -33,6 +38,7 @@ export function tileMatmul(spec: MatmulSpec, shape: TileShape): Program {
     threadRows: shape.threadRows,
     threadVectors: shape.threadVectors,
     depth: shape.depth,
+    halfSums: shape.halfSums,
     wideA: (transposeA ? M : K) % 4 === 0,
     wideB: (transposeB ? K : N) % 4 === 0,
     wideC: N % 4 === 0,
@@ -57,53 +63,59 @@ export function tileMatmul(spec: MatmulSpec, shape: TileShape): Program {
   );
 }
 
-/** What the text depends on. */
-interface TileText
-  extends TileShape,
-    Pick<MatmulSpec, 'transposeA' | 'transposeB' | 'bias' | 'activation' | 'residual' | 'halfA' | 'halfB' | 'halfC'> {
+/** How operands and results lie, which texts depend on; wide ones are read four at a time. */
+export interface TileOperands
+  extends Pick<
+    MatmulSpec,
+    'transposeA' | 'transposeB' | 'bias' | 'activation' | 'residual' | 'halfA' | 'halfB' | 'halfC'
+  > {
   readonly spread: boolean;
   readonly wideA: boolean;
   readonly wideB: boolean;
   readonly wideC: boolean;
 }
 
+type TileText = TileShape & TileOperands;
+
+/** The bindings and uniforms of a shader on such operands. */
+export const bindingsOf = ({ halfA, halfB, halfC, wideA, wideB, wideC, bias, residual, spread }: TileOperands) => ({
+  inputs: {
+    A: floatType(halfA, wideA),
+    B: floatType(halfB, wideB),
+    ...(bias && { bias: floatType(false, wideC) }),
+    ...(residual && { residual: floatType(false, wideC) }),
+  },
+  outputs: { C: floatType(halfC, wideC) },
+  uniforms: uniformsOf(spread),
+});
+
 const tileShader = memoised((text: TileText) => {
-  const { rows, columns, wideA, wideB, wideC, transposeA, transposeB, bias, halfA, halfB, halfC } = text;
+  const { rows, columns, transposeA, transposeB } = text;
   return shader({
-    label: `matmul-tile ${rows} x ${columns} by ${text.depth}, ${text.threadRows} x ${4 * text.threadVectors}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
-    inputs: {
-      A: floatType(halfA, wideA),
-      B: floatType(halfB, wideB),
-      ...(bias && { bias: floatType(false, wideC) }),
-      ...(text.residual && { residual: floatType(false, wideC) }),
-    },
-    outputs: { C: floatType(halfC, wideC) },
-    uniforms: uniformsOf(text.spread),
+    label: `matmul-tile ${rows} x ${columns} by ${text.depth}, ${text.threadRows} x ${4 * text.threadVectors}${text.halfSums ? ' in halves' : ''}${transposeA ? ' A^T' : ''}${transposeB ? ' B^T' : ''}`,
+    ...bindingsOf(text),
     body: tileBody(text),
   });
 });
 
 function tileBody(text: TileText): string {
-  const { rows, columns, threadRows, threadVectors, depth, wideC, transposeA, transposeB, bias, activation, halfC } =
-    text;
+  const { rows, columns, threadRows, threadVectors, depth } = text;
   const [threadsX, threadsY] = [columns / (4 * threadVectors), rows / threadRows];
-  const [A, B] = [mover('A', text, threadsX * threadsY), mover('B', text, threadsX * threadsY)];
+  const placeInA = (e: number) => `tileA[(x + ${e}u) / ${threadsY}u][(x + ${e}u) % ${threadsY}u][k / 4u]`;
+  const placeInB = (e: number) =>
+    `tileB[(k + ${e}u) / 4u][(k + ${e}u) % 4u][(x / 4u) / ${threadsX}u][(x / 4u) % ${threadsX}u]`;
+  const number = text.halfSums ? 'vec4<f16>' : 'vec4f';
+  const [A, B] = (['A', 'B'] as const).map((name) => {
+    const place = name === 'A' ? placeInA : placeInB;
+    const store = (e: number, value: string) => `${place(e)} = ${number}(${value});`;
+    return mover(name, text, { threads: threadsX * threadsY, store });
+  }) as [Mover, Mover];
   const each = (body: (i: number, v: number) => string) =>
     times(threadRows, (i) => times(threadVectors, (v) => body(i, v), ' '));
-  const result = floatType(halfC, true);
-  const { functions, rowA, rowC, stepB } = placesOf(text);
-  return `var<workgroup> tileA: array<array<array<vec4f, ${depth / 4}>, ${threadsY}>, ${threadRows}>; // [row][k / 4]
-var<workgroup> tileB: array<array<array<array<vec4f, ${threadsX}>, ${threadVectors}>, 4>, ${depth / 4}>; // [k][column / 4]
-${functions}
-fn placeA(base: u32, row: u32, k: u32) -> u32 { return base + ${transposeA ? 'k * p.M + row' : `${rowA('row')} + k`}; }
-fn placeB(base: u32, column: u32, k: u32) -> u32 { return base + ${transposeB ? `column * ${stepB} + k` : `k * ${stepB} + column`}; }
-${epilogue({ bias, activation, residual: text.residual, wide: wideC })}
-fn store(base: u32, row: u32, column: u32, sum: vec4f) {
-  if (row >= p.M || column >= p.N) { return; }
-  let at = base + ${rowC('row')} + column;
-  let value = ${result}(finished(sum, column, at));
-  ${wideC ? 'C[at / 4u] = value;' : times(4, (e) => `if (column + ${e}u < p.N) { C[at + ${e}u] = value[${e}]; }`, ' ')}
-}
+  const sum = text.halfSums ? 'part' : 'sum';
+  return `var<workgroup> tileA: array<array<array<${number}, ${depth / 4}>, ${threadsY}>, ${threadRows}>; // [row][k / 4]
+var<workgroup> tileB: array<array<array<array<${number}, ${threadsX}>, ${threadVectors}>, 4>, ${depth / 4}>; // [k][column / 4]
+${tileFunctions(text)}
 @compute @workgroup_size(${threadsX}, ${threadsY})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) thread: u32) {
   ${place(text.spread)}
@@ -123,17 +135,49 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
       ${A.fetch}
       ${B.fetch}
     }
+    ${text.halfSums ? each((i, v) => `var part${i}_${v} = ${number}();`) : ''}
     for (var k = 0u; k < p.kBlock / 4u; k++) {
       ${times(4 * threadVectors, (n) => `let b${n % 4}_${n >> 2} = tileB[k][${n % 4}][${n >> 2}][local.x];`, ' ')}
-      ${times(threadRows, (i) => `let a${i} = tileA[${i}][local.y][k]; ${times(4, (e) => times(threadVectors, (v) => `sum${i}_${v} = fma(vec4f(a${i}[${e}]), b${e}_${v}, sum${i}_${v});`, ' '), ' ')}`)}
+      ${times(threadRows, (i) => `let a${i} = tileA[${i}][local.y][k]; ${times(4, (e) => times(threadVectors, (v) => `${sum}${i}_${v} = fma(${number}(a${i}[${e}]), b${e}_${v}, ${sum}${i}_${v});`, ' '), ' ')}`)}
     }
+    ${text.halfSums ? each((i, v) => `sum${i}_${v} += vec4f(part${i}_${v});`) : ''}
   }
   ${each((i, v) => `store(baseC, row0 + local.y + ${i * threadsY}u, column0 + (local.x + ${v * threadsX}u) * 4u, sum${i}_${v});`)}
 }`;
 }
 
-/** WGSL: how the threads bring the block of A or B that begins at `next` into registers, and from there into workgroup memory. */
-function mover(name: 'A' | 'B', text: TileText, threads: number): { registers: string; fetch: string; store: string } {
+/** WGSL: where elements of A and B lie, and `store`, which finishes four sums of a row and stores those within C. */
+export function tileFunctions(text: TileOperands): string {
+  const { wideC, transposeA, transposeB, bias, activation, residual, halfC } = text;
+  const { functions, rowA, rowC, stepB } = placesOf(text);
+  return `${functions}
+fn placeA(base: u32, row: u32, k: u32) -> u32 { return base + ${transposeA ? 'k * p.M + row' : `${rowA('row')} + k`}; }
+fn placeB(base: u32, column: u32, k: u32) -> u32 { return base + ${transposeB ? `column * ${stepB} + k` : `k * ${stepB} + column`}; }
+${epilogue({ bias, activation, residual, wide: wideC })}
+fn store(base: u32, row: u32, column: u32, sum: vec4f) {
+  if (row >= p.M || column >= p.N) { return; }
+  let at = base + ${rowC('row')} + column;
+  let value = ${floatType(halfC, true)}(finished(sum, column, at));
+  ${wideC ? 'C[at / 4u] = value;' : times(4, (e) => `if (column + ${e}u < p.N) { C[at + ${e}u] = value[${e}]; }`, ' ')}
+}`;
+}
+
+/** WGSL that brings blocks of A or B into registers, and from there into workgroup memory. */
+export interface Mover {
+  readonly registers: string;
+  readonly fetch: string;
+  readonly store: string;
+}
+
+/**
+ * How `threads` invocations, number `thread` each, move the block of A or B that begins at `next`; `store` keeps a vector: of A four k of
+ * row `x + e` from `k` on, of B four columns from `x` on at `k + e`.
+ */
+export function mover(
+  name: 'A' | 'B',
+  text: TileOperands & Pick<TileShape, 'rows' | 'columns' | 'depth'>,
+  { threads, store }: { threads: number; store: (e: number, value: string) => string },
+): Mover {
   const ofA = name === 'A';
   const { depth } = text;
   const [wide, half] = ofA ? [text.wideA, text.halfA] : [text.wideB, text.halfB];
@@ -155,13 +199,8 @@ function mover(name: 'A' | 'B', text: TileText, threads: number): { registers: s
   };
   const vector = floatType(half, true);
   const whole = wide ? load(0, true) : `${vector}(${times(4, (e) => load(e, false), ', ')})`;
-  const [threadsX, threadsY] = [text.columns / (4 * text.threadVectors), text.rows / text.threadRows];
-  const slot = (e: number) =>
-    ofA
-      ? `tileA[(x + ${e}u) / ${threadsY}u][(x + ${e}u) % ${threadsY}u][k / 4u]`
-      : `tileB[(k + ${e}u) / 4u][(k + ${e}u) % 4u][(x / 4u) / ${threadsX}u][(x / 4u) % ${threadsX}u]`;
   const register = (n: number) => `next${name}${n}`;
-  const turnedBack = (e: number) => `vec4f(${vector}(${times(4, (n) => `${register(n)}[${e}]`, ', ')}))`;
+  const turnedBack = (e: number) => `${vector}(${times(4, (n) => `${register(n)}[${e}]`, ', ')})`;
   const each = (body: (n: number) => string) =>
     times(rounds, (n) => {
       const move = `let i = thread + ${n * threads}u; ${at} ${body(n)}`;
@@ -172,8 +211,6 @@ function mover(name: 'A' | 'B', text: TileText, threads: number): { registers: s
     fetch: each((n) =>
       square ? times(4, (e) => `${register(e)} = ${load(e, true)};`, ' ') : `${register(n)} = ${whole};`,
     ),
-    store: each((n) =>
-      square ? times(4, (e) => `${slot(e)} = ${turnedBack(e)};`, ' ') : `${slot(0)} = vec4f(${register(n)});`,
-    ),
+    store: each((n) => (square ? times(4, (e) => store(e, turnedBack(e)), ' ') : store(0, register(n)))),
   };
 }

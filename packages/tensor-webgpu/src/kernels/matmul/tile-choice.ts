@@ -1,5 +1,6 @@
-import type { AdapterFacts } from '../../device/open-device.ts';
+import type { AdapterFacts, SubgroupTile } from '../../device/open-device.ts';
 import { type MatmulSpec, partUnit } from './matmul.wgsl.ts';
+import { extentOf } from './matmul-subgroup.wgsl.ts';
 import type { TileShape } from './matmul-tile.wgsl.ts';
 
 /** A shape, and what share of the adapter's peak its text reaches where the grid fills the adapter, by vendor. */
@@ -16,7 +17,7 @@ interface Tile {
 const tile = (
   [rows, columns, threadRows, threadVectors, depth]: readonly [number, number, number, number, number],
   shares: Omit<Tile, 'shape'>,
-): Tile => ({ shape: { rows, columns, threadRows, threadVectors, depth }, ...shares });
+): Tile => ({ shape: { rows, columns, threadRows, threadVectors, depth, halfSums: false }, ...shares });
 
 /** All stay within the 16 KiB and 256 threads that every adapter has. Two of 100 waste 2 % of the 196 rows of a window, two of 128 40 %. */
 const tiles: readonly Tile[] = [
@@ -31,8 +32,13 @@ const tiles: readonly Tile[] = [
   tile([32, 32, 2, 1, 32], { nvidia: 0.2, amd: 0.31, intel: 0.2 }),
 ];
 
-type Sizes = Pick<MatmulSpec, 'M' | 'N' | 'batch' | 'parts'>;
-type Facts = Pick<AdapterFacts, 'vendor' | 'isCpu'>;
+/** The same with sums of a block in float16, but for the largest, whose parts would not fit the registers beside their sums, and for long blocks, which round too often. */
+const halfTiles: readonly Tile[] = tiles
+  .filter(({ shape }) => 4 * shape.threadRows * shape.threadVectors <= 64 && shape.depth <= 16)
+  .map((one) => ({ ...one, shape: { ...one.shape, halfSums: true } }));
+
+type Sizes = Pick<MatmulSpec, 'M' | 'N' | 'batch' | 'parts'> & Partial<Pick<MatmulSpec, 'halfC'>>;
+type Facts = Pick<AdapterFacts, 'vendor' | 'isCpu'> & Partial<Pick<AdapterFacts, 'architecture'>>;
 
 /**
  * Invocations that fill the adapter: 192 of the large tiles, of 128 each, for the 96 to 144 processors of the largest GPUs. A CPU without
@@ -65,7 +71,7 @@ export function bestTile(sizes: Sizes, facts: Facts): TileShape {
   const adapter = adapterOf(facts);
   let best = tiles[0]!;
   let most = 0;
-  for (const one of tiles) {
+  for (const one of inHalves(sizes, facts) ? halfTiles : tiles) {
     const share = expectedShare(one, sizes, adapter);
     if (share <= most) continue;
     best = one;
@@ -74,14 +80,52 @@ export function bestTile(sizes: Sizes, facts: Facts): TileShape {
   return best.shape;
 }
 
-/** All, first the one that is expected to be the fastest. */
+/**
+ * Results in half precision take float16 arithmetic, but on CPUs, which have none, and from RDNA 3 on, which issues two float32 instructions at once:
+ * by the model of `npm run gpu:stats` 130 % of the float32 peak on RDNA 2, 69 % on RDNA 3, where float32 reaches 86 %. It was not measured on a GPU.
+ */
+const inHalves = ({ halfC = false }: Sizes, { isCpu, architecture = '' }: Facts): boolean =>
+  halfC && !isCpu && !/^rdna-[3-9]/.test(architecture);
+
+/** All, first the one that is expected to be the fastest; in half precision the best two of each arithmetic come first. */
 export function rankedTiles(sizes: Sizes, facts: Facts): readonly TileShape[] {
   const adapter = adapterOf(facts);
-  const shares = new Map(tiles.map((one) => [one, expectedShare(one, sizes, adapter)]));
-  return [...tiles].sort((a, b) => shares.get(b)! - shares.get(a)!).map(({ shape }) => shape);
+  const ranked = (list: readonly Tile[]) => {
+    const shares = new Map(list.map((one) => [one, expectedShare(one, sizes, adapter)]));
+    return [...list].sort((a, b) => shares.get(b)! - shares.get(a)!).map(({ shape }) => shape);
+  };
+  const floats = ranked(tiles);
+  if (!sizes.halfC || facts.isCpu) return floats;
+  const halves = ranked(halfTiles);
+  const [first, second] = inHalves(sizes, facts) ? [halves, floats] : [floats, halves];
+  return [...first.slice(0, 2), ...second.slice(0, 2), ...first.slice(2), ...second.slice(2)];
 }
 
 const fullGrid = 96; // workgroups of the large tile that leave no processor of a large GPU long idle
+const leastUseful = 0.5; // of a tile's sums: below it the subgroups' advantage is spent on what is not stored
+
+/** For results in half precision those of the adapter's subgroup tiles that fit the sizes, the fullest first. */
+export function subgroupTilesFor(
+  { M, N, batch, halfC, parts }: Pick<MatmulSpec, 'M' | 'N' | 'batch' | 'halfC' | 'parts'>,
+  { subgroupTiles }: Pick<AdapterFacts, 'subgroupTiles'>,
+): readonly SubgroupTile[] {
+  if (!halfC || subgroupTiles.length === 0) return [];
+  const share = (tile: SubgroupTile): number => {
+    const { rows, columns } = extentOf(tile);
+    const [down, across] = [Math.ceil(M / rows), Math.ceil(N / columns)];
+    const useful = (M * N) / (down * rows * across * columns);
+    return useful < leastUseful ? 0 : useful * Math.min(1, (down * across * batch * parts) / fullGrid) * reuse(tile);
+  };
+  const fitting = subgroupTiles.filter((tile) => share(tile) > 0);
+  return fitting.sort((a, b) => share(b) - share(a));
+}
+
+/** How often what a workgroup brings from storage is used, of what the largest tiles reach: they are compared by it. */
+const reuse = (tile: SubgroupTile): number => {
+  const { rows, columns } = extentOf(tile);
+  return Math.min(1, (rows * columns) / (rows + columns) / 64);
+};
+
 const shortestPart = 256;
 
 /** How many parts of K fill a GPU when C has only few large tiles, as a weight's gradient has. */

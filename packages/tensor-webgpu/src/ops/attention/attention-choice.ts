@@ -26,11 +26,31 @@ export function attentionShape(kind: AttentionKind, facts: Facts, sizes: Sizes):
         : 2;
   const shared = inWindows({ kind, sizes, lanes, rows, part });
   if (kind !== 'forward' || sizes.D > widestUniform || !/amd/i.test(facts.vendor)) return shared;
-  const uniform: RowShape = { lanes: 1, rows: 1, threads: 64, tiles: false, step: 4, owned: false };
   const padded = paddedRows(uniform, sizes.Nq) / paddedRows(shared, sizes.Nq);
   return padded < mostPadding ? uniform : shared;
 }
 
+/** The shape to take as long as nothing is measured, and up to three others: more or fewer rows an invocation, and uniform loads. */
+export function attentionShapes(kind: AttentionKind, facts: Facts, sizes: Sizes): readonly RowShape[] {
+  const first = attentionShape(kind, facts, sizes);
+  const lanes = lanesFor(sizes.D, facts);
+  const part = sizes.D / lanes;
+  const most = kind === 'query' && sizes.bias && sizes.kw > widestRow ? 1 : mostNumbers / (part * tensors[kind]);
+  const others = [2, 3, 1, 4]
+    .filter((rows) => rows === 1 || rows <= most)
+    .map((rows) => inWindows({ kind, sizes, lanes, rows, part }));
+  if (kind === 'forward' && sizes.D <= widestUniform) others.unshift(uniform);
+  const all = new Map([first, ...others].map((shape) => [shapeName(shape), shape]));
+  return [...all.values()].slice(0, 4);
+}
+
+/** Names a shape among the candidates. */
+export const shapeName = ({ lanes, rows, threads, tiles }: RowShape): string =>
+  tiles ? `${rows} rows to ${lanes} lanes, ${threads} threads` : 'uniform loads';
+
+const tensors = { forward: 2, query: 3, key: 4 }; // rows of which an invocation has a part in registers, with its sums
+const mostNumbers = 192; // of them, in registers
+const uniform: RowShape = { lanes: 1, rows: 1, threads: 64, tiles: false, step: 4, owned: false };
 const widestPart = 20; // numbers: two such rows, with their sums, fit 256 registers
 const widestRow = 64; // columns of keys whose sums fit beside two rows
 const widestUniform = 80; // numbers of a row, twice in registers

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { checkAttention } from '../../../test/attention-float64.ts';
 import { asGpu, backendWithOps } from '../../../test/ops-testing.ts';
-import { attentionShape } from './attention-choice.ts';
+import { attentionShape, attentionShapes, shapeName } from './attention-choice.ts';
 
 const backend = backendWithOps();
 const withSubgroups = { features: ['subgroups', 'shader-f16'] };
@@ -49,6 +49,23 @@ test('windows take workgroups that leave few rows empty', () => {
     }
   }
 });
+
+test('what tune tries: first the shape that is taken untuned, then others that fit the registers', () => {
+  const names = (kind: 'forward' | 'query' | 'key', vendor: string, D: number) =>
+    attentionShapes(kind, { ...withSubgroups, vendor }, { Nq: 4096, Nk: 4096, D, bias: true, kw: 64 }).map(shapeName);
+  const uniform = 'uniform loads';
+  expect(names('forward', 'nvidia', 64)).toEqual(['3 rows to 4 lanes, 128 threads', uniform, ...twoAndOne]);
+  expect(names('forward', 'amd', 64)).toEqual([
+    uniform,
+    ...['2', '3', '1'].map((n) => `${n} rows to 4 lanes, 128 threads`),
+  ]);
+  expect(names('query', 'nvidia', 64)).toEqual(['3', '2', '1', '4'].map((n) => `${n} rows to 4 lanes, 128 threads`));
+  expect(names('key', 'amd', 80)).toEqual(twoAndOne);
+  for (const kind of ['forward', 'query', 'key'] as const)
+    for (const D of [14, 32, 48, 64, 80, 128])
+      expect(new Set(names(kind, 'intel', D)).size).toBe(names(kind, 'intel', D).length);
+});
+const twoAndOne = ['2 rows to 4 lanes, 128 threads', '1 rows to 4 lanes, 128 threads'];
 
 test('shapes follow the vendor and the head width', () => {
   const first = (kind: 'forward' | 'query' | 'key', vendor: string, D: number) =>

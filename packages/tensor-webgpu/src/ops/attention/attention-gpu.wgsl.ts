@@ -42,7 +42,7 @@ interface Work {
 function rowsShader(text: RowText, writer: RowWriter, { sides, work }: { sides: Sides; work: Work }): AttentionShader {
   const { D, bias, joined, shape } = text;
   const { lanes, rows, threads, tiles, step } = shape;
-  const { type, units, own: parts, tile } = writer;
+  const { stored, multiplied, units, own: parts, tile } = writer;
   const { own, ownSize, passing, passingSize, inColumns = false } = sides;
   const inputs = ['Q', 'K', 'V'];
   if (work.label !== 'attention') inputs.push('dO', 'statistics');
@@ -55,8 +55,8 @@ function rowsShader(text: RowText, writer: RowWriter, { sides, work }: { sides: 
     `tile${name}[n / ${step * units}u][(n / ${units}u) % ${step}u][(n % ${units}u) / ${lanes}u][n % ${lanes}u]`;
   const read = (name: string, u: number, e: number) =>
     tiles
-      ? `tile${name}[k][${u}][${e}][lane]`
-      : `${type}(${name}[(passing0 + ${number(`first + ${u}u`)}) * ${units}u + ${e * lanes}u + lane])`;
+      ? `${multiplied}(tile${name}[k][${u}][${e}][lane])`
+      : `${multiplied}(${name}[(passing0 + ${number(`first + ${u}u`)}) * ${units}u + ${e * lanes}u + lane])`;
   const all = work.step((tensor, u) => times(parts, (e) => `let ${passing[tensor]}${u}_${e} = ${read(tensor, u, e)};`));
   const names = Object.keys(passing);
   const loop = tiles
@@ -65,7 +65,7 @@ function rowsShader(text: RowText, writer: RowWriter, { sides, work }: { sides: 
     for (var n = thread; n < steps * ${step * units}u; n += ${threads}u) {
       let at = begin + n / ${units}u;
       let source = (passing0 + ${number('at')}) * ${units}u + n % ${units}u;
-      ${names.map((name) => `${slot(name)} = ${type}(${name}[source]);`).join(' ')}
+      ${names.map((name) => `${slot(name)} = ${stored}(${name}[source]);`).join(' ')}
     }
     workgroupBarrier();
     for (var k = 0u; k < steps; k++) {
@@ -77,7 +77,7 @@ function rowsShader(text: RowText, writer: RowWriter, { sides, work }: { sides: 
     : `for (var first = 0u; first < passing; first += ${step}u) {
     ${all}
   }`;
-  const tileType = `array<array<array<array<${type}, ${lanes}>, ${parts}>, ${step}>, ${tile / step}>`;
+  const tileType = `array<array<array<array<${stored}, ${lanes}>, ${parts}>, ${step}>, ${tile / step}>`;
   const perRow = threads / lanes;
   return shader({
     label: attentionLabel(work.label, { D, bias }),
@@ -97,7 +97,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let passing0 = g * p.${passingSize};
   ${writer.over((r) => `let row${r} = group.x * ${perRow * rows}u + ${r * perRow}u + team; let own${r} = min(row${r}, p.${ownSize} - 1u); let i${r} = g * p.${ownSize} + own${r};`)}
   ${Object.entries(own)
-    .map(([tensor, name]) => writer.each((e, r) => `let ${name}${r}_${e} = ${type}(${tensor}[${writer.at(r, e)}]);`))
+    .map(([tensor, name]) =>
+      writer.each((e, r) => `let ${name}${r}_${e} = ${multiplied}(${tensor}[${writer.at(r, e)}]);`),
+    )
     .join('\n  ')}
   ${work.before}
   ${loop}
@@ -162,7 +164,7 @@ const forwardShader = memoised((fields: ReturnType<typeof flat>) => {
   ${scores((u) => `let w${u}_${r} = exp(s${u}_${r} - top${r}); total${r} += w${u}_${r};`)}
   ${writer.spread('w', r)}`,
   )}
-  ${times(step, (u) => `${read('V', u)} ${each((e, r) => `o${r}_${e} = fma(${type}(w${u}_${r}), v${u}_${e}, o${r}_${e});`)}`, '\n  ')}`,
+  ${times(step, (u) => `${read('V', u)} ${each((e, r) => `o${r}_${e} = fma(${type}(w${u}_${r}), ${type}(v${u}_${e}), o${r}_${e});`)}`, '\n  ')}`,
     end: over((r) => `let sum${r} = ${owned ? `quad(total${r})` : `total${r}`};`),
     after: (r) =>
       `${byOne(text, `L[i${r}] = top${r} + log(sum${r});`)} ${times(own, (e) => `O[${at(r, e)}] = ${result}(o${r}_${e} / sum${r});`)}`,

@@ -25,6 +25,7 @@ export interface RowText extends Pick<AttentionSpec, 'D' | 'bias' | 'half'> {
 
 const mostTileBytes = 16384; // WebGPU's guaranteed workgroup memory, for two tiles
 const mostTileRows = 32;
+const mostHalfProducts = 5;
 
 export const times = (count: number, text: (i: number) => string, joint = ' '): string =>
   Array.from({ length: count }, (_, i) => text(i)).join(joint);
@@ -33,6 +34,9 @@ export const times = (count: number, text: (i: number) => string, joint = ' '): 
 export interface RowWriter {
   /** vec4f where D allows it, else f32; how many make a row, and how many of them are an invocation's. */
   readonly type: 'vec4f' | 'f32';
+  /** The same for rows of tensors in workgroup memory, and in registers before they are multiplied with another row: float16 in half precision. */
+  readonly stored: ElementType;
+  readonly multiplied: ElementType;
   readonly units: number;
   readonly own: number;
   /** Passing rows in workgroup memory at a time. */
@@ -61,18 +65,26 @@ export interface RowWriter {
   width(i: string, x: string): string;
 }
 
-export function rowWriter({ D, shape, joined }: RowText): RowWriter {
+export function rowWriter({ D, shape, half, joined }: RowText): RowWriter {
   const { lanes, rows, owned, step } = shape;
   const type = D % 4 === 0 ? 'vec4f' : 'f32';
   const units = type === 'vec4f' ? D / 4 : D;
   const own = units / lanes;
   if (!Number.isInteger(own)) throw new Error(`attention: expected rows of ${units} to share between ${lanes} lanes`);
+  const stored = floatType(half, type === 'vec4f');
+  // few enough products to add up in float16: each of a vector's four sums, of each lane, is rounded by itself
+  const multiplied = half && type === 'vec4f' && own <= mostHalfProducts ? stored : type;
+  const whole = (sum: string) => {
+    if (type === 'f32') return sum;
+    const [x, y, z, w] = ['x', 'y', 'z', 'w'].map((e) => (multiplied === type ? `${sum}.${e}` : `f32(${sum}.${e})`));
+    return `(${x} + ${y}) + (${z} + ${w})`;
+  };
   const fitting = Math.floor(mostTileBytes / (2 * D * 4) / 4) * 4;
   const four = ['0', '1', '2', '3'];
   const finished = owned ? ['own'] : four.slice(0, step);
   const reduced = { 1: (x: string) => x, 2: (x: string) => `pair(${x})`, 4: (x: string) => `quad(${x})` }[lanes];
   return {
-    ...{ type, units, own, finished },
+    ...{ type, stored, multiplied, units, own, finished },
     tile: Math.max(4, Math.min(mostTileRows, fitting)),
     functions: [lanes === 2 ? pairFunction : '', lanes === 4 ? quadFunctions : ''].join(''),
     each: (text) => times(rows, (r) => times(own, (e) => text(e, r)), '\n  '),
@@ -86,8 +98,7 @@ export function rowWriter({ D, shape, joined }: RowText): RowWriter {
         (r) => {
           const sum = `${into}${u}_${r}`;
           const parts = times(own - 1, (e) => `${sum}v = fma(${a}${r}_${e + 1}, ${b}${u}_${e + 1}, ${sum}v);`);
-          const whole = type === 'f32' ? `${sum}v` : `(${sum}v.x + ${sum}v.y) + (${sum}v.z + ${sum}v.w)`;
-          return `var ${sum}v = ${a}${r}_0 * ${b}${u}_0; ${parts} let ${sum} = ${whole};`;
+          return `var ${sum}v = ${a}${r}_0 * ${b}${u}_0; ${parts} let ${sum} = ${whole(`${sum}v`)};`;
         },
         '\n  ',
       ),

@@ -5,8 +5,10 @@ import { replacing, rounded } from '../../kernels/elementwise/half.ts';
 import { type Kernel, kernel, type Tensors } from '../../kernels/kernel.ts';
 import { concat } from '../../kernels/movement/concat.ts';
 import { slice } from '../../kernels/movement/movement.ts';
+import type { Program } from '../../program/program.ts';
+import { isTuned, tunedProgram, upTo } from '../../tuning/tunings.ts';
 import { type AttentionSpec, attentionStatistics } from './attention.wgsl.ts';
-import { attentionShape } from './attention-choice.ts';
+import { type AttentionKind, attentionShape, attentionShapes, shapeName } from './attention-choice.ts';
 import { rowsForward, rowsKeyGradient, rowsQueryGradient } from './attention-gpu.wgsl.ts';
 import { panelBackward } from './attention-panel-backward.wgsl.ts';
 import { panelForward } from './attention-panel-forward.wgsl.ts';
@@ -45,6 +47,58 @@ function planOf(
 
 const float = (shape: readonly number[]) => ({ shape, dtype: 'float32' as const });
 
+const programs = { forward: rowsForward, query: rowsQueryGradient, key: rowsKeyGradient };
+const names = { forward: 'attention', query: 'attention query gradient', key: 'attention key gradient' };
+
+/** The program for GPUs that was measured to be the fastest, else the one that is expected to be. */
+function rowsProgram(
+  backend: WebgpuBackend,
+  kind: AttentionKind,
+  { spec, joined }: { readonly spec: AttentionSpec; readonly joined: boolean },
+): Program {
+  const program = programs[kind];
+  const { facts } = backend;
+  const expected = () => program(spec, { shape: attentionShape(kind, facts, spec), joined });
+  if (!isTuned(backend)) return expected();
+  const { G, Nq, Nk, D, kh, kw, bias, half } = spec;
+  const candidates = () =>
+    attentionShapes(kind, facts, spec).map((shape) => ({
+      name: shapeName(shape),
+      program: () => program(spec, { shape, joined }),
+    }));
+  const [queries, keys] = [G * Nq * D, G * Nk * D];
+  const positions = !bias
+    ? []
+    : joined
+      ? [[G, Nq, kh + kw]]
+      : [
+          [G, Nq, kh],
+          [G, Nq, kw],
+        ];
+  const inputs = positions.map((shape) => shape.reduce((product, size) => product * size));
+  const results = {
+    forward: [
+      [G, Nq, D],
+      [G, Nq],
+    ],
+    query: [[G, Nq, D], ...positions],
+    key: [
+      [G, Nk, D],
+      [G, Nk, D],
+    ],
+  };
+  const gradients = kind === 'forward' ? [] : [queries, G * Nq * 2];
+  const work = {
+    candidates,
+    all: candidates,
+    operands: [queries, keys, keys, ...gradients, ...inputs],
+    results: results[kind],
+  };
+  const grid = bias ? `${kh} x ${kw} keys with positions` : `${Nk} keys`;
+  const name = `${names[kind]} [${upTo(G)}, ${Nq}, ${D}]${half ? ' half' : ''} over ${grid}${joined ? ', joined' : ''}`;
+  return tunedProgram(backend, name, work) ?? expected();
+}
+
 function forward(backend: WebgpuBackend, inputs: AttentionTensors, { scale }: AttentionAttrs): tf.TensorInfo[] {
   const { query, key, value, height, width } = inputs;
   const { spec: exact, panels } = planOf(backend, inputs, { scale, pass: 'forward' });
@@ -53,7 +107,7 @@ function forward(backend: WebgpuBackend, inputs: AttentionTensors, { scale }: At
   const tensors = height ? [query, key, value, height, width!] : [query, key, value];
   const program = panels // they pass their sums through the output, in float32
     ? panelForward(spec)
-    : rowsForward(spec, { shape: attentionShape('forward', backend.facts, spec), joined: false });
+    : rowsProgram(backend, 'forward', { spec, joined: false });
   const [output, logSumExp] = backend.run(program, tensors, [float(query.shape), float([spec.G, spec.Nq])]) as [
     tf.TensorInfo,
     tf.TensorInfo,
@@ -82,13 +136,15 @@ function backward(backend: WebgpuBackend, inputs: GradientTensors, { scale }: At
   }
   const positions = joined ? [concat(backend, bias, 2)] : bias;
   const read = [query, key, value, gradient, statistics, ...positions];
-  const of = (kind: 'query' | 'key') => ({ shape: attentionShape(kind, backend.facts, spec), joined });
   const [dQuery, ...dPositions] = backend.run(
-    rowsQueryGradient(spec, of('query')),
+    rowsProgram(backend, 'query', { spec, joined }),
     read,
     [query, ...positions].map(({ shape }) => float(shape)),
   );
-  const dKeys = backend.run(rowsKeyGradient(spec, of('key')), read, [float(key.shape), float(value.shape)]);
+  const dKeys = backend.run(rowsProgram(backend, 'key', { spec, joined }), read, [
+    float(key.shape),
+    float(value.shape),
+  ]);
   backend.disposeData(statistics.dataId);
   if (!joined) return [dQuery!, ...dKeys, ...dPositions];
   const { G, Nq, kh, kw } = spec;
