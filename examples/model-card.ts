@@ -1,22 +1,23 @@
-/** Keeps a trained SAM as models/ has it, frozen encoder and decoder in files of their own, and draws its masks on labelled photographs. */
+/** Keeps a SAM as models/ has it, and draws its masks on labelled photographs: a trained one as frozen encoder and decoder, a slim one as one file. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeRle, maskIou, readSa1b } from '@slimsam/eval';
 import { type ReportOverlay, writeReport } from '@slimsam/eval/report';
-import { createPredictor, decodeImage, loadSam, type Sam } from '@slimsam/vit';
+import { createPredictor, decodeImage, loadSam, type Sam, saveSam } from '@slimsam/vit';
 import { disposeWeights, saveWeights, type Weights, writeFileAtomic } from '@slimsam/weights';
 import { Command } from 'commander';
 import sharp from 'sharp';
 import { openBackend, parse } from 'slimsam/node';
 
-const { model, out, photographs, backend } = new Command('model-card')
-  .description('keeps a trained SAM in two files, F16, and draws masks of a point and a box on six photographs')
+const { model, out, photographs, slim, backend } = new Command('model-card')
+  .description('keeps a SAM in two files, or in one, F16, and draws masks of a point and a box on six photographs')
   .requiredOption('--model <path>', 'the SAM, such as RUN/model.safetensors', parse.path)
   .requiredOption('--out <folder>', 'where it goes', parse.path)
   .option('--photographs <folder>', "in SA-1B's format", parse.path)
+  .option('--slim', 'one file: its encoder was trained, too', false)
   .option('--backend <name>', 'what computes', 'webgpu')
   .parse()
-  .opts<{ model: string; out: string; photographs?: string; backend: string }>();
+  .opts<{ model: string; out: string; photographs?: string; slim: boolean; backend: string }>();
 
 /** Writes encoder.safetensors (what training the decoder leaves as it is), decoder.safetensors, their index and the config. */
 async function save(folder: string, { weights, config }: Sam): Promise<void> {
@@ -78,7 +79,10 @@ async function draw(folder: string, { weights, config }: Sam): Promise<void> {
 const opened = await openBackend(backend);
 try {
   const sam = await loadSam(model);
-  await save(out, sam);
+  if (slim) {
+    await mkdir(out, { recursive: true });
+    await saveSam(join(out, 'model.safetensors'), sam, { dtype: 'F16' });
+  } else await save(out, sam);
   if (photographs !== undefined) await draw(photographs, sam);
   disposeWeights(sam.weights);
   console.log(out);

@@ -151,6 +151,24 @@ describe('what is wrong is one line, and nothing is written', () => {
       /got 9000 parameters; the least is \d+/,
     ],
     [
+      'small photographs in another recipe',
+      1,
+      'compress @sam.safetensors --images @photos --small 32 --recipe one-shot',
+      /--small: expected the recipe 'slimsam', got 'one-shot'/,
+    ],
+    [
+      'a last stage of nothing',
+      1,
+      'compress @sam.safetensors --images @photos --own-size-epochs 2',
+      /--own-size-epochs: expected --small beside it/,
+    ],
+    [
+      'layers fitted anew in another recipe',
+      1,
+      'compress @sam.safetensors --images @photos --reconstruct 8 --recipe scratch',
+      /--reconstruct: expected the recipe 'slimsam', got 'scratch'/,
+    ],
+    [
       'a ratio and a target',
       2,
       'compress @sam.safetensors --images @photos --params 9M --ratio 0.5',

@@ -1,5 +1,5 @@
 import { applyPlan, disturbedLoss, formatPlan, noise, parsePlan, prune } from '@slimsam/prune';
-import { encodeImage, preprocess } from '@slimsam/vit';
+import { encodeImage, preprocess, resizeSam } from '@slimsam/vit';
 import { disposeWeights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, test } from 'vitest';
@@ -126,6 +126,70 @@ test('photographs vary where a step says so, and a learning rate falls to 0 alon
   );
   await expect(run(tinySam(), { recipe: slimSam({ ratio: 0.5, augment: { flip: 2 } }) })).rejects.toThrow(
     /flips in \[0, 1\]/,
+  );
+});
+
+test('a SAM learns on small photographs first: positions are interpolated and learn, a last stage is at its own size', async () => {
+  const sam = tinySam();
+  const pixels = tf.randomNormal<tf.Rank.R4>([1, 3, 32, 32], 0, 1, 'float32', 7);
+  const { forward } = networkOf(sam, { small: 32 });
+  const resized = resizeSam(sam, 32);
+  const expected = await encodeImage(resized.weights, resized.config, pixels).embedding.data();
+  expect(await forward(sam.weights, pixels, {}).embedding.data()).toEqual(expected);
+  const positions = sam.weights['image_encoder.pos_embed']!;
+  const gradient = tf.grad((x) =>
+    tf.sum(tf.square(forward({ ...sam.weights, 'image_encoder.pos_embed': x }, pixels, {}).embedding)),
+  )(positions);
+  expect(gradient.shape).toEqual([1, 8, 8, 16]);
+  expect((await tf.min(tf.abs(gradient)).data())[0]).toBeGreaterThan(0);
+
+  const kept = new Set<string>();
+  const files = new Map<string, Uint8Array>();
+  const teacherCache: TeacherCache = {
+    get: async (name) => files.get(name),
+    put: async (name, bytes) => {
+      kept.add(name.replace(/\d+/, 'N'));
+      files.set(name, bytes);
+    },
+  };
+  const recipe = slimSam({ ratio: 0.5, ...small, epochs: 1, stepsPerEpoch: 2, small: 32, ownSizeEpochs: 1 });
+  const { result, events } = await run(sam, { recipe, teacherCache });
+  expect([...kept].sort()).toEqual(['scene N', 'scene N at 32']);
+  expect(result.model.weights['image_encoder.pos_embed']!.shape).toEqual([1, 8, 8, 8]);
+  const found = events.filter((event) => event.type === 'validation').filter(({ index }) => index === 4);
+  expect(found.map(({ name }) => name)).toEqual(['align at the own size', 'align at the own size']);
+  expect(result.validation!.error).toBe(Math.min(...found.map(({ error }) => error)));
+  await expect(run(sam, { recipe: slimSam({ ratio: 0.5, small: 36 }) })).rejects.toThrow(
+    /a multiple of the patch's 8 pixels below 64 for small photographs, got 36/,
+  );
+  await expect(run(tinyVit(), { recipe: slimSam({ ratio: 0.5, small: 16 }) })).rejects.toThrow(/expected a SAM/);
+});
+
+test('layers fitted anew after a pruning are nearer to the original', async () => {
+  const sam = tinySam(); // its first block attends in windows, its second globally
+  const before = tf.memory().numTensors;
+  const errorOf = async (reconstruct?: number) => {
+    const steps = slimSam({
+      ratio: 0.5,
+      ...small,
+      ...{ epochs: 1, stepsPerEpoch: 1, learningRate: 1e-9 },
+      ...(reconstruct && { reconstruct }),
+    }).steps;
+    const { result, events } = await run(sam, { recipe: { name: 'fitted', steps } });
+    disposeWeights(result.model.weights);
+    const first = events.filter((event) => event.type === 'validation').filter(({ epoch }) => epoch === 0);
+    return { errors: first.map(({ error }) => error), events };
+  };
+  const plain = await errorOf();
+  const fitted = await errorOf(6);
+  for (const [i, error] of fitted.errors.entries()) expect(error).toBeLessThan(0.9 * plain.errors[i]!);
+  expect(fitted.events.flatMap((event) => (event.type === 'phase' ? [event.name] : []))).toEqual([
+    ...['prune the embedding', 'reconstruct after pruning the embedding', 'align the bottleneck'],
+    ...['prune the bottleneck', 'reconstruct after pruning the bottleneck', 'align the embedding'],
+  ]);
+  expect(tf.memory().numTensors).toBe(before);
+  await expect(run(tinyVit(), { recipe: slimSam({ ratio: 0.5, reconstruct: 2 }) })).rejects.toThrow(
+    /expected a SAM for 'reconstruct after pruning the embedding', got a plain ViT/,
   );
 });
 

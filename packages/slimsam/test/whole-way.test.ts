@@ -28,12 +28,13 @@ const run = (line: string) =>
     new AbortController().signal,
   );
 
-it('from a plain ViT to a slim SAM by three commands, as the model cards have it', async () => {
+it('from a plain ViT to a slim SAM by commands, as the model cards have it: trained, slimmed, measured, through ONNX', async () => {
   const views = '--batch 2 --prompts 2 --chunk 2 --passes 2 --threads 0 --boxes 0.5';
   expect(
     await run(`train --vit @vit.safetensors --size 56 --width 32 --images @photos --steps 3 ${views} --run @sam`),
   ).toBe(0);
-  const small = '--epochs 1 --steps 2 --batch 2 --sample 2 --held 1 --rate 1e-3 --rounding 1';
+  const small =
+    '--small 28 --own-size-epochs 1 --epochs 1 --steps 2 --batch 2 --sample 2 --held 1 --rate 1e-3 --rounding 1';
   expect(await run(`compress @sam/model.safetensors --images @photos --ratio 0.5 ${small} --run @slim`)).toBe(0);
   expect(await run('segment @photos/sa_1.jpg --model @slim/slim.safetensors --point 20,30 --out @mask.png')).toBe(0);
   expect(await sharp(join(folder, 'mask.png')).metadata()).toMatchObject({ width: 64, height: 64 });
@@ -45,4 +46,13 @@ it('from a plain ViT to a slim SAM by three commands, as the model cards have it
   expect(slim.config).toEqual(whole.config);
   const { curve, facts } = JSON.parse(await readFile(join(folder, 'sam', 'training.json'), 'utf8'));
   expect([curve.at(-1).step, facts.boxes]).toEqual([3, 0.5]);
+
+  expect(await run('export @slim/slim.safetensors --onnx @onnx')).toBe(0);
+  const miou = async (model: string, out: string): Promise<number> => {
+    expect(await run(`evaluate ${model} --data @photos --protocol points --out ${out}`)).toBe(0);
+    const summary = JSON.parse(await readFile(join(folder, out.slice(1), 'summary.json'), 'utf8'));
+    expect(summary.masks).toBeGreaterThan(5);
+    return summary.miou;
+  };
+  expect(await miou('@onnx', '@by-onnx')).toBeCloseTo(await miou('@slim/slim.safetensors', '@by-us'), 2);
 }, 120_000);

@@ -37,7 +37,15 @@ export {
 export type { ImagePrompts } from './predictor/image-prompts.ts';
 export { encoderAxes, encoderCosts, encoderTapAxes } from './sam/axes.ts';
 export { keepBlocks, parseSamConfig, type SamConfig } from './sam/config.ts';
-export { bottleneckTaps, embeddingTaps, encodeImage, type ImageFeatures, imageNeck } from './sam/encoder.ts';
+export {
+  type BlockFeatures,
+  bottleneckTaps,
+  embeddingTaps,
+  encodeImage,
+  encoderBlock,
+  type ImageFeatures,
+  imageNeck,
+} from './sam/encoder.ts';
 export { type SamFromVitOptions, samFromVit } from './sam/from-vit.ts';
 export { initSam, type SamSizes, samWeightShapes } from './sam/init.ts';
 export { decodeMasks, type MaskInputs, type Masks } from './sam/mask-decoder.ts';

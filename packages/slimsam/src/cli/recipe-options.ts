@@ -22,6 +22,9 @@ export interface RecipeParts {
   readonly accumulate: number;
   readonly recompute: boolean;
   readonly size?: number;
+  readonly small?: number;
+  readonly ownSizeEpochs?: number;
+  readonly reconstruct?: number;
   readonly criterion?: 'taylor' | 'magnitude' | 'random';
   readonly sample?: number;
   readonly rounding: string;
@@ -58,6 +61,17 @@ export function onRecipe(command: Command): Command {
     .option('--accumulate <n>', 'batches in an optimizer step', positiveInteger, 1)
     .option('--recompute', 'less memory, more time: blocks run again in the backward pass', false)
     .option('--size <pixels>', 'of the square that a plain ViT reads (default: its own)', positiveInteger)
+    .option(
+      '--small <pixels>',
+      "of the square that a SAM reads in both stages, which takes less time; a last one is at the SAM's own size",
+      positiveInteger,
+    )
+    .option('--own-size-epochs <n>', 'of that last stage, after --small (default: 2)', positiveInteger)
+    .option(
+      '--reconstruct <n>',
+      "photographs by which the layers of a pruned SAM are fitted anew by least squares, beyond the paper's recipe (default: none)",
+      positiveInteger,
+    )
     .addOption(
       new Option('--criterion <name>', 'of channels (default: disturbed Taylor)').choices([
         'taylor',
@@ -76,6 +90,12 @@ export function onRecipe(command: Command): Command {
 /** The recipe of a command's options. @throws when the rounding is neither a number nor 'paper', or no ratio comes to the target */
 export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe> {
   const { params, macs, epochs, steps, rate, flip, jitter, criterion, sample, size } = options;
+  const { small, ownSizeEpochs, reconstruct } = options;
+  for (const [name, value] of Object.entries({ small, reconstruct }))
+    if (value !== undefined && options.recipe !== 'slimsam')
+      throw new Error(`--${name}: expected the recipe 'slimsam', got '${options.recipe}'; leave it out`);
+  if (ownSizeEpochs !== undefined && small === undefined)
+    throw new Error('--own-size-epochs: expected --small beside it, got none; every stage is at the own size then');
   const multiple = Number(options.rounding);
   const paper = options.rounding === 'paper';
   if (!paper && !(Number.isInteger(multiple) && multiple >= 1))
@@ -98,6 +118,9 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
     }),
     ...(criterion && criterion !== 'taylor' && { criterion }),
     ...(sample !== undefined && { sample }),
+    ...(small !== undefined && { small }),
+    ...(ownSizeEpochs !== undefined && { ownSizeEpochs }),
+    ...(reconstruct !== undefined && { reconstruct }),
   };
   if (options.recipe === 'one-shot') return oneShot(how);
   if (options.recipe === 'scratch') return scratch(how);

@@ -12,6 +12,7 @@ import { factsOf } from './facts.ts';
 import { initialise } from './initialise.ts';
 import type { PartScorer } from './part-scorer.ts';
 import { pruneStep, wholePlan } from './prune-step.ts';
+import { reconstructStep } from './reconstruct-step.ts';
 import type { RunStore, StepResult } from './run-store.ts';
 
 /** How to compress. */
@@ -90,7 +91,15 @@ export async function* compress<M extends Model>(
     for (const [index, step] of recipe.steps.entries()) {
       if (index < finished) continue;
       signal?.throwIfAborted();
-      const stage = runStep(context, { step, index, current, previous, original, options, modelOf });
+      const stage = runStep(atSizeOf(step, { context, model }), {
+        step,
+        index,
+        current,
+        previous,
+        original,
+        options,
+        modelOf,
+      });
       let next = await stage.next();
       while (!next.done) {
         await run?.note(next.value);
@@ -128,6 +137,23 @@ function beforePruning({ steps }: Recipe, index: number): number | undefined {
   return pruning > 0 ? pruning - 1 : undefined;
 }
 
+/** The context of a step that reads smaller photographs than the SAM's own: scored here, its embeddings with a place of their own in the cache. */
+function atSizeOf(step: RecipeStep, { context, model }: { context: Context; model: Model }): Context {
+  const small = 'small' in step ? step.small : undefined;
+  if (small === undefined) return context;
+  const { teacherCache: cache } = context;
+  const placeOf = (name: string) => `${name} at ${small}`;
+  return {
+    ...context,
+    network: networkOf(model, { small }),
+    scorer: undefined,
+    teacherCache: cache && {
+      get: (name) => cache.get(placeOf(name)),
+      put: (name, bytes) => cache.put(placeOf(name), bytes),
+    },
+  };
+}
+
 interface StepInputs<M extends Model> {
   readonly step: RecipeStep;
   readonly index: number;
@@ -144,6 +170,10 @@ async function* runStep<M extends Model>(
 ): AsyncGenerator<StageEvent, StepResult, undefined> {
   const { weights, plan } = current;
   if (step.kind === 'prune') return yield* pruneStep(context, { step, index, weights, plan });
+  if (step.kind === 'reconstruct') {
+    const before = { weights: previous?.weights ?? original, plan: previous?.plan };
+    return yield* reconstructStep(context, { step, index, weights, plan, previous: before });
+  }
   if (step.kind === 'align') {
     const { run, saveMinutes = 10, measure } = options;
     return yield* alignStep(context, {
@@ -175,6 +205,10 @@ function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Cont
   const asking = recipe.steps.find((step) => step.kind === 'align' && step.loss === 'prompts');
   if (asking && !network.sam)
     throw new Error(`compress: expected a SAM for '${asking.name}', got a plain ViT, which has no masks`);
+  const fitting = recipe.steps.find(({ kind }) => kind === 'reconstruct');
+  if (fitting && !network.sam)
+    throw new Error(`compress: expected a SAM for '${fitting.name}', got a plain ViT; leave the step out`);
+  for (const step of recipe.steps) if ('small' in step) networkOf(model, { small: step.small });
   const varying = recipe.steps.find((step) => step.kind === 'align' && step.augment);
   if (varying && options.teacherCache)
     throw new Error(

@@ -30,6 +30,7 @@ const prune = z.strictObject({
   ranking: z.enum(['local', 'global', 'sensitivity']).optional(),
   normalise: z.enum(['mean', 'sum', 'max', 'standard', 'gaussian-rank', 'none']).optional(),
   multiples: multiples.optional(),
+  small: count.optional(),
 });
 
 const alpha = z.discriminatedUnion('schedule', [
@@ -51,6 +52,11 @@ const align = z.strictObject({
   augment: z
     .strictObject({ flip: z.number().min(0).max(1).optional(), scale: z.tuple([z.number(), z.number()]).optional() })
     .optional(),
+  small: count.optional(),
+});
+
+const reconstruct = z.strictObject({
+  ...{ kind: z.literal('reconstruct'), name: z.string().max(200), sample: count.optional(), small: count.optional() },
 });
 
 const initialise = z.strictObject({ kind: z.literal('initialise'), name: z.string().max(200) });
@@ -59,7 +65,7 @@ const initialise = z.strictObject({ kind: z.literal('initialise'), name: z.strin
 export const recipeSchema: z.ZodType<Recipe> = z.strictObject({
   name: z.string().max(200),
   steps: z
-    .array(z.discriminatedUnion('kind', [prune, align, initialise]))
+    .array(z.discriminatedUnion('kind', [prune, reconstruct, align, initialise]))
     .min(1)
     .max(200),
 });

@@ -9,6 +9,7 @@ import {
   preprocess,
   preprocessVit,
   type RgbImage,
+  resizeSam,
   type Sam,
   type SamConfig,
   type Vit,
@@ -34,7 +35,7 @@ export interface NetworkTaps {
 /** What compressing needs to know of an architecture. */
 export interface Network {
   readonly kind: 'sam' | 'vit';
-  /** A SAM's config. */
+  /** A SAM's config, with the size of its photographs here. */
   readonly sam?: SamConfig;
   /** Pixels: the longest side of photographs, or both sides where they are squeezed to a square. */
   readonly size: number;
@@ -62,9 +63,14 @@ export function isSam(model: Model): model is Sam {
  * What compressing needs to know of a model.
  *
  * @param options.size side of the square that a plain ViT reads, pixels; its config's unless given
+ * @param options.small side of the square that a SAM reads, pixels; its config's unless given. Its weights stay those of its own size: the
+ *   positions are interpolated in each pass, as `resizeSam` does, and their gradient with them
  * @throws when it is neither a SAM nor a plain ViT, or a SAM's size is to be another
  */
-export function networkOf(model: Model, options: { readonly size?: number | undefined } = {}): Network {
+export function networkOf(
+  model: Model,
+  options: { readonly size?: number | undefined; readonly small?: number | undefined } = {},
+): Network {
   checkFields('networkOf', { options }, { options: 'object?' });
   checkFields('networkOf', model, { weights: 'object', config: 'object' });
   if (isSam(model)) {
@@ -74,8 +80,15 @@ export function networkOf(model: Model, options: { readonly size?: number | unde
         `compress: expected the size of the SAM, ${imageSize} pixels, got ${options.size}; resizeSam makes one of another size`,
       );
     if (!('image_encoder.patch_embed.proj.weight' in model.weights)) throw noModel(model);
-    return samNetwork(model.config);
+    const { small } = options;
+    return small === undefined || small === imageSize
+      ? samNetwork(model.config)
+      : smallNetwork(model.config, checkSmall(model.config, small));
   }
+  if (options.small !== undefined)
+    throw new Error(
+      'compress: expected a SAM to read smaller photographs first, got a plain ViT; it has a size of its own',
+    );
   if (!('patch_embed.proj.weight' in model.weights)) throw noModel(model);
   return vitNetwork(model.config, options.size);
 }
@@ -101,6 +114,32 @@ function samNetwork(config: SamConfig): Network {
     pixels: (image) => preprocess(image, config).pixels,
     prepare: cloned,
   };
+}
+
+/** A SAM's network that reads squares of another size with the weights of its own. */
+function smallNetwork(config: SamConfig, size: number): Network {
+  const own = samNetwork(config);
+  const sam = { ...config, imageSize: size };
+  const positions = (weights: Weights): Weights =>
+    Object.fromEntries(Object.entries(weights).filter(([name]) => /\.(pos_embed|rel_pos_[hw])$/.test(name)));
+  return {
+    ...own,
+    ...{ sam, size },
+    forward: (weights, images, options) =>
+      tf.tidy(() => {
+        const resized = resizeSam({ weights: positions(weights), config }, size).weights;
+        const { embedding, taps } = encodeImage({ ...weights, ...resized }, sam, images, options);
+        return { embedding, taps: { ...taps } };
+      }),
+    pixels: (image) => preprocess(image, sam).pixels,
+  };
+}
+
+function checkSmall({ patchSize, imageSize }: SamConfig, small: number): number {
+  if (Number.isInteger(small) && small >= patchSize && small < imageSize && small % patchSize === 0) return small;
+  throw new Error(
+    `compress: expected a multiple of the patch's ${patchSize} pixels below ${imageSize} for small photographs, got ${small}`,
+  );
 }
 
 function vitNetwork(config: VitConfig, given: number | undefined): Network {

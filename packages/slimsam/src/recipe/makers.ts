@@ -23,6 +23,15 @@ export interface RecipeOptions extends Scoring {
   readonly decay?: 'cosine';
   /** Flips and scales by chance in the aligning steps; none unless given. */
   readonly augment?: Pick<Augment, 'flip' | 'scale'>;
+  /**
+   * Pixels of the square that a SAM reads in both stages, fewer than its own, so that they take less time. A last stage at its own size
+   * aligns the image embedding; no part of the paper's recipe.
+   */
+  readonly small?: number;
+  /** Photographs by which each pruning is followed by a reconstruction of its layers; none unless given. No part of the paper's recipe; of a SAM. */
+  readonly reconstruct?: number;
+  /** Epochs of the stage at the SAM's own size that follows `small`; 2 unless given. */
+  readonly ownSizeEpochs?: number;
   /** Epochs of a stage with intermediates in the loss (N of the falling alpha of stage 2); half of them unless given. The paper's code: 11 of 20. */
   readonly intermediateEpochs?: { readonly bottleneck?: number; readonly embedding?: number };
 }
@@ -43,8 +52,18 @@ export const paperRounding: { readonly ranking: 'local' } & Pick<Scoring, 'multi
 export function slimSam(options: RecipeOptions & { readonly ratio: number }): Recipe {
   checkFields('slimSam', options, { ratio: 'number' });
   checkRatio(options.ratio, 'slimSam');
-  const steps = alternate(options, { ratio: options.ratio, suffix: '' });
-  const { promptEpochs } = options;
+  const { promptEpochs, small, ownSizeEpochs = 2, reconstruct } = options;
+  const reconstructed = (step: RecipeStep): RecipeStep[] =>
+    step.kind === 'prune' && reconstruct
+      ? [
+          step,
+          { kind: 'reconstruct', name: step.name.replace('prune', 'reconstruct after pruning'), sample: reconstruct },
+        ]
+      : [step];
+  const steps = alternate(options, { ratio: options.ratio, suffix: '' })
+    .flatMap(reconstructed)
+    .map((step) => ({ ...step, ...(small && { small }) }));
+  if (small) steps.push(alignStep('align at the own size', 'output', { ...options, epochs: ownSizeEpochs }, undefined));
   const third = promptEpochs
     ? [alignStep('align by prompts', 'prompts', { ...options, epochs: promptEpochs }, undefined)]
     : [];

@@ -20,6 +20,8 @@ export interface PruneStep extends Scoring {
   readonly ratio: number;
   /** What the pruned model is to cost: as much stays as it leaves, whatever the ratio says. */
   readonly target?: Target;
+  /** Pixels of the square that a SAM reads in this step, fewer than its own; its own unless given. */
+  readonly small?: number;
 }
 
 /** A step that distils. The image embedding is aligned with the original's, intermediates with those of the model before the last pruning. */
@@ -45,6 +47,21 @@ export interface AlignStep {
   readonly patience?: number;
   /** How photographs vary from epoch to epoch; not at all unless given. */
   readonly augment?: Pick<Augment, 'flip' | 'scale'>;
+  /** Pixels of the square that a SAM reads in this step, fewer than its own; its own unless given. */
+  readonly small?: number;
+}
+
+/**
+ * Fits the linear layers of a SAM's pruned encoder anew by least squares, layer by layer, to the features of the model before the last
+ * pruning: photographs and no gradients. Not part of SlimSAM.
+ */
+export interface ReconstructStep {
+  readonly kind: 'reconstruct';
+  readonly name: string;
+  /** Photographs that it looks at, a seeded sample of those that train; 48 unless given. Their streams are kept on the device. */
+  readonly sample?: number;
+  /** Pixels of the square that a SAM reads in this step, fewer than its own; its own unless given. */
+  readonly small?: number;
 }
 
 /** Starts again from random weights in the pruned shapes: the baseline 'scratch'. */
@@ -67,7 +84,7 @@ export interface CustomStep {
   }) => AsyncGenerator<StageEvent, Weights, undefined>;
 }
 
-export type RecipeStep = PruneStep | AlignStep | InitialiseStep | CustomStep;
+export type RecipeStep = PruneStep | ReconstructStep | AlignStep | InitialiseStep | CustomStep;
 
 /** A loss of the user's own for an aligning step. */
 export interface AligningLoss {

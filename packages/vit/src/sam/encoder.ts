@@ -116,12 +116,54 @@ export function embeddingTaps(weights: Named, _config: SamConfig): string[] {
   ];
 }
 
+/**
+ * One block of the image encoder, to run a model block by block.
+ *
+ * @param x the stream [B, h, w, C] that enters it
+ * @returns the stream that leaves it, and the inputs of its linear layers `attn.proj` and `mlp.lin2`: what the heads attended to
+ *   [B, h, w, heads * head], in the places of the map, and the hidden layer [B, h, w, M]; with `attn.qkv`'s output as `encodeImage` taps it,
+ *   and the stream `attended` between attention and MLP
+ */
+export function encoderBlock(weights: Weights, config: SamConfig, x: tf.Tensor, index: number): BlockFeatures {
+  checkFields(
+    'encoderBlock',
+    { weights, config, x, index },
+    { weights: 'object', config: 'object', x: 'tensor', index: 'number' },
+  );
+  return tf.tidy(() => {
+    const found: Record<string, tf.Tensor> = {};
+    const tap: Tap = (name, value) => {
+      found[name.slice(`blocks.${index}`.length)] = value;
+    };
+    const tapHeads = (attended: tf.Tensor) => {
+      const [B, h, w] = x.shape as [number, number, number];
+      const whole = attended.shape[1] === h && attended.shape[2] === w;
+      found.heads = whole ? attended : mergeWindows(attended, tf.zeros([B, h, w, attended.shape[3]!]));
+    };
+    const weight = scope(weights, `image_encoder.blocks.${index}`);
+    const out = block(weight, config, x, { index, tap, tapHeads, relative: hasRelativePositions(weights) });
+    const [qkv, attended, hidden] = [found['.attn.qkv']!, found['.attn']!, found['.mlp.hidden']!];
+    return { out, heads: found.heads!, qkv, attended, hidden };
+  });
+}
+
+/** What `encoderBlock` gives. */
+export type BlockFeatures = Record<'out' | 'heads' | 'qkv' | 'attended' | 'hidden', tf.Tensor>;
+
+interface BlockOptions {
+  readonly index: number;
+  readonly tap: Tap;
+  /** Told what the heads attended to, by windows [G, s, s, heads * head]. */
+  readonly tapHeads?: (attended: tf.Tensor) => void;
+  readonly relative?: boolean;
+}
+
 /** One block: x [B, h, w, C] -> [B, h, w, C]. */
 export function block(
   weight: Scope,
   config: SamConfig,
   x: tf.Tensor,
-  { index, tap, relative = true }: { index: number; tap: Tap; relative?: boolean },
+  { index, tap, tapHeads, relative = true }: BlockOptions,
 ): tf.Tensor {
   const [, h, w] = x.shape as [number, number, number, number];
   const size = config.globalBlocks.includes(index) ? h : config.windowSize;
@@ -130,6 +172,7 @@ export function block(
   const windows = whole ? normed : partitionWindows(normed, size);
   const tapQkv = (qkv: tf.Tensor) => tap(`blocks.${index}.attn.qkv`, qkv);
   const attended = windowAttention(weight, config, windows, { relative, tapQkv });
+  tapHeads?.(attended);
   const afterAttention = whole
     ? dense(weight, 'attn.proj', attended, { residual: x })
     : mergeWindows(dense(weight, 'attn.proj', attended), x);

@@ -1,0 +1,194 @@
+import { channelOrigins, type Plan } from '@slimsam/prune';
+import { layerNorm, linear } from '@slimsam/tensor-webgpu/ops';
+import { encoderBlock, type SamConfig } from '@slimsam/vit';
+import { disposeWeights, scope, type Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
+import { sample } from '../photographs/order.ts';
+import type { ReconstructStep } from '../recipe/recipe.ts';
+import { type Context, pixelsOf, unreadable } from './context.ts';
+import type { StageEvent } from './events.ts';
+import { addSums, fitLinear, type Sums } from './least-squares.ts';
+import type { StepResult } from './run-store.ts';
+
+/** A model before the pruning, and which of its channels a slim one has. */
+interface Reference {
+  readonly weights: Weights;
+  /** Positions in the last axis of what a bias is added to. */
+  readonly kept: (bias: string) => tf.Tensor1D;
+}
+
+interface Inputs {
+  readonly step: ReconstructStep;
+  readonly index: number;
+  readonly weights: Weights;
+  readonly plan: Plan;
+  /** The model before the last pruning. */
+  readonly previous: { readonly weights: Weights; readonly plan: Plan | undefined };
+}
+
+/**
+ * Fits the linear layers of a pruned SAM encoder anew, block by block and layer by layer, by least squares on some photographs: q, k and v
+ * and the hidden layers to those of the model before the pruning, and what attention and MLP add to the stream to what brings it to that
+ * model's stream, so that each layer makes good what those before it lost. The tensors are new.
+ *
+ * @throws when the model is no SAM or no photograph can be read
+ */
+export async function* reconstructStep(
+  context: Context,
+  { step, index, weights, plan, previous }: Inputs,
+): AsyncGenerator<StageEvent, StepResult, undefined> {
+  const { network, seen, seed, signal } = context;
+  const config = network.sam!;
+  const { name } = step;
+  const chosen = sample(seen, { size: Math.min(seen.length, step.sample ?? 48), seed: seed * 31 + index });
+  const depth = network.taps(weights).bottleneck.mlpHidden.length;
+  yield { type: 'phase', kind: 'reconstruct', index, name, done: 0, total: depth };
+  const student: Record<string, tf.Tensor> = Object.fromEntries(
+    Object.entries(weights).map(([key, weight]) => [key, tf.clone(weight)]),
+  );
+  const streams: Streams[] = [];
+  try {
+    for await (const { pixels } of pixelsOf(context, chosen)) {
+      const enter = (from: Weights) =>
+        tf.tidy(() => tf.clone(network.forward(from, pixels, { taps: ['patch_embed'] }).taps.patch_embed!));
+      streams.push({ own: enter(student), before: enter(previous.weights) });
+    }
+    if (streams.length === 0) throw unreadable(context.photographs);
+    const reference = { weights: previous.weights, kept: keptOf(plan, previous.plan) };
+    for (let block = 0; block < depth; block++) {
+      signal?.throwIfAborted();
+      reconstructBlock(student, { config, block, reference, streams });
+      await streams[0]!.own.data(); // the device keeps up
+      yield { type: 'scored', index, name, done: block + 1, total: depth };
+    }
+    const neck = previous.weights['image_encoder.neck.0.weight']!;
+    const flat = { weight: tf.reshape(neck, [neck.shape[0]!, -1]) };
+    refit(
+      student,
+      'image_encoder.neck.0',
+      streams.map(({ own, before }) => () => [own, linear(before, flat)]),
+    );
+    flat.weight.dispose();
+    return { weights: student, plan };
+  } catch (error) {
+    disposeWeights(student);
+    throw error;
+  } finally {
+    for (const { own, before } of streams) tf.dispose([own, before]);
+  }
+}
+
+/** The streams of a photograph that enter a block. */
+interface Streams {
+  own: tf.Tensor;
+  before: tf.Tensor;
+}
+
+/** What the layers of a block are to give for a photograph, and the reference's stream after it. */
+type Targets = Record<'qkv' | 'attended' | 'hidden' | 'out' | 'whole', tf.Tensor>;
+
+/** Fits the four layers of a block and moves the streams on. */
+function reconstructBlock(
+  student: Record<string, tf.Tensor>,
+  inputs: {
+    readonly config: SamConfig;
+    readonly block: number;
+    readonly reference: Reference;
+    readonly streams: Streams[];
+  },
+): void {
+  const { config, block, reference, streams } = inputs;
+  const prefix = `image_encoder.blocks.${block}`;
+  const normed = (weights: Weights, layer: string, x: tf.Tensor) => {
+    const weight = scope(weights, `${prefix}.${layer}`);
+    return layerNorm(x, { scale: weight('weight'), offset: weight('bias'), epsilon: config.epsilon ?? 1e-6 });
+  };
+  const targets = streams.map(
+    ({ before }): Targets =>
+      tf.tidy(() => {
+        const { qkv, attended, out } = encoderBlock(reference.weights, config, before, block);
+        const hidden = linear(
+          normed(reference.weights, 'norm2', attended),
+          layerOf(reference.weights, `${prefix}.mlp.lin1`),
+        );
+        const pick = (x: tf.Tensor, layer: string) =>
+          tf.gather(x, reference.kept(`${prefix}.${layer}.bias`), x.rank - 1);
+        return {
+          ...{ qkv: pick(qkv, 'attn.qkv'), attended: pick(attended, 'attn.proj') },
+          ...{ hidden: pick(hidden, 'mlp.lin1'), out: pick(out, 'mlp.lin2'), whole: tf.clone(out) },
+        };
+      }),
+  );
+  const fit = (
+    layer: string,
+    pair: (own: tf.Tensor, target: Targets) => readonly [input: tf.Tensor, wanted: tf.Tensor],
+  ) =>
+    refit(
+      student,
+      `${prefix}.${layer}`,
+      streams.map(
+        ({ own }, i) =>
+          () =>
+            pair(own, targets[i]!),
+      ),
+    );
+  const run = (own: tf.Tensor) => encoderBlock(student, config, own, block);
+  const isMap = (qkv: tf.Tensor, [B, h, w]: readonly number[]) => qkv.shape[0] === B && qkv.shape[1] === h! * w!;
+  if (isMap(targets[0]!.qkv, streams[0]!.own.shape))
+    // windows are padded: their q, k and v stay as they are
+    fit('attn.qkv', (own, { qkv }) => [normed(student, 'norm1', own), qkv]);
+  fit('attn.proj', (own, { attended }) => [run(own).heads, tf.sub(attended, own)]);
+  fit('mlp.lin1', (own, { hidden }) => [normed(student, 'norm2', run(own).attended), hidden]);
+  fit('mlp.lin2', (own, { out }) => {
+    const { hidden, attended } = run(own);
+    return [hidden, tf.sub(out, attended)];
+  });
+  for (const [i, stream] of streams.entries()) {
+    const out = tf.tidy(() => run(stream.own).out);
+    const { whole, ...others } = targets[i]!;
+    tf.dispose([stream.own, stream.before, others]);
+    [stream.own, stream.before] = [out, whole];
+  }
+}
+
+/** Fits a linear layer to pairs of inputs and what is wanted of them. */
+function refit(
+  weights: Record<string, tf.Tensor>,
+  layer: string,
+  pairs: readonly (() => readonly [input: tf.Tensor, wanted: tf.Tensor])[],
+): void {
+  const [weight, bias] = [weights[`${layer}.weight`]!, weights[`${layer}.bias`]];
+  let sums: Sums | undefined;
+  for (const pair of pairs) {
+    tf.tidy(() => {
+      const [inputs, wanted] = pair();
+      sums = addSums(sums, { inputs, wanted, bias: bias !== undefined });
+    });
+  }
+  const fitted = fitLinear(sums!, { weight, bias });
+  const shaped = tf.reshape(fitted.weight, weight.shape);
+  tf.dispose([sums!.gram, sums!.cross, fitted.weight, weight]);
+  weights[`${layer}.weight`] = shaped;
+  if (!bias) return;
+  bias.dispose();
+  weights[`${layer}.bias`] = fitted.bias!;
+}
+
+const layerOf = (weights: Weights, layer: string) => ({
+  weight: weights[`${layer}.weight`]!,
+  bias: weights[`${layer}.bias`]!,
+});
+
+/** Positions in the reference of the outputs that a slim model has, by the name of the bias that is added to them. */
+function keptOf(plan: Plan, before: Plan | undefined): Reference['kept'] {
+  const [own, theirs] = [channelOrigins(plan), before && channelOrigins(before)];
+  return (bias) => {
+    const kept = own.get(bias)!.positions[0]!;
+    if (!theirs) return tf.tensor1d([...kept], 'int32');
+    const places = new Map(theirs.get(bias)!.positions[0]!.map((original, at) => [original, at]));
+    return tf.tensor1d(
+      kept.map((original) => places.get(original)!),
+      'int32',
+    );
+  };
+}
