@@ -8,7 +8,6 @@ const { executablePath, args, env } = chromium();
 const excluded = [
   'more than 65,535 batches', // minutes on SwiftShader
   'more attentions than a row of workgroups',
-  'Fourier transforms of lengths', // SwiftShader's sin and cos are right to 1e-4, as WGSL allows
   '4096 queries over 64 x 64 keys', // minutes
   'half precision', // no shader-f16 in SwiftShader: there `half` has only its error, which is tested
   'rows of NaN, of nothing but -Infinity', // its exp and max drop NaN, as WGSL allows

@@ -48,7 +48,10 @@ export class WebgpuBackend extends tf.KernelBackend {
     this.facts = opened.facts;
     this.#keepAlive = opened.keepAlive;
     this.#shared = opened.shared ?? false;
-    this.#launcher = new Launcher(this.device, (message) => this.#failure.refused(message));
+    this.#launcher = new Launcher(this.device, {
+      refused: (message) => this.#failure.refused(message),
+      outOfMemory: (message) => this.#failure.outOfMemory(message),
+    });
     this.#failure = new DeviceFailure(this.device, { memory: () => this.#launcher.memory, shared: this.#shared });
   }
 
@@ -213,7 +216,7 @@ export class WebgpuBackend extends tf.KernelBackend {
     const bytes = bytesOf(record);
     const staging = this.device.createBuffer({ size: bytes, usage: mapRead | copyDst, label: 'read back' });
     try {
-      this.#launcher.queue.copy(record.buffer!.gpu, staging, bytes);
+      this.#launcher.queue.copy(record.buffer!, staging, bytes);
       await this.#submitted('read');
       await this.#finished('read', staging.mapAsync(mapModeRead));
       const values = typedArray(staging.getMappedRange().slice(0), record.dtype);

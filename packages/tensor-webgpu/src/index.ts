@@ -6,6 +6,7 @@ import { tilesOf, workingTiles } from './device/subgroup-probe.ts';
 import { kernels } from './kernels/index.ts';
 import { registerGradients } from './ops/gradients.ts';
 import { opKernels } from './ops/kernels.ts';
+import { checkCall } from './program/check-call.ts';
 
 export { WebgpuBackend } from './backend.ts';
 export type { DawnToggles } from './device/dawn.ts';
@@ -49,8 +50,15 @@ export interface WebgpuOptions {
   readonly experimental?: Experimental;
 }
 
-/** Opens a backend without registering it. @throws when there is no adapter, with the cure */
+const checkOptions = (options: WebgpuOptions): void =>
+  checkCall('useWebgpu', options, {
+    ...{ name: 'a string?', powerPreference: 'a string?', gpu: 'an object?', requireGpu: 'a boolean?' },
+    ...{ toggles: 'an object?', device: 'a device?', experimental: 'an object?' },
+  });
+
+/** Opens a backend without registering it. @throws when there is no adapter, or an option is of another kind, with the cure */
 export async function createWebgpuBackend(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
+  checkOptions(options);
   const opened = await openDevice(options);
   if (!options.experimental?.subgroupMatrices) return new WebgpuBackend(opened);
   const tiles = tilesOf(opened.matrices ?? [], opened.facts.subgroupSize);
@@ -69,9 +77,10 @@ export async function createWebgpuBackend(options: WebgpuOptions = {}): Promise<
  *
  * `backend.dispose()` frees it; the process then ends by itself.
  *
- * @throws when there is no adapter, with the cure
+ * @throws when there is no adapter, or an option is of another kind, with the cure
  */
 export async function useWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
+  checkOptions(options);
   const name = options.name ?? 'slimsam-webgpu';
   const backend = await createWebgpuBackend(options);
   if (tf.findBackendFactory(name)) tf.removeBackend(name);

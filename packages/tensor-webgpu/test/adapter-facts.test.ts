@@ -9,10 +9,12 @@ import { valueKernels } from '../src/kernels/cpu/value-kernels.ts';
 import { kernels } from '../src/kernels/index.ts';
 import { opKernels } from '../src/ops/kernels.ts';
 import { callEveryKernel } from './every-kernel.ts';
+import { checkByNaga } from './naga.ts';
 
 const gpu = create(['backend=null']); // its compiler checks every text, nothing computes
 const name = 'every-kernel';
 const onCpu = new Set([...sparseKernels, ...stringKernels, ...valueKernels].map(({ kernelName }) => kernelName));
+const texts = new Map<string, string>(); // label by text, of all kernels as written for all adapters below
 const onGpu = [...kernels, ...opKernels].filter(({ kernelName }) => !onCpu.has(kernelName));
 
 interface Case {
@@ -36,6 +38,7 @@ async function watchedDevice(features: GPUFeatureName[]): Promise<{ device: GPUD
   const createModule = device.createShaderModule.bind(device);
   device.createShaderModule = (descriptor) => {
     const { code, label } = descriptor;
+    texts.set(code, label!);
     let module = modules.get(code);
     if (!module) {
       module = createModule(descriptor);
@@ -139,3 +142,14 @@ test.each([...vendors, { isCpu: true, subgroups: 8, half: false, vendor: 'mesa',
     expect(await compileAll(one)).toEqual({ found: [], missed: [] });
   },
 );
+
+test('naga, the compiler of Firefox and Deno, takes every text that needs no subgroups, which neither has', async () => {
+  const taken = Array.from(texts, ([code, label]) => ({ label, code })).filter(
+    ({ code }) => !code.includes('enable subgroups'),
+  );
+  expect(taken.length).toBeGreaterThan(300);
+  const { checked, without, errors } = await checkByNaga(taken);
+  expect(errors).toEqual([]);
+  expect(checked + without).toBe(taken.length);
+  expect(checked).toBeGreaterThan(300);
+}, 400_000); // three times what it took on a loaded machine, and more

@@ -35,6 +35,37 @@ export function record<T extends tf.TensorContainer>(tape: Tape, run: () => T): 
   }
 }
 
+let checked = false;
+
+/**
+ * Looks once whether TensorFlow.js keeps its tape where this module expects it: no public call gives it.
+ *
+ * @throws when a recorded op does not come as a node with its name, inputs, outputs and gradient
+ */
+export function checkTape(): void {
+  if (checked) return;
+  const { state } = tf.engine();
+  const tape = newTape();
+  const x = tf.scalar(1);
+  const y = record(tape, () => tf.clone(x));
+  const [node] = tape;
+  const known =
+    typeof state.gradientDepth === 'number' &&
+    tape.length === 1 &&
+    node?.kernelName === tf.Identity &&
+    node.inputs?.x?.id === x.id &&
+    node.outputs?.[0]?.id === y.id &&
+    typeof node.gradient === 'function';
+  discard(tape);
+  tf.dispose([x, y]);
+  if (!known)
+    throw new Error(
+      `valueAndGradients: expected the tape of @tensorflow/tfjs-core 4.22 with its gradients registered, got another one's (${tf.version_core}); ` +
+        'install @tensorflow/tfjs-core ~4.22.0, one copy of it, and in Node a package that registers gradients, such as @slimsam/tensor-webgpu or @tensorflow/tfjs',
+    );
+  checked = true;
+}
+
 /** Frees what the nodes of a tape still save, and empties it. */
 export function discard(tape: Tape): void {
   for (const { saved } of tape) tf.dispose(saved ?? []);

@@ -1,6 +1,6 @@
 import { useWebgpu, type WebgpuBackend } from '@slimsam/tensor-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { disposeWeights, valueAndGradients, type Weights } from '../src/index.ts';
 
 let backend: WebgpuBackend;
@@ -98,6 +98,39 @@ test('what fails, in the loss or on the way back, leaves no tensor and lets the 
   const { value, gradients } = valueAndGradients({ a }, () => tf.sum(tf.square(a)));
   expect(await numbers(gradients.a!)).toEqual([2, 4]);
   tf.dispose([value, gradients.a!, a]);
+});
+
+test('the tape of another tfjs-core is one error, before the loss runs, and a right one is looked at once', async () => {
+  const a = tf.scalar(3);
+  vi.resetModules();
+  const fresh = await import('../src/gradients.ts');
+  const engine = tf.engine();
+  const push: unknown = Reflect.get(engine, 'addTapeNode');
+  const put = (by: unknown) => Reflect.set(engine, 'addTapeNode', by);
+  put(() => undefined); // as a tfjs-core would that has its tape elsewhere
+  let ran = false;
+  const loss = () => {
+    ran = true;
+    return tf.square(a);
+  };
+  expect(() => fresh.valueAndGradients({ a }, loss)).toThrow(
+    /tape of @tensorflow\/tfjs-core 4\.22 .*; install @tensorflow\/tfjs-core ~4\.22\.0/,
+  );
+  expect(ran).toBe(false);
+  let nodes = 0;
+  put((...node: unknown[]) => {
+    nodes++;
+    return Reflect.apply(push as () => void, engine, node);
+  });
+  const counts = [1, 2].map(() => {
+    nodes = 0;
+    const { value, gradients } = fresh.valueAndGradients({ a }, loss);
+    tf.dispose([value, gradients.a!]);
+    return nodes;
+  });
+  Reflect.deleteProperty(engine, 'addTapeNode'); // the class has it
+  expect(counts[0]! - counts[1]!).toBe(1); // the one that is looked at
+  a.dispose();
 });
 
 /** The most that lives at once in `differentiate`, as multiples of one tensor. */

@@ -11,6 +11,8 @@ import { matmulKernels } from './matmul/matmul.ts';
 import { gatherKernels } from './movement/gather.ts';
 import { movementKernels } from './movement/movement.ts';
 import { scatterKernels } from './movement/scatter.ts';
+import { segmentKernels } from './movement/segments.ts';
+import { fourierKernels } from './rows/fourier.ts';
 import { normalizationKernels } from './rows/normalization.ts';
 import { orderKernels } from './rows/order.ts';
 import { reduceKernels } from './rows/reduce.ts';
@@ -31,6 +33,7 @@ export const kernels: readonly Kernel[] = takingComplex([
   ...movementKernels,
   ...gatherKernels,
   ...scatterKernels,
+  ...segmentKernels,
   ...orderKernels,
   ...einsumKernels,
   ...resizeKernels,
@@ -41,6 +44,7 @@ export const kernels: readonly Kernel[] = takingComplex([
   ...imageKernels,
   ...dilationKernels,
   ...complexKernels,
+  ...fourierKernels,
   ...sparseKernels,
   ...valueKernels,
   ...stringKernels,

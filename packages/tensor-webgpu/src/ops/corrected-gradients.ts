@@ -77,5 +77,84 @@ const mirror: tf.GradConfig = {
   },
 };
 
+/** tfjs-core's gradient of a function of two tensors that are spread against one another: it forgets to add up where one was. */
+function addedUp(kernelName: string): tf.GradConfig {
+  const { gradFunc, ...config } = tf.getGradient(kernelName)!;
+  return {
+    ...config,
+    gradFunc: (dy, saved, attributes) => {
+      const thunks = gradFunc(dy, saved, attributes);
+      const input = (name: string, { shape }: tf.Tensor) => [name, () => addedTo(thunks[name]!(), shape)] as const;
+      return Object.fromEntries([input('a', saved[0]!), input('b', saved[1]!)]);
+    },
+  };
+}
+
+/** The sum of what belongs to each value of a tensor of that shape, which was spread to the gradient's. */
+function addedTo(gradient: tf.Tensor, shape: number[]): tf.Tensor {
+  if (tf.util.arraysEqual(gradient.shape, shape)) return gradient;
+  const axes = tf.broadcast_util.getReductionAxes(shape, gradient.shape);
+  return tf.reshape(axes.length > 0 ? tf.sum(gradient, axes) : gradient, shape);
+}
+
+/** BroadcastTo's. tfjs-core's reads a shape that the kernel is not given. */
+const spread: tf.GradConfig = {
+  kernelName: tf.BroadcastTo,
+  inputsToSave: ['x'],
+  gradFunc: (dy, [x]) => ({ x: () => addedTo(dy as tf.Tensor, x!.shape) }),
+};
+
+/** FloorDiv's: it is constant between its steps. tfjs-core's is that of a division. */
+const steps: tf.GradConfig = {
+  kernelName: tf.FloorDiv,
+  inputsToSave: ['a', 'b'],
+  gradFunc: (_dy, [a, b]) => ({ a: () => tf.zerosLike(a!), b: () => tf.zerosLike(b!) }),
+};
+
+/** Cumsum's: a running sum from the other end. tfjs-core's is of another shape but for the last axis. */
+const running: tf.GradConfig = {
+  kernelName: tf.Cumsum,
+  gradFunc: (dy, _saved, attributes) => {
+    const { axis, exclusive, reverse } = attributes as Pick<tf.CumsumAttrs, keyof tf.CumsumAttrs> & tf.NamedAttrMap;
+    return { x: () => tf.cumsum(dy as tf.Tensor, axis, exclusive, !reverse) };
+  },
+};
+
+/**
+ * GatherV2's, as sums of segments: of x [batches, outer, length, inner] and places [batches, picks] the rows are (batch, pick), the
+ * segments (batch, place). tfjs-core's calls chained ops where there are batches.
+ */
+const gathered: tf.GradConfig = {
+  kernelName: tf.GatherV2,
+  inputsToSave: ['x', 'indices'],
+  gradFunc: (dy, [x, indices], attributes) => {
+    const { axis, batchDims } = attributes as Pick<tf.GatherV2Attrs, keyof tf.GatherV2Attrs> & tf.NamedAttrMap;
+    const along = tf.util.parseAxisParam(axis, x!.shape)[0]!;
+    const size = (from: number, to?: number) => tf.util.sizeFromShape(x!.shape.slice(from, to));
+    const [batches, outer, length, inner] = [
+      size(0, batchDims),
+      size(batchDims, along),
+      x!.shape[along]!,
+      size(along + 1),
+    ];
+    const back = (): tf.Tensor => {
+      const picks = indices!.size / batches;
+      const rows = tf.transpose(tf.reshape(dy as tf.Tensor, [batches, outer, picks, inner]), [0, 2, 1, 3]);
+      const first = tf.mul(tf.range(0, batches, 1, 'int32'), tf.scalar(length, 'int32')); // segment of each batch
+      const ids = tf.add(tf.reshape(indices!, [batches, picks]), tf.reshape(first, [batches, 1]));
+      const sums = tf.unsortedSegmentSum(
+        tf.reshape(rows, [batches * picks, outer * inner]),
+        tf.reshape(tf.cast(ids, 'int32'), [batches * picks]) as tf.Tensor1D,
+        batches * length,
+      );
+      return tf.reshape(tf.transpose(tf.reshape(sums, [batches, length, outer, inner]), [0, 2, 1, 3]), x!.shape);
+    };
+    return { x: () => tf.tidy(back) };
+  },
+};
+
 /** In the place of tfjs-core's, which are wrong. */
-export const correctedGradients: readonly tf.GradConfig[] = [product, mirror];
+export const correctedGradients: readonly tf.GradConfig[] = [
+  ...[product, mirror, spread, steps, running, gathered],
+  ...[tf.SquaredDifference, tf.Maximum, tf.Minimum, tf.BatchMatMul].map(addedUp),
+];

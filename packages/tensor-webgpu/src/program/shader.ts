@@ -1,3 +1,4 @@
+import { checkCall } from './check-call.ts';
 import { indented } from './indented.ts';
 import { type ElementType, isFloatType, isHalfType, type UniformType } from './types.wgsl.ts';
 
@@ -41,8 +42,18 @@ export interface ShaderParts<Uniforms extends string> {
 /**
  * A shader from its named bindings and uniforms: the head of the text is made of them. In `@group(0)` are the inputs, then the outputs,
  * then the uniform.
+ *
+ * @throws when a part is of another kind
  */
 export function shader<Uniforms extends string = never>(parts: ShaderParts<Uniforms>): Shader<Uniforms> {
+  checkCall('shader', parts, {
+    label: 'a string',
+    inputs: 'an object',
+    outputs: 'an object',
+    uniforms: 'an object?',
+    enable: 'an object?',
+    body: 'a string',
+  });
   const { label, body, enable = [] } = parts;
   const inputs = Object.entries(parts.inputs).map(bindingOf);
   const outputs = Object.entries(parts.outputs).map(bindingOf);

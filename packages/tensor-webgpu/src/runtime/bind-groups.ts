@@ -23,6 +23,11 @@ export class BindGroups {
     this.#device = device;
   }
 
+  /** The same when it is called. */
+  later(pipeline: Pipeline, buffers: readonly GpuBuffer[], label: string): () => GPUBindGroup {
+    return () => this.get(pipeline, buffers, label);
+  }
+
   get(pipeline: Pipeline, buffers: readonly GpuBuffer[], label: string): GPUBindGroup {
     let key = pipeline.layoutKey;
     for (const { id } of buffers) key += `,${id}`;

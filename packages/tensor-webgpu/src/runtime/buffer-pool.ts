@@ -1,6 +1,9 @@
 import { type GpuBuffer, nextId } from './gpu-buffer.ts';
+import { awaitGpu } from './wait.ts';
 
 interface PooledBuffer extends GpuBuffer {
+  /** Another one, where there was no room for the first. */
+  gpu: GPUBuffer;
   /** How many submits there were when it was let go. */
   released: number;
 }
@@ -18,12 +21,18 @@ interface Shelf {
  * same buffers, and find their bind groups again. Live and idle ones together stay below the most that was ever live at once and some
  * spare bytes: a training step finds all buffers of the last one. New buffers cost page faults and clearing, on lavapipe as long as the
  * step's own work.
+ *
+ * Whether there is room for a large new buffer becomes known later: until then it is in doubt. Where there is none, the idle ones are
+ * given back and it is made again.
  */
 export class BufferPool {
   readonly #device: GPUDevice;
   readonly #shelves = new Map<number, Shelf>();
   readonly #spareBytes: (mostLiveBytes: number) => number;
   readonly #flush: () => void;
+  readonly #doubt: (certain: Promise<void>) => void;
+  readonly #refused: (message: string) => void;
+  #disposed = false;
   readonly #doomed: GpuBuffer[] = [];
   readonly #made = new Set<GPUBuffer>();
   #clock = 0;
@@ -32,14 +41,29 @@ export class BufferPool {
   #liveBytes = 0;
   #mostLiveBytes = 0;
 
-  /** `flush` submits the work encoded so far and then calls `submitted`. */
+  /**
+   * `flush` submits the work encoded so far and then calls `submitted`; `doubt` submits it too, and keeps what comes until it is certain that
+   * there is room, or `refused` was called.
+   */
   constructor(
     device: GPUDevice,
-    { spareBytes, flush }: { spareBytes: (mostLiveBytes: number) => number; flush: () => void },
+    {
+      spareBytes,
+      flush,
+      doubt,
+      refused,
+    }: {
+      spareBytes: (mostLiveBytes: number) => number;
+      flush: () => void;
+      doubt: (certain: Promise<void>) => void;
+      refused: (message: string) => void;
+    },
   ) {
     this.#device = device;
     this.#spareBytes = spareBytes;
     this.#flush = flush;
+    this.#doubt = doubt;
+    this.#refused = refused;
   }
 
   /** Bytes of the buffers that tensors hold. */
@@ -59,7 +83,8 @@ export class BufferPool {
     const reused = shelf?.buffers.pop();
     if (reused) return this.#taken(reused, shelf!);
     this.#grow(size);
-    return this.#make({ size, usage: storageUsage, label: label(size, user) });
+    const descriptor = { size, usage: storageUsage, label: label(size, user) };
+    return size >= doubtfulBytes ? this.#makeLarge(descriptor) : this.#make(descriptor);
   }
 
   /**
@@ -76,17 +101,19 @@ export class BufferPool {
       this.#flush();
       at = settled();
     }
+    // writeBuffer refuses shared memory
+    const words = values.buffer instanceof ArrayBuffer ? (values as Float32Array<ArrayBuffer>) : values.slice();
+    const write = ({ gpu }: GpuBuffer) => this.#device.queue.writeBuffer(gpu, 0, words);
     let buffer: GpuBuffer;
     if (at >= 0) buffer = this.#taken(shelf!.buffers.splice(at, 1)[0]!, shelf!);
     else {
       this.#grow(size);
       const descriptor = { size, usage: storageUsage, label: label(size, user) };
       if (small) return this.#make({ ...descriptor, mappedAtCreation: true }, values);
+      if (size >= doubtfulBytes) return this.#makeLarge(descriptor, write);
       buffer = this.#make(descriptor);
     }
-    // writeBuffer refuses shared memory
-    const words = values.buffer instanceof ArrayBuffer ? (values as Float32Array<ArrayBuffer>) : values.slice();
-    this.#device.queue.writeBuffer(buffer.gpu, 0, words);
+    write(buffer);
     return buffer;
   }
 
@@ -121,6 +148,7 @@ export class BufferPool {
 
   /** Frees all buffers, those that tensors hold too. */
   dispose(): void {
+    this.#disposed = true;
     for (const gpu of this.#made) gpu.destroy();
     this.#made.clear();
   }
@@ -143,6 +171,61 @@ export class BufferPool {
     return { gpu, id: nextId(), size: descriptor.size, released: 0 };
   }
 
+  /** A buffer in doubt, filled by `write`. */
+  #makeLarge(descriptor: GPUBufferDescriptor, write?: (buffer: GpuBuffer) => void): PooledBuffer {
+    const device = this.#device;
+    device.pushErrorScope('out-of-memory');
+    const buffer = this.#make(descriptor);
+    const answer = device.popErrorScope();
+    if (write) {
+      device.pushErrorScope('validation'); // of a buffer for which there was no room
+      write(buffer);
+      void device.popErrorScope().catch(ignore);
+    }
+    this.#doubt(this.#certain(buffer, { descriptor, answer, write }).catch(ignore)); // a lost device is told elsewhere
+    return buffer;
+  }
+
+  async #certain(
+    buffer: PooledBuffer,
+    {
+      descriptor,
+      answer,
+      write,
+    }: {
+      descriptor: GPUBufferDescriptor;
+      answer: Promise<GPUError | null>;
+      write: ((buffer: GpuBuffer) => void) | undefined;
+    },
+  ): Promise<void> {
+    if (!(await answer) || this.#disposed) return;
+    const device = this.#device;
+    this.#giveBack();
+    await awaitGpu(device.queue.onSubmittedWorkDone()); // they go when nothing uses them
+    if (this.#disposed) return;
+    this.#made.delete(buffer.gpu);
+    device.pushErrorScope('out-of-memory');
+    buffer.gpu = device.createBuffer(descriptor);
+    this.#made.add(buffer.gpu);
+    const refused = await device.popErrorScope();
+    if (refused) this.#refused(refused.message);
+    else write?.(buffer);
+  }
+
+  /** Frees the idle buffers that no work uses which is still to be submitted. */
+  #giveBack(): void {
+    for (const [size, { buffers }] of this.#shelves) {
+      const kept = buffers.filter(({ released }) => released === this.#submits);
+      for (const idle of buffers) {
+        if (idle.released === this.#submits) continue;
+        this.#idleBytes -= size;
+        idle.gpu.destroy();
+        this.#made.delete(idle.gpu);
+      }
+      buffers.splice(0, buffers.length, ...kept);
+    }
+  }
+
   /** Room for a new buffer: where there is too much, those go whose size was not used for the longest time. */
   #grow(size: number): void {
     this.#liveBytes += size;
@@ -163,6 +246,8 @@ export class BufferPool {
 // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST, by number since Node has no such global
 const storageUsage = 0x80 | 0x04 | 0x08;
 const smallBytes = 1 << 16;
+const doubtfulBytes = 1 << 22; // smaller ones share what drivers allocate at once
+const ignore = (): void => undefined;
 
 /** Sizes are rounded up to 256 bytes, so that near sizes share buffers. */
 const paddedSize = (bytes: number): number => Math.max(256, Math.ceil(bytes / 256) * 256);

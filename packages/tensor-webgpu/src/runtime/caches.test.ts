@@ -39,7 +39,11 @@ test('equal numbers share a uniform; those that nobody used lately are freed onc
 
 test('a bind group is kept from the second time on', () => {
   const { device } = backend();
-  const pool: BufferPool = new BufferPool(device, { spareBytes: () => 0, flush: () => pool.submitted() });
+  const pool: BufferPool = new BufferPool(device, {
+    spareBytes: () => 0,
+    flush: () => pool.submitted(),
+    ...{ doubt: () => undefined, refused: () => undefined },
+  });
   const pipeline = new PipelineCache(device, () => {}).make(copy, { ahead: false });
   const uniform = new UniformCache(device, { half: 4, flush: () => {} }).get(program(1, 1))!;
   const [x, y, z] = [0, 1, 2].map(() => pool.acquire(256, 'test')) as [typeof uniform, typeof uniform, typeof uniform];

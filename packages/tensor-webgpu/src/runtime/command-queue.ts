@@ -1,19 +1,21 @@
 import { mostFlops } from '../program/pieces.ts';
 import type { Cost, DispatchTimer } from '../watching/dispatch-timer.ts';
+import type { GpuBuffer } from './gpu-buffer.ts';
 import type { Pipeline } from './pipeline-cache.ts';
 import { awaitGpu } from './wait.ts';
 
 /** One dispatch; `cost` says that it is to be timed. */
 export interface Dispatch {
   readonly pipeline: Pipeline;
-  readonly group: GPUBindGroup;
+  /** Made when it is encoded where the queue is held: a buffer may be another one by then. */
+  readonly group: GPUBindGroup | (() => GPUBindGroup);
   readonly workgroups: readonly [number, number, number];
   readonly flops: number;
   readonly cost: Cost | undefined;
 }
 
 interface Copy {
-  readonly from: GPUBuffer;
+  readonly from: GpuBuffer;
   readonly to: GPUBuffer;
   readonly bytes: number;
 }
@@ -25,7 +27,7 @@ export const batchSize = 64;
  * Gathers dispatches into one compute pass and submits them together.
  *
  * While it is held, it only keeps a list, which `drain` runs in the same order: pipelines can be compiled meanwhile (a warm-up), and
- * each dispatch can be awaited (the CPU clock of a profile).
+ * each dispatch can be awaited (the CPU clock of a profile), or it becomes certain whether there is room for a buffer.
  */
 export class CommandQueue {
   readonly #device: GPUDevice;
@@ -39,6 +41,7 @@ export class CommandQueue {
   #pendingFlops = 0;
   #held: (Dispatch | Copy)[] | undefined;
   #holders = 0;
+  readonly #doubts = new Set<Promise<void>>();
   #draining: Promise<void> | undefined;
 
   /** `afterSubmit` is called when all that was asked for is submitted; `timer` where the device has timestamps. */
@@ -57,7 +60,7 @@ export class CommandQueue {
     else this.#encode(dispatch);
   }
 
-  copy(from: GPUBuffer, to: GPUBuffer, bytes: number): void {
+  copy(from: GpuBuffer, to: GPUBuffer, bytes: number): void {
     if (this.#held) this.#held.push({ from, to, bytes });
     else this.#encodeCopy({ from, to, bytes });
   }
@@ -83,10 +86,21 @@ export class CommandQueue {
     this.#holders++;
   }
 
+  /** Keeps what comes from now on until `certain`, which never rejects, is resolved; `drain` waits for it too. */
+  holdUntil(certain: Promise<void>): void {
+    this.hold();
+    this.#doubts.add(certain);
+    void certain.then(() => {
+      this.#doubts.delete(certain);
+      void this.release();
+    });
+  }
+
   /** Runs what is kept; after the last holder's release the queue is as before. */
   async release(): Promise<void> {
     try {
-      await this.drain();
+      do await this.drain();
+      while (this.#holders === 1 && this.#held?.length); // what came while the last ones were awaited
     } finally {
       if (--this.#holders === 0) this.#held = undefined;
     }
@@ -102,7 +116,10 @@ export class CommandQueue {
   async #run(held: (Dispatch | Copy)[]): Promise<void> {
     try {
       await Promise.resolve(); // so that #draining is set before it is cleared
-      for (let next = held.shift(); next; next = held.shift()) {
+      for (;;) {
+        while (this.#doubts.size > 0) await Promise.all(this.#doubts);
+        const next = held.shift();
+        if (!next) break;
         if (!('pipeline' in next)) this.#encodeCopy(next);
         else {
           await next.pipeline.ready;
@@ -138,7 +155,7 @@ export class CommandQueue {
     this.#pass ??= this.#encoder.beginComputePass(timestampWrites && { timestampWrites });
     if (pipeline.pipeline !== this.#set) this.#pass.setPipeline(pipeline.pipeline);
     this.#set = pipeline.pipeline;
-    this.#pass.setBindGroup(0, group);
+    this.#pass.setBindGroup(0, typeof group === 'function' ? group() : group);
     this.#pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
     if (timestampWrites) this.#endPass();
     this.#pendingFlops += flops;
@@ -148,7 +165,7 @@ export class CommandQueue {
   #encodeCopy({ from, to, bytes }: Copy): void {
     this.#endPass();
     this.#encoder ??= this.#device.createCommandEncoder();
-    this.#encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
+    this.#encoder.copyBufferToBuffer(from.gpu, 0, to, 0, bytes);
   }
 
   #endPass(): void {

@@ -2,6 +2,7 @@
 export class DeviceFailure {
   readonly #device: GPUDevice;
   readonly #onError: (event: Event) => void;
+  readonly #memory: () => { live: number; idle: number };
   #cause: Error | undefined;
 
   /** `memory`: bytes in tensors and bytes kept for reuse, for what is said when there is no more. `shared`: others see the device's errors too. */
@@ -10,15 +11,12 @@ export class DeviceFailure {
     { memory, shared }: { memory: () => { live: number; idle: number }; shared: boolean },
   ) {
     this.#device = device;
+    this.#memory = memory;
     this.#onError = (event) => {
       if (!shared) event.preventDefault();
       const { error } = event as GPUUncapturedErrorEvent;
-      const { live, idle } = memory();
-      const kind =
-        error.constructor.name === 'GPUOutOfMemoryError'
-          ? `out of memory with ${live} bytes in tensors and ${idle} kept for reuse, use smaller batches or images: `
-          : '';
-      this.#cause ??= failure(`webgpu: ${kind}${error.message}`);
+      if (error.constructor.name === 'GPUOutOfMemoryError') this.outOfMemory(error.message);
+      else this.#cause ??= failure(`webgpu: ${error.message}`);
     };
     device.addEventListener('uncapturederror', this.#onError);
     void device.lost.then(({ reason, message }) => {
@@ -33,6 +31,14 @@ export class DeviceFailure {
   /** Looks at the device no longer. */
   dispose(): void {
     this.#device.removeEventListener('uncapturederror', this.#onError);
+  }
+
+  /** There is no room for a buffer. */
+  outOfMemory(message: string): void {
+    const { live, idle } = this.#memory();
+    this.#cause ??= failure(
+      `webgpu: out of memory with ${live} bytes in tensors and ${idle} kept for reuse, use smaller batches or images: ${message}`,
+    );
   }
 
   /** A pipeline did not compile: the cause of what else went wrong. */

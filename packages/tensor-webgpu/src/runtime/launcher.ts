@@ -15,9 +15,19 @@ import { UniformCache } from './uniform-cache.ts';
 
 /**
  * A quarter of the most that was live, but half a GiB to one: a step of SAM-B's first stage with recomputation, 2.7 GiB live, makes
- * 114 MiB of buffers anew then; 1,305 MiB with half a GiB, none with one.
+ * 114 MiB of buffers anew then; 1,305 MiB with half a GiB, none with one. No more than an adapter's largest buffer: small ones have little.
  */
-const spareBytes = (mostLiveBytes: number): number => Math.min(1 << 30, Math.max(1 << 29, mostLiveBytes / 4));
+const spareBytes = (mostLiveBytes: number, { maxBufferSize }: GPUSupportedLimits): number =>
+  Math.min(maxBufferSize, 1 << 30, Math.max(1 << 29, mostLiveBytes / 4));
+
+/** What goes wrong later than it is asked for. */
+interface Failures {
+  /** What the compiler says of a pipeline. */
+  refused(message: string): void;
+  /** There is no room for a buffer, also after the idle ones were given back. */
+  outOfMemory(message: string): void;
+}
+
 const halfOfUniforms = 2048;
 const mostConstants = 1024;
 
@@ -32,8 +42,7 @@ export class Launcher {
   readonly #groups: BindGroups;
   readonly #timer: DispatchTimer | undefined;
 
-  /** `onRefused` is called with what the compiler says of a pipeline. */
-  constructor(device: GPUDevice, onRefused: (message: string) => void) {
+  constructor(device: GPUDevice, failures: Failures) {
     const flush = () => this.queue.flush();
     const timer = device.features.has('timestamp-query') ? new DispatchTimer(device, batchSize) : undefined;
     this.#timer = timer;
@@ -45,8 +54,12 @@ export class Launcher {
       },
     });
     this.recorder = new Recorder(this.queue, timer);
-    this.pipelines = new PipelineCache(device, onRefused);
-    this.#pool = new BufferPool(device, { spareBytes, flush });
+    this.pipelines = new PipelineCache(device, failures.refused);
+    this.#pool = new BufferPool(device, {
+      ...{ flush, refused: failures.outOfMemory },
+      spareBytes: (mostLiveBytes) => spareBytes(mostLiveBytes, device.limits),
+      doubt: (certain) => this.queue.holdUntil(certain),
+    });
     this.#constants = new Constants(this.#pool, mostConstants);
     this.#uniforms = new UniformCache(device, { half: halfOfUniforms, flush });
     this.#groups = new BindGroups(device);
@@ -96,7 +109,9 @@ export class Launcher {
       const numbers = n === 0 ? uniform : this.#uniforms.get(piece);
       if (numbers) buffers[bound] = numbers;
       const cost = recorder.active ? recorder.cost({ ...piece, flops }, bytes / pieces) : undefined;
-      const group = this.#groups.get(pipeline, buffers, label);
+      const group = this.queue.held
+        ? this.#groups.later(pipeline, buffers.slice(), label)
+        : this.#groups.get(pipeline, buffers, label);
       this.queue.dispatch({ pipeline, group, workgroups: piece.workgroups, flops, cost });
     }
   }

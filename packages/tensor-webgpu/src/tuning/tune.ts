@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
 import { replacing, rounded } from '../kernels/elementwise/half.ts';
+import { checkCall } from '../program/check-call.ts';
 import type { Program } from '../program/program.ts';
 import type { DispatchTime } from '../watching/recorder.ts';
 import { openCache, type Timings } from './tune-cache.ts';
@@ -35,13 +36,18 @@ export interface TuneOptions {
  * written, is left alone, and times are kept for this run only. Each is said once by `console.warn`.
  *
  * @returns each class as it is done; leaving the loop ends the tuning
- * @throws what `work` throws, or the signal's reason
+ * @throws when an argument is of another kind, what `work` throws, or the signal's reason
  */
 export async function* tune(
   backend: WebgpuBackend,
   work: () => unknown,
-  { cache, signal }: TuneOptions = {},
+  options: TuneOptions = {},
 ): AsyncGenerator<TunedKernel> {
+  checkCall('tune', { backend, work, options }, { backend: 'a backend', work: 'a function', options: 'an object' });
+  const { cache, signal } = options;
+  if (cache !== undefined && cache !== false && typeof cache !== 'string')
+    throw new Error(`tune: expected cache to be a file's path or false, got ${String(cache)}`);
+  if (signal !== undefined) checkCall('tune', { signal }, { signal: 'an object' });
   const known = await openCache(cache, backend.facts.name);
   const met = await tunablesOf(backend, work);
   for (const [kernel, tunable] of met) {

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../backend.ts';
+import { checkCall } from '../program/check-call.ts';
 import type { Leak } from './origins.ts';
 
 /**
@@ -9,11 +10,13 @@ import type { Leak } from './origins.ts';
  * for every tensor; use it to find a leak, not in production.
  *
  * @returns the leaks in the order in which they were made
+ * @throws when an argument is of another kind, or what `work` throws
  */
 export async function findLeaks(
   backend: WebgpuBackend,
   work: () => tf.TensorContainer | Promise<tf.TensorContainer>,
 ): Promise<Leak[]> {
+  checkCall('findLeaks', { backend, work }, { backend: 'a backend', work: 'a function' });
   const tracking = backend.trackTensors();
   try {
     return tracking.left(tf.tensor_util.getTensorsInContainer(await work()));

@@ -1,4 +1,5 @@
 import type { WebgpuBackend } from '../backend.ts';
+import { checkCall } from '../program/check-call.ts';
 import { arithmeticCeiling, memoryCeiling } from './ceiling.wgsl.ts';
 import type { Clock } from './dispatch-timer.ts';
 import type { DispatchTime } from './recorder.ts';
@@ -41,14 +42,17 @@ export interface Profile {
  * Run `work` once before: the first run also compiles. The ceiling is measured on the first call for a backend (well under a second).
  *
  * @param options `clock`: the device's timestamps where it has them; `cpu` awaits each dispatch alone, to about 0.1 ms in Node
- * @throws what `work` throws
+ * @throws when an argument is of another kind, or what `work` throws
  */
 export async function profile(
   backend: WebgpuBackend,
   work: () => unknown,
   options: { readonly clock?: Clock } = {},
 ): Promise<Profile> {
+  checkCall('profile', { backend, work, options }, { backend: 'a backend', work: 'a function', options: 'an object' });
   const clock = options.clock ?? backend.clock;
+  if (clock !== 'timestamp-query' && clock !== 'cpu')
+    throw new Error(`profile: expected the clock 'timestamp-query' or 'cpu', got '${String(clock)}'`);
   const ceiling = await ceilingOf(backend);
   const stop = backend.record(clock);
   let dispatches: DispatchTime[];
@@ -68,7 +72,9 @@ export async function profile(
 }
 
 /** The profile as a table of text: calls, milliseconds, share of the time, GFLOP/s and GB/s with their shares of the ceiling. */
-export function profileTable({ adapter, clock, ceiling, milliseconds, kernels }: Profile): string {
+export function profileTable(profile: Profile): string {
+  checkCall('profileTable', { profile }, { profile: 'a profile' });
+  const { adapter, clock, ceiling, milliseconds, kernels } = profile;
   const rate = (value: number | undefined, most: number) =>
     value === undefined ? ['', ''] : [(value / 1e9).toFixed(1), percent(value / most)];
   const rows = kernels.map((kernel) => [
@@ -89,7 +95,9 @@ export function profileTable({ adapter, clock, ceiling, milliseconds, kernels }:
 }
 
 /** The profile as a trace for chrome://tracing or Perfetto: save it as JSON. */
-export function chromeTrace({ adapter, clock, dispatches }: Profile): { traceEvents: object[] } {
+export function chromeTrace(profile: Profile): { traceEvents: object[] } {
+  checkCall('chromeTrace', { profile }, { profile: 'a profile' });
+  const { adapter, clock, dispatches } = profile;
   const begin = dispatches[0]?.start ?? 0;
   const thread = { pid: 1, tid: 1 };
   return {

@@ -1,9 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from '../../backend.ts';
-import { memoised } from '../../program/memoised.ts';
 import type { ComplexParts } from '../../runtime/tensor-record.ts';
 import { type Kernel, kernel, type Tensors } from '../kernel.ts';
-import { resultMap } from '../maps/result-map.ts';
 import { rowMajor, stridedMap } from '../maps/strided-map.ts';
 import { filled } from '../movement/movement.ts';
 import { binary, cast, casting } from './elementwise.ts';
@@ -122,41 +120,6 @@ const withComplex: Readonly<Record<string, (kernel: Kernel) => Kernel>> = {
 export const takingComplex = (kernels: readonly Kernel[]): readonly Kernel[] =>
   kernels.map((kernel) => withComplex[kernel.kernelName]?.(kernel) ?? kernel);
 
-/**
- * One part of the discrete Fourier transform over the last axis, N^2 terms a row: out[k] = sum of x[n] exp(-+2 pi i n k / N), divided by N
- * on the way back. The angle is reduced in integers.
- */
-const transformPart = memoised(({ part }: { part: Part }) =>
-  resultMap({
-    label: `Fourier ${part}`,
-    uniforms: { N: 'i32', angle: 'f32', scale: 'f32' },
-    body: `let k = i % p.N;
-  let base = i - k;
-  var turn = 0;
-  var total = 0.0;
-  for (var n = 0; n < p.N; n++) {
-    let angle = p.angle * f32(select(turn, turn - p.N, 2 * turn > p.N)); // within half a turn: sin and cos are exact there
-    total += ${part === 'real' ? 'in0[base + n] * cos(angle) - in1[base + n] * sin(angle)' : 'in0[base + n] * sin(angle) + in1[base + n] * cos(angle)'};
-    turn += k;
-    if (turn >= p.N) { turn -= p.N; }
-  }
-  out[i] = total * p.scale;`,
-  }),
-);
-
-function fourier(backend: WebgpuBackend, x: tf.TensorInfo, inverse: boolean): tf.TensorInfo {
-  const { real, imag } = backend.complexParts(x);
-  const N = x.shape.at(-1)!;
-  const made = (part: Part) =>
-    transformPart({ part })(backend, {
-      inputs: [real, imag],
-      shape: real.shape,
-      dtype: 'float32',
-      uniforms: { N, angle: ((inverse ? 2 : -2) * Math.PI) / N, scale: inverse ? 1 / N : 1 },
-    });
-  return backend.makeComplex({ real: made('real'), imag: made('imag') });
-}
-
 /** |a + bi| without squares that underflow. */
 const hypotenuse = stridedMap({
   label: 'ComplexAbs',
@@ -183,6 +146,4 @@ export const complexKernels: readonly Kernel[] = [
   kernel<Tensors<'input'>>(tf.Real, (backend, { input }) => view(backend, backend.complexParts(input).real)),
   kernel<Tensors<'input'>>(tf.Imag, (backend, { input }) => view(backend, backend.complexParts(input).imag)),
   kernel<Tensors<'x'>>(tf.ComplexAbs, (backend, { x }) => absolute(backend, x)),
-  kernel<Tensors<'input'>>(tf.FFT, (backend, { input }) => fourier(backend, input, false)),
-  kernel<Tensors<'input'>>(tf.IFFT, (backend, { input }) => fourier(backend, input, true)),
 ];

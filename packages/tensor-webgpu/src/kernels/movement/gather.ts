@@ -65,39 +65,6 @@ function gather(
   });
 }
 
-const summing = memoised(({ wide }: { wide: boolean }) =>
-  resultMap({
-    label: 'UnsortedSegmentSum',
-    wide: [wide, false],
-    wideOutput: wide,
-    uniforms: { inner: 'i32', rows: 'i32' },
-    body: `let n = i % p.inner;
-  let segment = i / p.inner;
-  var total = Out();
-  for (var r = 0; r < p.rows; r++) { if (in1[r] == segment) { total += in0[r * p.inner + n]; } }
-  out[i] = total;`,
-  }),
-);
-
-/** out[s, n] = sum of the rows x[i, n] with segmentIds[i] = s. Every result is summed by one invocation: no atomics. */
-function segmentSum(
-  backend: WebgpuBackend,
-  x: tf.TensorInfo,
-  segmentIds: tf.TensorInfo,
-  segments: number,
-): tf.TensorInfo {
-  const rows = tf.util.sizeFromShape(segmentIds.shape);
-  const slice = x.shape.slice(segmentIds.shape.length);
-  const inner = tf.util.sizeFromShape(slice);
-  const wide = inner % 4 === 0;
-  return summing({ wide })(backend, {
-    inputs: [x, segmentIds],
-    shape: [segments, ...slice],
-    dtype: x.dtype === 'bool' ? 'int32' : x.dtype,
-    uniforms: { inner: inner / (wide ? 4 : 1), rows },
-  });
-}
-
 /** WGSL: where the index vector in row `r` of input `k` points, in slices; `depth` numbers with a stride each. */
 export const pointer = (k: number, depth: number): string =>
   Array.from({ length: depth }, (_, d) => `in${k}[r * ${depth} + ${d}] * p.stride${d}`).join(' + ') || '0';
@@ -153,10 +120,6 @@ const typed = (values: number[], dtype: tf.DataType): Int32Array | Float32Array 
 export const gatherKernels: readonly Kernel[] = [
   kernel<Tensors<'x' | 'indices'>, tf.GatherV2Attrs>(tf.GatherV2, (backend, { x, indices }, attrs) =>
     gather(backend, x, indices, attrs),
-  ),
-  kernel<Tensors<'x' | 'segmentIds'>, tf.UnsortedSegmentSumAttrs>(
-    tf.UnsortedSegmentSum,
-    (backend, { x, segmentIds }, { numSegments }) => segmentSum(backend, x, segmentIds, numSegments),
   ),
   kernel(tf.GatherNd, gatherNd),
   kernel(tf.OneHot, oneHot),

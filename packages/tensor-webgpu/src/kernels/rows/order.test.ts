@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, test } from 'vitest';
 import { expectSame, integers, openedBackend, spread } from '../../../test/both-backends.ts';
+import { asGpu } from '../../../test/ops-testing.ts';
 
-openedBackend();
+const backend = openedBackend();
 
 describe('order', () => {
   test('topk: equal values, integers, NaN-free odd rows', async () => {
@@ -28,6 +29,8 @@ describe('order', () => {
       [[2, 5001], 7],
       [[60_000], 5],
       [[3, 1100], 130],
+      [[2, 1025], 257],
+      [[1300], 1300],
     ] as [number[], number][])
       await expectSame(() => Object.values(tf.topk(integers(shape, { scale: 900 }), k)) as tf.Tensor[]);
     await expectSame(() => Object.values(tf.topk(spread([20_000]), 100)) as tf.Tensor[]);
@@ -52,6 +55,23 @@ describe('order', () => {
           tf.cumprod(spread([3, 5, 4]), axis, exclusive, reverse),
         ]);
     await expectSame(() => tf.cumprod(integers([3, 4], { scale: 4 }), 1));
+  });
+
+  test('long rows in parts, on CPUs and as on GPUs: running sums and products, and the first of the largest', async () => {
+    await tf.setBackend('cpu');
+    const x = tf.tidy(() => tf.round(spread([2, 5001], { scale: 40 })).arraySync()) as number[][];
+    x[0]![3] = Number.NaN; // passed over
+    x[1]![0] = Number.NaN; // stays
+    const work = () => {
+      const whole = integers([3, 40_001], { scale: 9 });
+      return [
+        ...[true, false].map((reverse) => tf.cumsum(whole, 1, reverse, reverse)),
+        tf.cumprod(tf.add(1, tf.mul(1e-3, spread([20_001, 2]))), 0), // up to 1 by 20,001 roundings
+        ...[tf.argMax, tf.argMin].flatMap((of) => [of(whole, 1), of(tf.tensor2d(x), 1), of(spread([70_001, 2]), 0)]),
+      ];
+    };
+    await expectSame(work, 2e-4);
+    await asGpu(backend(), () => expectSame(work, 2e-4));
   });
 
   test('multinomial: frequencies like the probabilities, repeatable by seed', async () => {
@@ -95,6 +115,20 @@ describe('scatter', () => {
         tf.scalar(-1, 'int32'),
       ),
     ]);
+  });
+
+  test('sums of many segments, sorted first, of rows outside none', async () => {
+    for (const [rows, segments, inner] of [
+      [5000, 300, 3],
+      [1500, 1000, 8],
+      [70_000, 17, 1],
+    ] as const) {
+      const ids = () => {
+        const some = tf.add(tf.mul(spread([rows], { seed: 3, scale: 0.5 }), segments * 1.1), segments / 2);
+        return tf.cast(tf.floor(some), 'int32') as tf.Tensor1D;
+      };
+      await expectSame(() => tf.unsortedSegmentSum(tf.round(spread([rows, inner], { scale: 99 })), ids(), segments));
+    }
   });
 
   test('counts', async () => {

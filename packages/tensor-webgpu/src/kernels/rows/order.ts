@@ -39,43 +39,79 @@ const picked = resultMap({
   body: 'out[i] = in0[(i / p.width) * p.N + in1[i]];',
 });
 
+/** Where the k largest of each two neighbouring lists are, which have `width` values in falling order, the last of a row fewer. */
+const mergedPlaces = memoised(({ float }: { float: boolean }) =>
+  resultMap({
+    label: 'TopK merged',
+    uniforms: { N: 'i32', k: 'i32', width: 'i32', M: 'i32' },
+    functions: orderKey(float),
+    body: `let row = i / p.N; let base = row * p.N; let own = i - base; let mine = key(in0[i]);
+  let list = own / p.width;
+  let second = list % 2 == 1;
+  let start = (list + select(1, -1, second)) * p.width; // of the other list
+  var low = start; var high = max(start, min(start + p.width, p.N));
+  while (low < high) {
+    let middle = (low + high) / 2;
+    let other = key(in0[base + middle]);
+    if (other > mine || (second && other == mine)) { low = middle + 1; } else { high = middle; }
+  }
+  let place = own % p.width + low - start;
+  if (place < p.k) { out[row * p.M + (list / 2) * p.k + place] = own; }`,
+  }),
+);
+
 const shortestPart = 256;
+const fewWanted = 64;
 
 /**
- * The k largest values of each row and where they were, in falling order, the first of equal ones first. Each value counts those ahead of
- * it, which is its place: N^2 comparisons of a row of N, all at once. Of long rows the k largest of each part go on first, a quarter of
- * all at most, until they are few: equal ones stay in their order.
+ * The k largest values of each row and where they were, in falling order, the first of equal ones first.
+ *
+ * Each value of a part counts those ahead of it there, which is its place; the k largest of each part go on, and equal ones stay in their
+ * order. A few wanted ones are sought so until they are in one part. Of many the parts are sorted lists, which are merged two by two:
+ * each value finds by bisection how many of the other list are ahead of it, O(N log N) in all.
  */
 function topK(backend: WebgpuBackend, { x }: Tensors<'x'>, { k }: tf.TopKAttrs): [tf.TensorInfo, tf.TensorInfo] {
   const lead = x.shape.slice(0, -1);
-  const longest = Math.max(shortestPart, 4 * k);
+  const float = x.dtype === 'float32';
+  const part = k > fewWanted ? shortestPart : Math.max(shortestPart, 4 * k);
   let values = x;
   let places: tf.TensorInfo | undefined; // of `values` in x
+  let length = 0; // of the lists that they are in
   for (;;) {
     const N = values.shape.at(-1)!;
-    const last = k === 0 || N <= 2 * longest;
-    const length = last ? Math.max(1, N) : longest;
-    const parts = Math.floor(N / length);
-    const width = last ? k : parts * k + Math.min(k, N - parts * length);
-    const shape = [...lead, width];
-    const found = topPlaces({ float: x.dtype === 'float32' })(backend, {
-      inputs: [values],
-      shape,
-      dtype: 'int32',
+    const merges = length > 0 && k > fewWanted;
+    const whole = !merges && (k === 0 || N <= 2 * part); // one part
+    const of = whole ? Math.max(1, N) : merges ? 2 * length : part;
+    const parts = Math.floor(N / of);
+    const most = Math.min(k, of); // of a part
+    const width = whole ? k : parts * most + Math.min(most, N - parts * of);
+    const call = {
+      ...{ inputs: [values], shape: [...lead, width], dtype: 'int32' as const },
       units: k === 0 ? 0 : tf.util.sizeFromShape(values.shape),
-      uniforms: { N, k, length, width },
-    });
+    };
+    const found = merges
+      ? mergedPlaces({ float })(backend, { ...call, uniforms: { N, k: most, width: length, M: width } })
+      : topPlaces({ float })(backend, { ...call, uniforms: { N, k: most, length: of, width } });
     const pick = (from: tf.TensorInfo) =>
-      picked(backend, { inputs: [from, found], shape, dtype: from.dtype, uniforms: { N, width } });
+      picked(backend, {
+        ...call,
+        inputs: [from, found],
+        dtype: from.dtype,
+        units: width * rowsOf(lead),
+        uniforms: { N, width },
+      });
     const best = pick(values);
     const at = places ? pick(places) : found;
     if (places) for (const { dataId } of [places, found]) backend.disposeData(dataId);
     if (values !== x) backend.disposeData(values.dataId);
-    if (last) return [best, at];
+    if (whole || (merges && N <= of)) return [best, at];
     values = best;
     places = at;
+    length = most;
   }
 }
+
+const rowsOf = (lead: readonly number[]): number => tf.util.sizeFromShape([...lead]);
 
 const searching = memoised(({ side }: { side: 'left' | 'right' }) =>
   resultMap({

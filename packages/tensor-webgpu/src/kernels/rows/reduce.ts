@@ -39,7 +39,7 @@ const every = folding({ ...smallestOf, int: 1 }, tf.Minimum);
 const some = folding({ ...largestOf, int: 0 }, tf.Maximum);
 
 /** With fewer results the fold is cut into parts, so that every core has work; a large GPU has some 40,000 invocations at once. */
-const enoughOutputs = { cpu: 512, gpu: 49_152 };
+export const enoughOutputs = { cpu: 512, gpu: 49_152 };
 const partLength = 1024; // and so that one float sum does not run too long
 
 interface Sizes {
