@@ -6,6 +6,8 @@ import { chromium } from '../setup/chromium.mjs';
 
 const types = /** @type {Record<string, string>} */ ({
   '.html': 'text/html',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
   '.js': 'text/javascript',
   '.mjs': 'text/javascript',
   '.png': 'image/png',
