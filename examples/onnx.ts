@@ -1,5 +1,7 @@
-/** Exports a SAM as ONNX models and runs them by onnxruntime-node: the same click, the same mask. */
+/** Exports a SAM as ONNX models and runs them by onnxruntime-node and transformers.js: the same click, the same mask and scores. */
+import { AutoProcessor, RawImage, SamModel, type SamProcessor } from '@huggingface/transformers';
 import { createPredictor, decodeImage, loadSam, preprocess } from '@slimsam/vit';
+import { resizeLongestSide } from '@slimsam/vit/images';
 import { exportOnnx } from '@slimsam/vit/onnx';
 import * as tf from '@tensorflow/tfjs-core';
 import { Command } from 'commander';
@@ -7,7 +9,7 @@ import * as ort from 'onnxruntime-node';
 import { openBackend, parse } from 'slimsam/node';
 
 const program = new Command('onnx')
-  .description('exports ONNX models, for onnxruntime and for transformers.js, and checks the first')
+  .description('exports ONNX models, for onnxruntime and for transformers.js, and tries both')
   .argument('<photo>', 'to try both on')
   .option('--model <path>', 'a SAM', parse.path, parse.path('examples/teacher/teacher.safetensors'))
   .option('--out <folder>', 'where the models go', parse.path, parse.path('out/onnx'))
@@ -49,6 +51,17 @@ try {
   const ours = prediction.masks[0]![best]!;
   const same = ours.reduce((sum, inside, i) => sum + (inside === theirs[i] ? 1 : 0), 0);
   console.log(`${same} of ${ours.length} pixels are the same; models: ${out}`);
+
+  const own = { local_files_only: true, dtype: 'fp32' } as const;
+  const sam = (await SamModel.from_pretrained(`${out}/transformers`, own)) as SamModel;
+  const processor = (await AutoProcessor.from_pretrained(`${out}/transformers`, own)) as SamProcessor;
+  const small = resizeLongestSide(image, config.imageSize); // transformers.js's own resizing takes single pixels
+  const prompts = { input_points: [[[point.map((value) => value * scale)]]], input_labels: [[[1]]] };
+  const inputs = await processor(new RawImage(small.data, small.width, small.height, 3), prompts);
+  const { iou_scores } = await sam(inputs);
+  const off = prediction.scores[0]!.map((score, i) => Math.abs(score - iou_scores.data[i]));
+  console.log(`scores of transformers.js are within ${Math.max(...off).toExponential(0)}`);
+  await sam.dispose();
   tf.dispose([pixels, prediction.lowRes, embedded.embedding]);
 } catch (error) {
   console.error((error as Error).message);
