@@ -89,6 +89,10 @@ function rows(): void {
         ...[axis === 1 ? map(2, C, 3, 4) : floats(3, C), floats(C), floats(C)],
       );
   }
+  // long rows, in parts
+  for (const op of [tf.cumsum, tf.cumprod]) op(floats(1, 70_000), 1);
+  for (const op of [tf.argMax, tf.argMin]) op(floats(1, 70_000), 1);
+  tf.topk(floats(2, 1100), 130);
   tf.multinomial(floats(2, 5) as tf.Tensor2D, 3, 1);
   tf.cumsum(ints([1, 2, 3]));
   tf.sum(floats(3, 200_000));
@@ -164,6 +168,7 @@ function movement(): void {
   for (const axis of [0, 1, 3]) trained((x) => tf.gather(x, ints([0, 1, 0]), axis), x);
   tf.gather(x, ints([0, 1, 1, 0], [2, 2]), 2, 1);
   trained((x) => tf.unsortedSegmentSum(x, tf.tensor1d([0, 1, 0], 'int32'), 2), floats(3, 4));
+  for (const C of [3, 4]) tf.unsortedSegmentSum(floats(4096, C), ints(Array(4096).fill(1)) as tf.Tensor1D, 300); // sorted
   tf.gatherND(floats(2, 3, 4), ints([0, 1, 1, 2], [2, 2]));
   tf.oneHot(ints([1, 0, 2]) as tf.Tensor1D, 4);
   tf.scatterND(ints([1, 0], [2, 1]), floats(2, 4), [3, 4]);
