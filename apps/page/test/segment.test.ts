@@ -157,6 +157,43 @@ test('models of the Hub, at an address and of the repository are opened; one tha
   expect(await page.textContent('#facts')).toMatch(/sam-s23\.1\d M/);
 });
 
+test('times of a dropped photograph: the first mask and later ones', async () => {
+  await page.selectOption('#segment-model', { label: 'slim, 50 %' });
+  const photograph = await page.evaluate(async () => {
+    const canvas = new OffscreenCanvas(1024, 768);
+    const context = canvas.getContext('2d')!;
+    for (let i = 0; i < 60; i++) {
+      context.fillStyle = `hsl(${i * 47} 70% ${30 + (i % 5) * 10}%)`;
+      context.fillRect((i * 211) % 1024, (i * 137) % 768, 160, 120);
+    }
+    return [...new Uint8Array(await (await canvas.convertToBlob({ type: 'image/jpeg' })).arrayBuffer())];
+  });
+  const file = await page.evaluateHandle((bytes) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([new Uint8Array(bytes)], 'photograph.jpg', { type: 'image/jpeg' }));
+    return transfer;
+  }, photograph);
+  const start = performance.now();
+  await page.dispatchEvent('#stages', 'drop', { dataTransfer: file });
+  await page.waitForSelector('#stage[width="1024"]');
+  const times: number[] = [];
+  for (const at of [
+    [300, 200],
+    [500, 400],
+    [700, 300],
+    [200, 600],
+  ] as const) {
+    const before = times.length === 0 ? start : performance.now();
+    const { x, y } = await onStage(page, 'stage', at);
+    await page.mouse.click(x, y);
+    await said(page, 'segment-status', /^Mask in/);
+    times.push(performance.now() - before);
+  }
+  const [first, ...later] = times.map((time) => time.toFixed(0));
+  console.log(`from the drop of 1024 x 768 pixels to the first mask ${first} ms; later clicks ${later.join(', ')} ms`);
+  expect(await savedMask(page)).toHaveLength(1024 * 768);
+});
+
 /** A place with one of everything's masks: it is shown alone under the pointer, and can be saved. */
 async function pointAtMask(page: Page): Promise<{ x: number; y: number }> {
   for (let y = 8; y < 256; y += 16) {
