@@ -42,6 +42,7 @@ export function setUpCompress(session: Session): void {
 
   const update = async () => {
     const idle = state === 'idle';
+    if (!session.models.some(({ id }) => id === slim?.id)) slim = undefined; // gone with a lost device; it is kept
     const kept = idle ? await session.engine.kept().catch(() => undefined) : undefined;
     for (const element of form.querySelectorAll('fieldset, select, input'))
       (element as HTMLFieldSetElement | HTMLSelectElement | HTMLInputElement).disabled = !idle;
