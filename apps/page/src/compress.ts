@@ -34,7 +34,11 @@ export function setUpCompress(session: Session): void {
   };
   button('choose-photographs').addEventListener('click', async () => chooseFiles(await askFile('photograph-files')));
   button('choose-folder').addEventListener('click', async () => chooseFiles(await askFile('photograph-folder')));
-  button('use-scenes').addEventListener('click', () => choose({ scenes: 64 }, '64 drawn scenes'));
+  button('use-scenes').addEventListener('click', () => {
+    if (!input('scenes').reportValidity()) return;
+    const scenes = input('scenes').valueAsNumber;
+    choose({ scenes }, `${scenes} drawn scenes`);
+  });
   onFiles((files) => location.hash === '#compress' && chooseFiles(files));
   input('ratio').addEventListener('input', () => {
     html('ratio-text').textContent = `${Math.round(input('ratio').valueAsNumber * 100)} %`;

@@ -1,11 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import '@tensorflow/tfjs-backend-cpu';
-import { loadSam } from '@slimsam/vit';
-import * as tf from '@tensorflow/tfjs-core';
 import type { BrowserContext, Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { difference } from './difference.ts';
 import { checkLooks } from './looks-of.ts';
 import { type Opened, openPage } from './open-page.ts';
 import { files, inNode, ready, said, startCompression } from './support.ts';
@@ -27,21 +25,6 @@ afterAll(async () => {
   rmSync(work, { recursive: true, force: true });
   await opened?.close();
 });
-
-/** The largest difference of a weight, as a share of the largest in its tensor. */
-async function difference(a: string, b: string): Promise<number> {
-  const [ours, theirs] = await Promise.all([loadSam(a), loadSam(b)]);
-  expect(Object.keys(ours.weights).sort()).toEqual(Object.keys(theirs.weights).sort());
-  let worst = 0;
-  for (const [name, weight] of Object.entries(ours.weights)) {
-    const other = theirs.weights[name]!;
-    expect(weight.shape, name).toEqual(other.shape);
-    const [x, y] = [await weight.data<'float32'>(), await other.data<'float32'>()];
-    const largest = y.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    worst = Math.max(worst, x.reduce((most, value, i) => Math.max(most, Math.abs(value - y[i]!)), 0) / largest);
-  }
-  return worst;
-}
 
 test('a whole compression of 64 drawn scenes, paused, reloaded and gone on with, gives the weights that Node gives', async () => {
   const [ours, theirs] = ['page', 'node'].map((name) => path.join(work, `${name}.safetensors`)) as [string, string];
@@ -72,7 +55,6 @@ test('a whole compression of 64 drawn scenes, paused, reloaded and gone on with,
 
   const { adapter } = await node;
   expect(adapter).toMatch(/SwiftShader/i);
-  await tf.setBackend('cpu');
   const worst = await difference(ours, theirs);
   const { miou } = await inNode({ models: [ours, theirs], scenes: 6, folder: path.join(work, 'scenes') });
   console.log(

@@ -1,12 +1,17 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import type { BrowserContext, CDPSession, Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { difference } from './difference.ts';
 import { type Opened, openPage } from './open-page.ts';
-import { message, pick, ready, said, startCompression } from './support.ts';
+import { files, inNode, message, pick, ready, said, startCompression } from './support.ts';
 
 let opened: Opened;
 let context: BrowserContext;
 let page: Page;
 let tools: CDPSession;
+let work = '';
 
 /** Bytes of the origin's storage; the browser's own choice without. */
 const quota = (quotaSize?: number) =>
@@ -30,6 +35,7 @@ const photograph = (seed: number): Promise<Buffer> =>
     .then((bytes) => Buffer.from(bytes));
 
 beforeAll(async () => {
+  work = mkdtempSync(path.join(tmpdir(), 'slimsam-page-'));
   opened = await openPage();
   context = await opened.browser.newContext({ viewport: { width: 1280, height: 900 } });
   page = await context.newPage();
@@ -38,9 +44,12 @@ beforeAll(async () => {
   await ready(page);
   tools = await context.newCDPSession(page);
 });
-afterAll(() => opened?.close());
+afterAll(async () => {
+  rmSync(work, { recursive: true, force: true });
+  await opened?.close();
+});
 
-const settings = { epochs: 2, batch: 2, learningRate: 0.001, sample: 2 };
+const settings = { model: 'teacher', ratio: 0.5, epochs: 1, batch: 2, learningRate: 0.001, sample: 2, seed: 1 };
 
 test('photographs that do not fit into the storage are one message, and nothing is left of them', async () => {
   const photographs = await Promise.all([1, 2].map(photograph));
@@ -68,6 +77,21 @@ test('a damaged photograph and a HEIC among others are named and left out', asyn
   await said(page, 'photographs', /10 photographs/);
   await page.click('#start');
   await said(page, 'skipped', /damaged\.png is left out.*photo\.heic is left out/);
+  await said(page, 'run-status', /^Scoring/);
+  await page.click('#stop');
+  await said(page, 'run-status', /^Stopped; what was saved stays/);
+});
+
+test('starting anew asks before the run that is kept is removed', async () => {
+  await page.fill('#scenes', '8');
+  await page.click('#use-scenes');
+  for (const answer of ['Cancel', 'Start and remove it']) {
+    await page.click('#start');
+    await page.waitForSelector('#replace[open]');
+    expect(await page.textContent('#replace-what')).toMatch(/A run that is not done of teacher at 50 % is kept/);
+    await page.click(`#replace button:has-text("${answer}")`);
+    await page.waitForSelector('#start', { state: answer === 'Cancel' ? 'visible' : 'hidden' });
+  }
   await said(page, 'run-status', /align the bottleneck: step \d/);
 });
 
@@ -98,10 +122,13 @@ test('a full storage in the middle of a run is one message; with space again, th
   await said(page, 'run-status', /^Done/);
 });
 
-test('starting anew asks before the slim model that is kept is removed', async () => {
-  await page.click('#start');
-  await page.waitForSelector('#replace[open]');
-  expect(await page.textContent('#replace-what')).toMatch(/The slim model of teacher at 50 % is kept/);
-  await page.click('#replace button:has-text("Cancel")');
-  expect(await page.isVisible('#done')).toBe(true);
+test('after all that, its weights are those of an undisturbed run in Node', async () => {
+  const [download] = await Promise.all([page.waitForEvent('download'), page.click('[data-files=safetensors]')]);
+  const [ours, theirs] = ['page', 'node'].map((name) => path.join(work, `${name}.safetensors`)) as [string, string];
+  await download.saveAs(ours);
+  const { adapter } = await inNode({ model: files.teacher, scenes: 8, settings, out: theirs });
+  expect(adapter).toMatch(/SwiftShader/i);
+  const worst = await difference(ours, theirs);
+  console.log(`largest difference of a weight: ${worst.toExponential(1)} of the largest in its tensor`);
+  expect(worst).toBeLessThanOrEqual(1e-4);
 });
