@@ -15,7 +15,7 @@ export interface Curve {
 
 const [width, height, margin] = [600, 200, 24];
 
-/** Draws the curve, both on logarithmic axes of their own. */
+/** Draws losses and errors, both on logarithmic axes of their own. */
 export function plot(svg: SVGSVGElement, { losses, errors, total }: Curve): void {
   const x = (step: number) => margin + ((width - 2 * margin) * step) / Math.max(1, total);
   const scale = (points: readonly LossPoint[]) => {
@@ -30,13 +30,10 @@ export function plot(svg: SVGSVGElement, { losses, errors, total }: Curve): void
   );
   const ey = scale(errors);
   const made = [
-    element('path', { class: 'loss', d: line.join('') }),
+    element('path', { class: 'axes', d: `M${margin} ${margin / 2}V${height - margin}H${width - margin}` }),
+    element('path', { class: 'loss', d: losses.length === 1 ? `${line.join('')}h0` : line.join('') }), // a dot of one
     ...errors.map(({ step, loss }) => element('circle', { class: 'error', cx: x(step), cy: ey(loss), r: 4 })),
   ];
-  const last = losses.at(-1);
-  if (last) made.push(label(`loss ${last.loss.toPrecision(3)}`, margin, 14));
-  const error = errors.at(-1);
-  if (error) made.push(label(`relative error ${error.loss.toFixed(3)}`, width / 2, 14));
   svg.replaceChildren(...made);
 }
 
@@ -49,11 +46,5 @@ function thinned(points: readonly LossPoint[]): readonly LossPoint[] {
 function element(name: string, attributes: Readonly<Record<string, string | number>>): SVGElement {
   const made = document.createElementNS('http://www.w3.org/2000/svg', name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
-  return made;
-}
-
-function label(text: string, x: number, y: number): SVGElement {
-  const made = element('text', { x, y });
-  made.textContent = text;
   return made;
 }
