@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { splitHeads } from '../src/ops/attention/heads.ts';
+import { runFused } from '../src/ops/fused.ts';
 import {
   adamStep,
   attention,
@@ -310,6 +311,12 @@ function transformers(): void {
     trained(gelu, floats(3, C));
     const moments = { m: floats(C), v: floats(C) };
     adamStep({ weight: floats(C), gradient: floats(C), ...moments }, { step: 1, learningRate: 0.1 });
+    const own = Array.from({ length: 12 }, () => tf.neg(floats(C))); // of three tensors, each with a buffer of its own
+    const numbers = { beta1: 0.9, beta2: 0.99, rate: 0.1, epsilon: 1e-8, keep: 1, consume: true };
+    runFused('AdamStep', Object.fromEntries(own.entries()), numbers);
+    const [x, y] = [floats(3, C), floats(3, C)];
+    runFused('SquaredDistance', { x, y });
+    runFused('SquaredDistanceGrad', { x, y, dy: tf.scalar(1) });
   }
 }
 
