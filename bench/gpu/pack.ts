@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -20,8 +21,13 @@ import { peerFolder } from '../../packages/tensor-webgpu/bench/peers/install.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = 'bench-gpu';
 
-/** Pure JavaScript, so that each is one file; onnxruntime-node has libraries of its own and stays out. */
+/** Pure JavaScript, so that each is one file. */
 const bundledPeers = ['@tensorflow/tfjs-backend-webgpu', '@jax-js/jax'];
+/** onnxruntime-node has a library of its own: what of two packages goes with it. */
+const copiedPeers: Readonly<Record<string, readonly string[]>> = {
+  'onnxruntime-node': ['package.json', 'dist', `bin/napi-v6/linux/${process.arch}`],
+  'onnxruntime-common': ['package.json', 'dist/cjs'],
+};
 
 /** What the other machine may lack. */
 const libraries = ['libvulkan.so.1', 'libstdc++.so.6', 'libgcc_s.so.1'];
@@ -59,7 +65,7 @@ export async function pack(file: string, commit: string): Promise<void> {
     renameSync(part, target);
     const MiB = (statSync(target).size / 2 ** 20).toFixed(0);
     console.log(
-      `${file}: ${MiB} MiB, with ${peers.length > 0 ? peers.join(' and ') : 'no peers (--peers installs them)'}`,
+      `${file}: ${MiB} MiB, with ${peers.length > 0 ? peers.join(', ') : 'no peers (--peers installs them)'}`,
     );
     for (const name of missing) console.log(`without ${name}, which is not here: the other machine must have it`);
     console.log(`there: tar xf ${path.basename(file)} && ./${folder}/run --json gpu.json`);
@@ -89,7 +95,7 @@ async function bundle(from: string, to: string): Promise<void> {
   });
 }
 
-/** The peers that are installed, each as a package of one file beside the bench. */
+/** The peers that are installed, as packages beside the bench. */
 async function packPeers(to: string): Promise<string[]> {
   const packed: string[] = [];
   for (const name of bundledPeers) {
@@ -101,6 +107,15 @@ async function packPeers(to: string): Promise<string[]> {
     const manifest = { name, version, type: 'module', main: 'index.mjs' };
     writeFileSync(path.join(folder, 'package.json'), JSON.stringify(manifest));
     packed.push(`${name} ${version}`);
+  }
+  for (const [name, parts] of Object.entries(copiedPeers)) {
+    if (!existsSync(peerFolder(name))) continue;
+    for (const part of parts)
+      cpSync(path.join(peerFolder(name), part), path.join(to, 'node_modules', name, part), { recursive: true });
+    const { version } = JSON.parse(readFileSync(path.join(peerFolder(name), 'package.json'), 'utf8')) as {
+      version: string;
+    };
+    if (name === 'onnxruntime-node') packed.push(`${name} ${version}`);
   }
   return packed;
 }

@@ -102,17 +102,19 @@ export class Launcher {
     const { recorder } = this;
     const bytes = recorder.active ? bytesOfAll(inputs) + bytesOfAll(outputs) : 0;
     const pieces = 1 + (program.more?.length ?? 0);
-    const flops = (program.flops ?? 0) / pieces;
+    const flops = program.flops === undefined ? undefined : program.flops / pieces;
     const bound = buffers.length;
     for (let n = 0; n < pieces; n++) {
       const piece = n === 0 ? program : { ...program, ...program.more![n - 1]! };
       const numbers = n === 0 ? uniform : this.#uniforms.get(piece);
       if (numbers) buffers[bound] = numbers;
-      const cost = recorder.active ? recorder.cost({ ...piece, flops }, bytes / pieces) : undefined;
+      const cost = recorder.active
+        ? recorder.cost(flops === undefined ? piece : { ...piece, flops }, bytes / pieces)
+        : undefined;
       const group = this.queue.held
         ? this.#groups.later(pipeline, buffers.slice(), label)
         : this.#groups.get(pipeline, buffers, label);
-      this.queue.dispatch({ pipeline, group, workgroups: piece.workgroups, flops, cost });
+      this.queue.dispatch({ pipeline, group, workgroups: piece.workgroups, flops: flops ?? 0, cost });
     }
   }
 

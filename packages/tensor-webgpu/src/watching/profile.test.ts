@@ -32,6 +32,7 @@ test.each(['timestamp-query', 'cpu'] as const)(
     expect(matmul!.flops).toBe(2 * 130 ** 3);
     expect(matmul!.bytes).toBe(3 * 4 * 130 ** 2);
     expect(relu!.bytes).toBe(2 * 4 * 130 ** 2);
+    expect(relu).not.toHaveProperty('flops'); // it does not tell them
     report.dispatches.forEach(({ start, milliseconds }, i) => {
       expect(milliseconds).toBeLessThan(10_000);
       if (i > 0) expect(start).toBeGreaterThanOrEqual(report.dispatches[i - 1]!.start);
