@@ -73,8 +73,9 @@ try {
   const began = performance.now();
   const running = Promise.all(names.map((kind) => command(kind, 'many', [...place, ...kinds[kind].queued])));
   const { killed, brokerKilled } = await roughRun({
-    words: [...place, '--lock', values.lock, '--backend', backend],
-    environments: [{}, {}, { NODE_OPTIONS: clockAhead(7) }],
+    workers: [{}, {}, { NODE_OPTIONS: clockAhead(7) }].map(
+      (env) => () => slimsam(['worker', ...place, '--lock', values.lock, '--backend', backend], env),
+    ),
     ...{ redis, cut, kills: kills!, cutSeconds: cutSeconds!, work: running },
     moment: async (_, over) => {
       const end = performance.now() + 2000 * every! * Math.random();

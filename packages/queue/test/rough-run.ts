@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { WorkOptions } from 'slimsam/jobs';
 import type { startCut, TestServer } from './brokers.ts';
 
 const main = fileURLToPath(new URL('../../slimsam/src/cli/main.ts', import.meta.url));
@@ -13,6 +14,14 @@ export const slimsam = (words: readonly string[], env: NodeJS.ProcessEnv = {}): 
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, ...env },
   });
+
+/** Starts a worker alone, without the command line, which has more to load. */
+export function startWorker(options: Omit<WorkOptions, 'signal' | 'note'>, env: NodeJS.ProcessEnv = {}): ChildProcess {
+  const program = `import(${JSON.stringify(new URL('../src/index.ts', import.meta.url).href)}).then(({ work }) =>
+    work({ ...${JSON.stringify(options)}, signal: new AbortController().signal, note: console.error }))`;
+  const words = ['--conditions=@slimsam/source', '--import', 'tsx', '--input-type=module', '-e', program];
+  return spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...env } });
+}
 
 /** For NODE_OPTIONS: the process's clock is hours ahead. */
 export const clockAhead = (hours: number): string =>
@@ -36,9 +45,8 @@ export function filesOf(folder: string, name: RegExp): Record<string, string> {
 
 /** Worker processes of a queue, and what happens to them. */
 export interface RoughRun {
-  /** Words of `slimsam worker`, and the environment of each. */
-  readonly words: readonly string[];
-  readonly environments: readonly NodeJS.ProcessEnv[];
+  /** Starts each of the workers. */
+  readonly workers: readonly (() => ChildProcess)[];
   readonly redis: TestServer;
   readonly cut: Awaited<ReturnType<typeof startCut>>;
   readonly kills: number;
@@ -56,7 +64,7 @@ export interface RoughRun {
  * @returns how many were killed before the work was over, and the last lines of the workers
  */
 export async function roughRun(run: RoughRun): Promise<{ killed: number; brokerKilled: number; errors: string[] }> {
-  const { words, environments, redis, cut, kills, cutSeconds, moment, work } = run;
+  const { redis, cut, kills, cutSeconds, moment, work } = run;
   let over = false;
   const ended = work.finally(() => {
     over = true;
@@ -65,14 +73,14 @@ export async function roughRun(run: RoughRun): Promise<{ killed: number; brokerK
   const errors: string[] = [];
   const workers: ChildProcess[] = [];
   const start = (place: number) => {
-    const worker = slimsam(['worker', ...words], environments[place]);
+    const worker = run.workers[place]!();
     workers[place] = worker;
     worker.stderr!.on('data', (bytes: Buffer) => errors.push(...bytes.toString().trim().split('\n')));
     worker.once('exit', () => {
       if (!over) setTimeout(() => over || start(place), 200);
     });
   };
-  for (const place of environments.keys()) start(place);
+  for (const place of run.workers.keys()) start(place);
   let [killed, brokerKilled] = [0, 0];
   try {
     while (killed < kills) {

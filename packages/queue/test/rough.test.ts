@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { runProgram } from '../../slimsam/src/cli/program.ts';
 import { startCut, startRedis } from './brokers.ts';
-import { clockAhead, filesOf, resultsIn, roughRun } from './rough-run.ts';
+import { clockAhead, filesOf, resultsIn, roughRun, startWorker } from './rough-run.ts';
 
 let work = '';
 const at = (...names: string[]) => path.join(work, ...names);
@@ -39,14 +39,16 @@ test('workers, one with a wrong clock, and the broker are killed, its connection
   ];
   const redis = await startRedis({ durable: false }); // all that it knows is lost with it
   const cut = await startCut(redis.port);
-  const place = ['--queue', `redis://127.0.0.1:${cut.port}`, '--store', at('store')];
+  const queue = `redis://127.0.0.1:${cut.port}`;
+  const place = ['--queue', queue, '--store', at('store')];
   try {
     for (const [i, words] of commands.entries()) await command([...words, at(`one-${i}`)]);
     const more = [[...place, '--images-per-job', '1'], place];
     const many = Promise.all(commands.map((words, i) => command([...words, at(`many-${i}`), ...more[i]!])));
     const { brokerKilled } = await roughRun({
-      words: [...place, '--lock', '2', '--backend', 'cpu'],
-      environments: [{}, { NODE_OPTIONS: clockAhead(7) }],
+      workers: [{}, { NODE_OPTIONS: clockAhead(7) }].map(
+        (env) => () => startWorker({ queue, store: at('store'), backend: 'cpu', lock: 2 }, env),
+      ),
       ...{ redis, cut, kills: 2, cutSeconds: 1, work: many },
       moment: async (kill, over) => {
         while (!over() && resultsIn(at('store')) <= 2 * kill) await sleep(20);
@@ -63,4 +65,4 @@ test('workers, one with a wrong clock, and the broker are killed, its connection
     await cut.stop();
     await redis.stop();
   }
-}, 120_000);
+}, 300_000); // three starts of workers one after another: seconds, but a minute on a machine that is very busy
