@@ -35,11 +35,10 @@ export const resultsIn = (store: string): number =>
 
 /** Bytes of files below a folder whose names match, by path. */
 export function filesOf(folder: string, name: RegExp): Record<string, string> {
-  const names = readdirSync(folder, { recursive: true }).map(String).sort();
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((one) => one.isFile());
+  const found = files.filter((one) => name.test(one.name)).map((one) => path.join(one.parentPath, one.name));
   return Object.fromEntries(
-    names
-      .filter((one) => name.test(path.basename(one)))
-      .map((one) => [one, readFileSync(path.join(folder, one), 'base64')]),
+    found.sort().map((file) => [path.relative(folder, file), readFileSync(file).toString('base64')]),
   );
 }
 

@@ -20,7 +20,7 @@ beforeAll(async () => {
   await tf.setBackend('cpu');
   const { config, sizes } = samPresets.tiny;
   await saveSam(at('sam.safetensors'), { config, weights: initSam(config, sizes, { seed: 5 }) });
-  await generateScenes({ folder: at('scenes'), count: 6, seed: 1, size: 64 });
+  await generateScenes({ folder: at('scenes'), count: 4, seed: 1, size: 64 });
 });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
@@ -32,7 +32,7 @@ async function command(words: readonly string[]): Promise<void> {
 
 /** `npm run test:queue` is the long form: the small teacher, twenty kills, 40 s without the broker. */
 test('workers, one with a wrong clock, and the broker are killed, its connection is cut: the files are those of one process', async () => {
-  const budget = ['--images', at('scenes'), '--epochs', '1', '--steps', '2', '--batch', '2', '--sample', '2'];
+  const budget = ['--images', at('scenes'), '--epochs', '1', '--steps', '1', '--batch', '2', '--sample', '2'];
   const commands = [
     ['evaluate', at('sam.safetensors'), '--data', at('scenes'), '--protocol', 'points', '--out'],
     ['sweep', at('sam.safetensors'), ...budget, '--held', '2', '--ratios', '0.5', '--save', '0.0001', '--out'],
@@ -54,8 +54,8 @@ test('workers, one with a wrong clock, and the broker are killed, its connection
         while (!over() && resultsIn(at('store')) <= 2 * kill) await sleep(20);
       },
     });
-    expect(brokerKilled).toBeGreaterThan(0); // 7 jobs: the first kill comes after one of them
-    expect(resultsIn(at('store'))).toBe(7);
+    expect(brokerKilled).toBeGreaterThan(0); // 5 jobs: the first kill comes after one of them
+    expect(resultsIn(at('store'))).toBe(5);
     expect(readdirSync(at('many-0'))).toHaveLength(4);
     for (const i of [0, 1]) {
       const files = (folder: string) => filesOf(at(`${folder}-${i}`), /^(?!metrics|plot|table|report)/);

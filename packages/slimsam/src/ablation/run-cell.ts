@@ -59,7 +59,7 @@ const list = z.array(z.number());
 type Origin = Pick<CellResult, 'facts' | 'adapter'>;
 
 /** What a cell came to, whoever computed it. */
-export type CellFindings = Omit<CellResult, keyof AblationCell | keyof Origin>;
+type CellFindings = Omit<CellResult, keyof AblationCell | keyof Origin>;
 
 /** The schema of `CellFindings`. */
 export const cellFindings: z.ZodType<CellFindings> = z.object({

@@ -41,7 +41,7 @@ export function byJobs({ queue, store }: ManyMachinesOptions): boolean {
 }
 
 /** A job and what came of it. */
-export interface DoneJob {
+interface DoneJob {
   readonly job: Job;
   readonly result: JobResult;
 }
