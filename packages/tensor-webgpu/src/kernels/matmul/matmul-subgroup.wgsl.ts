@@ -6,9 +6,9 @@ import { launch, type MatmulSpec, place, times } from './matmul.wgsl.ts';
 import { bindingsOf, type Mover, mover, type TileOperands, tileFunctions } from './matmul-tile.wgsl.ts';
 
 /** Rows and columns of C that a workgroup makes. */
-export const extentOf = ({ M, N, down, across, subgroupsDown, subgroupsAcross }: SubgroupTile) => ({
-  rows: M * down * subgroupsDown,
-  columns: N * across * subgroupsAcross,
+export const extentOf = (tile: SubgroupTile): { readonly rows: number; readonly columns: number } => ({
+  rows: tile.M * tile.down * tile.subgroupsDown,
+  columns: tile.N * tile.across * tile.subgroupsAcross,
 });
 
 /**

@@ -1,6 +1,6 @@
 import { memoised } from '../../program/memoised.ts';
 import { dispatching, type Program } from '../../program/program.ts';
-import { shader } from '../../program/shader.ts';
+import { type ShaderParts, shader } from '../../program/shader.ts';
 import { floatType } from '../../program/types.wgsl.ts';
 import { epilogue, launch, type MatmulSpec, place, placesOf, times, uniformsOf } from './matmul.wgsl.ts';
 
@@ -78,7 +78,17 @@ export interface TileOperands
 type TileText = TileShape & TileOperands;
 
 /** The bindings and uniforms of a shader on such operands. */
-export const bindingsOf = ({ halfA, halfB, halfC, wideA, wideB, wideC, bias, residual, spread }: TileOperands) => ({
+export const bindingsOf = ({
+  halfA,
+  halfB,
+  halfC,
+  wideA,
+  wideB,
+  wideC,
+  bias,
+  residual,
+  spread,
+}: TileOperands): Pick<ShaderParts<string>, 'inputs' | 'outputs' | 'uniforms'> => ({
   inputs: {
     A: floatType(halfA, wideA),
     B: floatType(halfB, wideB),
