@@ -165,8 +165,20 @@ test('a SAM learns on small photographs first: positions are interpolated and le
   await expect(run(tinyVit(), { recipe: slimSam({ ratio: 0.5, small: 16 }) })).rejects.toThrow(/expected a SAM/);
 });
 
-test('layers fitted anew after a pruning are nearer to the original', async () => {
-  const sam = tinySam(); // its first block attends in windows, its second globally
+/** As `samFromVit` makes them. */
+function withoutPositions(): ReturnType<typeof tinySam> {
+  const { config, weights } = tinySam();
+  return {
+    config,
+    weights: Object.fromEntries(Object.entries(weights).filter(([name]) => !name.includes('.rel_pos_'))),
+  };
+}
+
+test.each([
+  ['with relative positions', tinySam],
+  ['without them, where queries are fitted too', withoutPositions],
+])('layers fitted anew after a pruning are nearer to the original: a SAM %s', async (_, make) => {
+  const sam = make(); // its first block attends in windows, its second globally
   const before = tf.memory().numTensors;
   const errorOf = async (reconstruct?: number) => {
     const steps = slimSam({
@@ -188,6 +200,7 @@ test('layers fitted anew after a pruning are nearer to the original', async () =
     ...['prune the bottleneck', 'reconstruct after pruning the bottleneck', 'align the embedding'],
   ]);
   expect(tf.memory().numTensors).toBe(before);
+  disposeWeights(sam.weights);
   await expect(run(tinyVit(), { recipe: slimSam({ ratio: 0.5, reconstruct: 2 }) })).rejects.toThrow(
     /expected a SAM for 'reconstruct after pruning the embedding', got a plain ViT/,
   );

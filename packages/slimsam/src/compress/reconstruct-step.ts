@@ -103,6 +103,7 @@ function reconstructBlock(
     const weight = scope(weights, `${prefix}.${layer}`);
     return layerNorm(x, { scale: weight('weight'), offset: weight('bias'), epsilon: config.epsilon ?? 1e-6 });
   };
+  const queries = queriesFor(inputs);
   const targets = streams.map(
     ({ before }): Targets =>
       tf.tidy(() => {
@@ -111,14 +112,19 @@ function reconstructBlock(
           normed(reference.weights, 'norm2', attended),
           layerOf(reference.weights, `${prefix}.mlp.lin1`),
         );
+        const asked = queries?.of(qkv);
         const pick = (x: tf.Tensor, layer: string) =>
           tf.gather(x, reference.kept(`${prefix}.${layer}.bias`), x.rank - 1);
         return {
-          ...{ qkv: pick(qkv, 'attn.qkv'), attended: pick(attended, 'attn.proj') },
+          ...{
+            qkv: asked ? withQueries(pick(qkv, 'attn.qkv'), asked) : pick(qkv, 'attn.qkv'),
+            attended: pick(attended, 'attn.proj'),
+          },
           ...{ hidden: pick(hidden, 'mlp.lin1'), out: pick(out, 'mlp.lin2'), whole: tf.clone(out) },
         };
       }),
   );
+  queries?.dispose();
   const fit = (
     layer: string,
     pair: (own: tf.Tensor, target: Targets) => readonly [input: tf.Tensor, wanted: tf.Tensor],
@@ -149,6 +155,62 @@ function reconstructBlock(
     tf.dispose([stream.own, stream.before, others]);
     [stream.own, stream.before] = [out, whole];
   }
+}
+
+/** The same with other queries, which come first: [B, N, 3 * heads * head]. */
+function withQueries(qkv: tf.Tensor, queries: tf.Tensor): tf.Tensor {
+  const [B, N, rows] = qkv.shape as [number, number, number];
+  const third = rows / 3;
+  return tf.concat([queries, tf.slice(qkv, [0, 0, third], [B, N, 2 * third])], 2);
+}
+
+/**
+ * Where channels of the heads were removed: queries whose products with the kept channels of the keys are nearest to the whole products.
+ * With keys k ≈ W k', k' their kept channels, q k ≈ (W' q) k'. Not with relative positions, which meet the queries too.
+ */
+function queriesFor({
+  config,
+  block,
+  reference,
+  streams,
+}: {
+  readonly config: SamConfig;
+  readonly block: number;
+  readonly reference: Reference;
+  readonly streams: readonly Streams[];
+}): { of: (qkv: tf.Tensor) => tf.Tensor; dispose: () => void } | undefined {
+  const prefix = `image_encoder.blocks.${block}.attn`;
+  const { heads: H } = config;
+  const D = reference.weights[`${prefix}.proj.weight`]!.shape[1]! / H;
+  const rows = reference.weights[`${prefix}.qkv.bias`]!.size;
+  const kept = tf.tidy(() => reference.kept(`${prefix}.qkv.bias`).dataSync());
+  const width = kept.length / (3 * H);
+  if (`${prefix}.rel_pos_h` in reference.weights || rows !== 3 * H * D || width === D || !Number.isInteger(width))
+    return undefined;
+  const channels = [...kept.slice(0, width)];
+  /** [H, B * N, D] of queries (0) or keys (1). */
+  const byHead = (qkv: tf.Tensor, part: number) =>
+    tf.transpose(tf.squeeze(tf.slice(tf.reshape(qkv, [-1, 3, H, D]), [0, part, 0, 0], [-1, 1, H, D]), [1]), [1, 0, 2]);
+  const sums: (Sums | undefined)[] = Array.from({ length: H }, () => undefined);
+  for (const { before } of streams)
+    tf.tidy(() => {
+      const keys = tf.unstack(byHead(encoderBlock(reference.weights, config, before, block).qkv, 1));
+      for (const [head, wanted] of keys.entries())
+        sums[head] = addSums(sums[head], { inputs: tf.gather(wanted, channels, 1), wanted, bias: false });
+    });
+  const maps = tf.tidy(() => {
+    const start = tf.cast(tf.transpose(tf.oneHot(tf.tensor1d(channels, 'int32'), D)), 'float32'); // [D, width]
+    return tf.stack(sums.map((one) => fitLinear(one!, { weight: start, bias: undefined }).weight)); // [H, D, width]
+  });
+  for (const one of sums) tf.dispose([one!.gram, one!.cross]);
+  return {
+    of: (qkv) => {
+      const [B, N] = qkv.shape as [number, number];
+      const queries = tf.matMul(byHead(qkv, 0), maps); // [H, B * N, width]
+      return tf.reshape(tf.transpose(queries, [1, 0, 2]), [B, N, H * width]);
+    },
+    dispose: () => maps.dispose(),
+  };
 }
 
 /** Fits a linear layer to pairs of inputs and what is wanted of them. */
