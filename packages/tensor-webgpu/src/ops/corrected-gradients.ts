@@ -104,13 +104,6 @@ const spread: tf.GradConfig = {
   gradFunc: (dy, [x]) => ({ x: () => addedTo(dy as tf.Tensor, x!.shape) }),
 };
 
-/** FloorDiv's: it is constant between its steps. tfjs-core's is that of a division. */
-const steps: tf.GradConfig = {
-  kernelName: tf.FloorDiv,
-  inputsToSave: ['a', 'b'],
-  gradFunc: (_dy, [a, b]) => ({ a: () => tf.zerosLike(a!), b: () => tf.zerosLike(b!) }),
-};
-
 /** Cumsum's: a running sum from the other end. tfjs-core's is of another shape but for the last axis. */
 const running: tf.GradConfig = {
   kernelName: tf.Cumsum,
@@ -155,6 +148,6 @@ const gathered: tf.GradConfig = {
 
 /** In the place of tfjs-core's, which are wrong. */
 export const correctedGradients: readonly tf.GradConfig[] = [
-  ...[product, mirror, spread, steps, running, gathered],
+  ...[product, mirror, spread, running, gathered],
   ...[tf.SquaredDifference, tf.Maximum, tf.Minimum, tf.BatchMatMul].map(addedUp),
 ];
