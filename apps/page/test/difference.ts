@@ -14,7 +14,9 @@ export async function difference(a: string, b: string): Promise<number> {
     expect(weight.shape, name).toEqual(other.shape);
     const [x, y] = [await weight.data<'float32'>(), await other.data<'float32'>()];
     const largest = y.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    worst = Math.max(worst, x.reduce((most, value, i) => Math.max(most, Math.abs(value - y[i]!)), 0) / largest);
+    const furthest = x.reduce((most, value, i) => Math.max(most, Math.abs(value - y[i]!)), 0);
+    expect(Number.isFinite(largest) && Number.isFinite(furthest), `${name} is finite`).toBe(true);
+    if (furthest > 0) worst = Math.max(worst, furthest / largest); // a tensor of zeros is equal, or infinitely far
   }
   return worst;
 }
