@@ -20,7 +20,7 @@ import {
 } from 'slimsam/jobs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openQueue, work } from '../src/index.ts';
-import { startCut, startPostgres, startRedis, startS3, type TestServer } from './brokers.ts';
+import { startPostgres, startRedis, startS3, type TestServer } from './brokers.ts';
 
 let folder = '';
 let redis: TestServer;
@@ -157,32 +157,6 @@ describe('a queue on Redis', () => {
       expect('result' in (await outcome)[0]!).toBe(true);
     });
     await queue.close();
-  });
-
-  test('a broker that is killed with all its memory, and a connection that is cut, lose nothing', async () => {
-    const frail = await startRedis({ durable: false });
-    const cut = await startCut(frail.port);
-    const [url, location] = [`redis://127.0.0.1:${cut.port}`, path.join(folder, 'frail')];
-    const [queue, store] = [await openQueue(url), await openStore(location)];
-    try {
-      await withWorkers(2, { url, store: location, lock: 2 }, async () => {
-        const outcomes = all(naps(40, 100), { queue, store });
-        while ((await queue.counts()).active === 0) await sleep(20);
-        await frail.kill();
-        await sleep(300);
-        await frail.start();
-        await sleep(1_000);
-        cut.cut();
-        await sleep(3_000);
-        cut.mend();
-        const found = await outcomes;
-        expect(errorsOf(found)).toEqual([]);
-        expect(new Set(found.map((one) => one.hash)).size).toBe(40);
-      });
-    } finally {
-      await queue.close();
-      await Promise.all([cut.stop(), frail.stop()]);
-    }
   });
 });
 

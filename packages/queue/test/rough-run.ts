@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { WorkOptions } from 'slimsam/jobs';
 import type { startCut, TestServer } from './brokers.ts';
 
 const main = fileURLToPath(new URL('../../slimsam/src/cli/main.ts', import.meta.url));
@@ -13,6 +14,14 @@ export const slimsam = (words: readonly string[], env: NodeJS.ProcessEnv = {}): 
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, ...env },
   });
+
+/** Starts a worker alone, without the command line, which has more to load. */
+export function startWorker(options: Omit<WorkOptions, 'signal' | 'note'>, env: NodeJS.ProcessEnv = {}): ChildProcess {
+  const program = `import(${JSON.stringify(new URL('../src/index.ts', import.meta.url).href)}).then(({ work }) =>
+    work({ ...${JSON.stringify(options)}, signal: new AbortController().signal, note: console.error }))`;
+  const words = ['--conditions=@slimsam/source', '--import', 'tsx', '--input-type=module', '-e', program];
+  return spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...env } });
+}
 
 /** For NODE_OPTIONS: the process's clock is hours ahead. */
 export const clockAhead = (hours: number): string =>
