@@ -32,8 +32,8 @@ const steps = [
     ],
   },
   {
-    name: 'tests of the source',
-    command: ['nx', 'run-many', '-t', 'test', '--parallel=1', '--output-style=stream'],
+    name: 'tests of the source', // of two workspaces at a time: compilers of shaders and JavaScript keep one core each
+    command: ['nx', 'run-many', '-t', 'test', '--parallel=2', '--output-style=stream'],
     env: nx,
     report: sourceReports,
   },
