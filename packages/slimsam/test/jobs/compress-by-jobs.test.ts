@@ -22,7 +22,7 @@ import {
   runJobs,
   type Store,
 } from '../../src/jobs/index.ts';
-import { storeList, storePhotographs } from '../../src/jobs/kinds/photographs.ts';
+import { storeAll } from '../../src/jobs/kinds/photographs.ts';
 import { recordedStore } from '../../src/jobs/store/runs.ts';
 import { openPhotographs } from '../../src/photographs/open-photographs.ts';
 import { follow, tinySam, valuesOf } from '../tiny.ts';
@@ -85,13 +85,11 @@ test('scores and embeddings by jobs are those of one process, bit for bit', asyn
 });
 
 test('a whole compression as a job goes on from its checkpoint where it was stopped, bit for bit', async () => {
-  const indices = photographs.names.map((_, i) => i);
-  const stored = await storePhotographs(photographs, { store, indices });
   const job: Job = {
     ...jobHead({ part: 1, parts: 1 }),
     ...{ kind: 'compress', recipe, saveMinutes: 1e-9, ...settings },
     model: await putFile(store, at('sam.safetensors')),
-    photographs: await storeList(store, { identity: photographs.identity, photographs: stored }),
+    photographs: await storeAll(photographs, { store }),
   };
   const checkpoints = async () => {
     let count = 0;

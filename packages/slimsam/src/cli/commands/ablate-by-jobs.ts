@@ -4,11 +4,11 @@ import { labelledRow } from '../../ablation/rows.ts';
 import { type AblationBudget, type AblationCell, type CellResult, cellFindings } from '../../ablation/run-cell.ts';
 import { type Job, jobHash, jobHead } from '../../jobs/job.ts';
 import { putImage, putShard } from '../../jobs/kinds/evaluation.ts';
-import { storeList, storePhotographs } from '../../jobs/kinds/photographs.ts';
+import { storeAll } from '../../jobs/kinds/photographs.ts';
+import { storeModel } from '../../jobs/kinds/store-model.ts';
 import type { Store } from '../../jobs/store/store.ts';
 import type { Photographs } from '../../photographs/photographs.ts';
 import type { Crew } from '../many-machines.ts';
-import { sendModel } from './compress-by-jobs.ts';
 
 /** Computes cells of a grid by jobs, and gives each as it ends: to the last bit what one process comes to on the same adapter. */
 export async function* cellsByJobs(
@@ -30,8 +30,8 @@ export async function* cellsByJobs(
 ): AsyncGenerator<CellResult, void, undefined> {
   const { store } = crew;
   const { teacher, photographs, budget, facts, open, scenes, saveMinutes, signal } = inputs;
-  const model = await sendModel(store, teacher);
-  const list = await storeAll(store, photographs, signal);
+  const model = await storeModel(store, teacher);
+  const list = await storeAll(photographs, { store, signal });
   const tests = inputs.tests && (await storeImages(store, inputs.tests, signal));
   const labels = inputs.labels && (await storeImages(store, inputs.labels, signal));
   const cells = new Map<string, AblationCell>();
@@ -49,13 +49,6 @@ export async function* cellsByJobs(
   for await (const { job, result } of crew.done('cells', { jobs, total: jobs.length })) {
     yield { ...cells.get(jobHash(job))!, facts, adapter: result.adapter, ...cellFindings.parse(result.value) };
   }
-}
-
-/** Keeps all photographs. @returns the hash of their list */
-export async function storeAll(store: Store, photographs: Photographs, signal: AbortSignal): Promise<string> {
-  const indices = photographs.names.map((_, index) => index);
-  const stored = await storePhotographs(photographs, { store, indices, signal });
-  return storeList(store, { identity: photographs.identity, photographs: stored });
 }
 
 /** Keeps images with their masks. @returns the hash of their list */

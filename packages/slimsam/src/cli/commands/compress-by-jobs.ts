@@ -1,15 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { parseSafetensors } from '@slimsam/weights';
 import type { PartScorer } from '../../compress/part-scorer.ts';
 import { type Job, jobHead } from '../../jobs/job.ts';
 import { storeList, storePhotographs } from '../../jobs/kinds/photographs.ts';
-import { getBlob, putFile } from '../../jobs/store/blobs.ts';
-import type { Store } from '../../jobs/store/store.ts';
+import { storeModel } from '../../jobs/kinds/store-model.ts';
+import { getBlob } from '../../jobs/store/blobs.ts';
 import type { Model } from '../../models/network.ts';
 import type { Photographs } from '../../photographs/photographs.ts';
-import { saveModel } from '../../run/run-store-of.ts';
 import type { TeacherCache } from '../../teacher-cache/teacher-cache.ts';
 import { type Crew, resultsOf } from '../many-machines.ts';
 
@@ -28,7 +24,7 @@ const partSize = 32;
 export function scoreByJobs(crew: Crew, { photographs, seed, size, signal }: Inputs): PartScorer {
   return async function* ({ model, parts, scoring, dimensions }) {
     const { store } = crew;
-    const file = await sendModel(store, model);
+    const file = await storeModel(store, model);
     const { accumulate, sigma, index, recompute } = scoring;
     const how = { accumulate, index, recompute, ...(sigma !== undefined && { sigma }) };
     const jobs: Job[] = [];
@@ -74,7 +70,7 @@ export async function embedByJobs(
     if (!known.every(Boolean)) wanted.push(part);
   }
   if (wanted.length === 0) return;
-  const file = await sendModel(store, model);
+  const file = await storeModel(store, model);
   /** Photographs go to the store as their jobs go to the queue. */
   async function* jobs(): AsyncGenerator<Job> {
     for (const part of wanted) {
@@ -91,17 +87,5 @@ export async function embedByJobs(
     const own = indicesOf(job.shard.part);
     for (const [place, hash] of Object.entries(result.outputs))
       await cache.put(names[own[Number(place)]!]!, await getBlob(store, hash));
-  }
-}
-
-/** Keeps a model in the store. @returns its file's hash */
-export async function sendModel(store: Store, model: Model): Promise<string> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'slimsam-send-'));
-  try {
-    const file = path.join(folder, 'model.safetensors');
-    await saveModel(file, model);
-    return await putFile(store, file);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
 }

@@ -6,6 +6,7 @@ import { makeFolder } from '@slimsam/weights';
 import { openOnnxModel } from '../../evaluate/open-onnx-model.ts';
 import { type Job, type JobOf, jobHead } from '../../jobs/job.ts';
 import { putImage, putSetting, putShard } from '../../jobs/kinds/evaluation.ts';
+import { storeModel } from '../../jobs/kinds/store-model.ts';
 import { getFile, putFile } from '../../jobs/store/blobs.ts';
 import type { Store } from '../../jobs/store/store.ts';
 import { loadOnlySam } from '../../models/load-model.ts';
@@ -14,7 +15,6 @@ import { lock } from '../../run/lock.ts';
 import { resultsOf, withCrew } from '../many-machines.ts';
 import { userPath } from '../options.ts';
 import { output } from '../output.ts';
-import { sendModel } from './compress-by-jobs.ts';
 import {
   hashOfFiles,
   hashOfWeights,
@@ -146,7 +146,7 @@ async function sendSource(source: string, options: ProtocolOptions, store: Store
   }
   await import('@tensorflow/tfjs-backend-cpu'); // only to hold what is loaded
   const sam = await loadOnlySam(source, options);
-  const file = await sendModel(store, sam);
+  const file = await storeModel(store, sam);
   const weights = isFile ? await hashOfFiles([place]) : await hashOfWeights(sam.weights);
   return { model: { kind: 'weights', file, ...heads }, name, weights };
 }

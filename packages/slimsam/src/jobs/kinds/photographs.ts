@@ -53,6 +53,16 @@ export function storeList(store: Store, list: StoredPhotographs): Promise<string
   return putBlob(store, JSON.stringify(photographsSchema.parse(list)));
 }
 
+/** Keeps all photographs. @returns the hash of their list */
+export async function storeAll(
+  photographs: Photographs,
+  { store, signal }: { store: Store; signal?: AbortSignal | undefined },
+): Promise<string> {
+  const indices = photographs.names.map((_, index) => index);
+  const stored = await storePhotographs(photographs, { store, indices, signal });
+  return storeList(store, { identity: photographs.identity, photographs: stored });
+}
+
 /** Opens the photographs of a list, from files that are there while `use` runs. */
 export async function withStored<T>(
   hash: string,
