@@ -50,8 +50,8 @@ export function pruningRatio(text: string): number {
   return value;
 }
 
-/** Parses pruning ratios with commas between them. */
-export const ratioList = (text: string): number[] => text.split(',').map(pruningRatio);
+/** Parses pruning ratios with commas between them; twice the same is one. */
+export const ratioList = (text: string): number[] => [...new Set(text.split(',').map(pruningRatio))];
 
 const magnitudes: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9, b: 1e9, t: 1e12 };
 

@@ -14,7 +14,7 @@ export interface SweepCell {
 
 /** A finished one. */
 export interface FinishedCell extends SweepCell, CompressedCell {
-  /** All that the cells of a folder share, as text. */
+  /** All that its weights depend on, as text. */
   readonly facts: string;
   /** What computed. */
   readonly adapter: string;

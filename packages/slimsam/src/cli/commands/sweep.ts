@@ -4,6 +4,8 @@ import { disposeWeights, makeFolder } from '@slimsam/weights';
 import { Command, InvalidArgumentError } from 'commander';
 import { hashWeights } from '../../compress/facts.ts';
 import { type Job, jobHash, jobHead } from '../../jobs/job.ts';
+import { storeAll } from '../../jobs/kinds/photographs.ts';
+import { storeModel } from '../../jobs/kinds/store-model.ts';
 import { getFile } from '../../jobs/store/blobs.ts';
 import { loadModel } from '../../models/load-model.ts';
 import { type Model, networkOf } from '../../models/network.ts';
@@ -26,8 +28,6 @@ import { byJobs, type ManyMachinesOptions, onManyMachines, openCrew } from '../m
 import { type CommonOptions, common, positiveInteger, ratioList, userPath } from '../options.ts';
 import { onRecipe, type RecipeName, type RecipeParts, recipeNames, recipeOf } from '../recipe-options.ts';
 import { type Session, withBackend } from '../with-backend.ts';
-import { storeAll } from './ablate-by-jobs.ts';
-import { sendModel } from './compress-by-jobs.ts';
 
 interface Options extends CommonOptions, RecipeParts, ManyMachinesOptions {
   readonly images: string;
@@ -173,8 +173,8 @@ async function* spreadCells({ session, options, model, photographs, open }: Swee
   const crew = await openCrew(options, { run: ['sweep', out], output: session, signal });
   try {
     const { store } = crew;
-    const file = await sendModel(store, model);
-    const list = await storeAll(store, photographs, signal);
+    const file = await storeModel(store, model);
+    const list = await storeAll(photographs, { store, signal });
     const cells = new Map<string, OpenCell>();
     const jobs = open.map((cell): Job => {
       const job: Job = {
@@ -200,9 +200,10 @@ async function* spreadCells({ session, options, model, photographs, open }: Swee
 }
 
 function recipeList(text: string): RecipeName[] {
-  return text.split(',').map((part) => {
+  const names = text.split(',').map((part) => {
     const name = recipeNames.find((known) => known === part.trim());
     if (name) return name;
     throw new InvalidArgumentError(`expected ${recipeNames.join(', ')}, got '${part}'.`);
   });
+  return [...new Set(names)];
 }
