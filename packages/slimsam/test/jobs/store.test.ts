@@ -60,6 +60,23 @@ test('gc frees what old runs alone have put there, by age or by name, and nothin
   expect(await things(store, '')).toEqual([]);
 });
 
+test('what a run has noted is not lost where its page cannot be written', async () => {
+  const store = await openStore(path.join(work, 'away'));
+  let away = false;
+  const frail: Store = {
+    ...store,
+    create: (key, content) => (away ? Promise.reject(new Error('out of reach')) : store.create(key, content)),
+  };
+  const run = await recordedStore(frail, 'run');
+  const blob = await putBlob(run, 'bytes of the run');
+  away = true;
+  await expect(run.close()).rejects.toThrow('out of reach');
+  away = false;
+  await run.close();
+  expect(await collectGarbage(store, { age: 0, run: 'run' })).toMatchObject({ runs: ['run'], things: 1 });
+  await expect(getBlob(store, blob)).rejects.toThrow(/got none/);
+});
+
 test('gc: a run that was killed is at work for ten minutes; a clock of this machine that is wrong by hours does not count', async () => {
   const store = await openStore(path.join(work, 'clock'));
   const killed = await recordedStore(store, 'killed'); // its sign of life stays

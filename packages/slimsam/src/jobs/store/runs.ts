@@ -36,9 +36,14 @@ export async function recordedStore(store: Store, run: string): Promise<Recorded
     if (before) await store.remove(before);
   };
   const flush = async () => {
-    const page = JSON.stringify([...new Set(keys)].sort());
+    const noted = keys;
     keys = [];
-    if (page !== '[]') await store.create(`runs/${run}/${sha256(page)}`, Buffer.from(page));
+    if (noted.length === 0) return;
+    const page = JSON.stringify([...new Set(noted)].sort());
+    await store.create(`runs/${run}/${sha256(page)}`, Buffer.from(page)).catch((error: unknown) => {
+      keys = [...noted, ...keys]; // for the next page
+      throw error;
+    });
   };
   const note = async (key: string) => {
     keys.push(key);
@@ -48,7 +53,7 @@ export async function recordedStore(store: Store, run: string): Promise<Recorded
   const timer = setInterval(() => {
     flush()
       .then(live)
-      .catch(() => {}); // out of reach: what is under way fails with it
+      .catch(() => {}); // out of reach: the next beat, or what is under way, tries again
   }, beat);
   timer.unref();
   return {
