@@ -213,7 +213,9 @@ function adapterLog({ sameAdapter }: { readonly sameAdapter: boolean }): Adapter
     mix,
     note(adapter, { work, part }) {
       const works = found.get(adapter) ?? new Map<string, number[]>();
-      works.set(work, [...(works.get(work) ?? []), ...(part === undefined ? [] : [part])]);
+      const parts = works.get(work) ?? [];
+      if (part !== undefined) parts.push(part); // in place: there may be a million
+      works.set(work, parts);
       found.set(adapter, works);
       if (sameAdapter && found.size > 1)
         throw new Error(
