@@ -48,10 +48,11 @@ export async function* reconstructStep(
   );
   const streams: Streams[] = [];
   try {
+    const [own, before] = [withoutBlocks(student), withoutBlocks(previous.weights)];
     for await (const { pixels } of pixelsOf(context, chosen)) {
       const enter = (from: Weights) =>
         tf.tidy(() => tf.clone(network.forward(from, pixels, { taps: ['patch_embed'] }).taps.patch_embed!));
-      streams.push({ own: enter(student), before: enter(previous.weights) });
+      streams.push({ own: enter(own), before: enter(before) });
     }
     if (streams.length === 0) throw unreadable(context.photographs);
     const reference = { weights: previous.weights, kept: keptOf(plan, previous.plan) };
@@ -77,6 +78,10 @@ export async function* reconstructStep(
     for (const { own, before } of streams) tf.dispose([own, before]);
   }
 }
+
+/** A model whose stream leaves as it entered. */
+const withoutBlocks = (weights: Weights): Weights =>
+  Object.fromEntries(Object.entries(weights).filter(([name]) => !name.startsWith('image_encoder.blocks.')));
 
 /** The streams of a photograph that enter a block. */
 interface Streams {
