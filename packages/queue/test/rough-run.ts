@@ -85,7 +85,10 @@ export async function roughRun(run: RoughRun): Promise<{ killed: number; brokerK
     while (killed < kills) {
       await moment(killed, () => over);
       if (over) break;
-      workers[Math.floor(Math.random() * workers.length)]!.kill('SIGKILL');
+      if (!workers[Math.floor(Math.random() * workers.length)]!.kill('SIGKILL')) {
+        await sleep(50); // it has ended by itself, and is about to be started again
+        continue;
+      }
       killed++;
       if (killed === Math.ceil(kills / 3) || killed === Math.ceil((2 * kills) / 3)) {
         await redis.kill();
