@@ -10,7 +10,8 @@ import {
   type Weights,
 } from '@slimsam/weights';
 import type * as tf from '@tensorflow/tfjs-core';
-import { z } from 'zod';
+import { en } from 'zod/locales';
+import * as z from 'zod/mini';
 import type { Best } from './best.ts';
 import type { PlateauState } from './learning-rate.ts';
 import type { TrainingState } from './train.ts';
@@ -26,16 +27,19 @@ export interface TrainingExtras {
 /** What a tensor's name begins with, before a colon. */
 const kinds = ['weight', 'm', 'v', 'best'] as const;
 
-const count = z.int().nonnegative();
+// zod/mini, which bundles for browsers carry a quarter of; its messages are chosen at the call
+const { localeError } = en();
+
+const count = z.int().check(z.nonnegative());
 const header = z.strictObject({
   format: z.literal('slimsam-training'),
   position: z.strictObject({ epoch: count, batch: count, step: count }),
   optimizerStep: count,
-  bestMetric: z.number().nullable().default(null),
-  plateau: z
-    .strictObject({ learningRate: z.number(), best: z.number().nullable(), bad: count })
-    .nullable()
-    .default(null),
+  bestMetric: z._default(z.nullable(z.number()), null),
+  plateau: z._default(
+    z.nullable(z.strictObject({ learningRate: z.number(), best: z.nullable(z.number()), bad: count })),
+    null,
+  ),
   notes: z.unknown(),
 });
 
@@ -67,7 +71,7 @@ export async function saveTraining(file: FileTarget, state: TrainingState, extra
 export async function loadTraining(source: FileSource): Promise<{ readonly state: TrainingState } & TrainingExtras> {
   const { weights: tensors, metadata } = await loadWeights(source);
   try {
-    const parsed = header.safeParse(parseJson(metadata.training));
+    const parsed = header.safeParse(parseJson(metadata.training), { error: localeError });
     if (!parsed.success) throw new Error(listIssues(parsed.error.issues));
     const tables = new Map(kinds.map((kind) => [kind, new Map<string, tf.Tensor>()]));
     for (const [name, tensor] of Object.entries(tensors)) {

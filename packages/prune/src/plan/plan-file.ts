@@ -1,17 +1,21 @@
 import { checkFields, dims, listIssues, printable, writeFileAtomic } from '@slimsam/weights';
-import { z } from 'zod';
+import { en } from 'zod/locales';
+import * as z from 'zod/mini';
 import { checkKept } from '../surgery.ts';
 import { countBlocks } from './blocks.ts';
 import type { Plan } from './plan.ts';
 
-const count = z.int().nonnegative();
-const product = z.array(z.union([z.int().positive(), z.string()]));
+// zod/mini, which bundles for browsers carry a quarter of; its messages are chosen at the call
+const { localeError } = en();
+
+const count = z.int().check(z.nonnegative());
+const product = z.array(z.union([z.int().check(z.positive()), z.string()]));
 const axis = z.union([z.null(), z.string(), product, z.strictObject({ stacked: z.array(product) })]);
 const counts = z.strictObject({
   parameters: z.number(),
-  macs: z.number().optional(),
-  macsWithAttention: z.number().optional(),
-  paperMacs: z.number().optional(),
+  macs: z.optional(z.number()),
+  macsWithAttention: z.optional(z.number()),
+  paperMacs: z.optional(z.number()),
 });
 const file = z.strictObject({
   format: z.literal('slimsam-plan'),
@@ -19,10 +23,10 @@ const file = z.strictObject({
   shapes: z.record(z.string(), z.array(count)),
   axes: z.record(z.string(), z.array(axis)),
   keep: z.record(z.string(), z.array(count)),
-  blocks: z.strictObject({ kept: z.array(count).min(1), of: count }).optional(),
-  asked: z.number().optional(),
+  blocks: z.optional(z.strictObject({ kept: z.array(count).check(z.minLength(1)), of: count })),
+  asked: z.optional(z.number()),
   given: z.number(),
-  target: z.strictObject({ name: z.string(), atMost: z.number(), got: z.number() }).optional(),
+  target: z.optional(z.strictObject({ name: z.string(), atMost: z.number(), got: z.number() })),
   scores: z.record(
     z.string(),
     z.strictObject({ kept: z.number(), mean: z.number(), least: z.number(), most: z.number() }),
@@ -49,7 +53,7 @@ export function parsePlan(text: string, source = 'plan'): Plan {
   } catch (error) {
     throw new Error(`parsePlan: expected JSON in ${source}, got '${printable(text.slice(0, 40))}'`, { cause: error });
   }
-  const parsed = file.safeParse(json);
+  const parsed = file.safeParse(json, { error: localeError });
   if (!parsed.success)
     throw new Error(`parsePlan: expected a plan in ${source}, got ${listIssues(parsed.error.issues)}`);
   const { format: _, version: __, ...plan } = parsed.data;

@@ -10,7 +10,7 @@ import {
   saveWeights,
   writeFileAtomic,
 } from '@slimsam/weights';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import type { CompressEvent } from '../compress/events.ts';
 import type { RunFacts, RunStore } from '../compress/run-store.ts';
 import { isSam, type Model } from '../models/network.ts';
@@ -35,15 +35,15 @@ export interface RunFiles {
 
 const runFile = z.object({ format: z.literal('slimsam-run'), facts: z.record(z.string(), z.unknown()) });
 const notes = z.object({
-  validation: z
-    .object({
+  validation: z.optional(
+    z.object({
       error: z.number(),
       relative: z.number(),
       cosine: z.number(),
-      agreement: z.number().optional(),
-      measure: z.number().optional(),
-    })
-    .optional(),
+      agreement: z.optional(z.number()),
+      measure: z.optional(z.number()),
+    }),
+  ),
 });
 
 /**
@@ -149,6 +149,6 @@ async function numbered(files: RunFiles, kind: 'step' | 'training'): Promise<num
 async function stepOf(source: FileSource): Promise<number> {
   const { metadata, close } = await openTensors(source);
   await close();
-  const header = z.object({ position: z.object({ step: z.int().nonnegative() }) });
+  const header = z.object({ position: z.object({ step: z.int().check(z.nonnegative()) }) });
   return header.parse(JSON.parse(metadata.training ?? 'null')).position.step;
 }
