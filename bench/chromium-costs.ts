@@ -3,9 +3,7 @@
  *
  *     npm run bench:chromium -- models/sam-s models/sam-s-slim50 [--rounds 5] [--json costs.json]
  */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { loadSam, saveSam } from '@slimsam/vit';
@@ -15,12 +13,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import Table from 'cli-table3';
 import { Command } from 'commander';
 import { build } from 'esbuild';
-import { chromium } from 'playwright';
 import sharp from 'sharp';
 import { parse } from 'slimsam/node';
 import type { ModelCosts } from '../packages/slimsam/src/evaluate/measure-costs.ts';
 import { writeJson } from '../packages/tensor-webgpu/bench/report.ts';
-import { chromium as installed } from '../scripts/setup/chromium.mjs';
+import { withPage } from '../scripts/runtimes/page.mjs';
 
 const program = new Command('chromium-costs')
   .description('parameters, memory and latency of SAMs in headless Chromium, the models in turns')
@@ -45,20 +42,6 @@ window.measure = async ({ names, rounds }) => {
 `;
 
 const work = await mkdtemp(path.join(tmpdir(), 'slimsam-chromium-'));
-const { executablePath, args, env } = installed();
-const browser = await chromium.launch({ executablePath, args, env: env as Record<string, string> });
-const bundle = await build({
-  stdin: { contents: code, resolveDir: path.join(import.meta.dirname, '../packages/slimsam/src/evaluate') },
-  ...{ bundle: true, write: false, format: 'esm', platform: 'browser', conditions: ['@slimsam/source'] },
-});
-const server = createServer(async ({ url }, response) => {
-  const name = path.basename(url ?? '');
-  if (name === 'page.js') return response.setHeader('content-type', 'text/javascript').end(bundle.outputFiles[0]!.text);
-  if (name === '')
-    return response.setHeader('content-type', 'text/html').end('<script type="module" src="page.js"></script>');
-  const bytes = await readFile(path.join(work, name)).catch(() => undefined);
-  return bytes ? response.end(bytes) : response.writeHead(404).end();
-});
 try {
   await tf.setBackend('cpu');
   for (const [i, model] of models.entries()) {
@@ -69,14 +52,20 @@ try {
   await sharp({ create: { width: 1024, height: 683, channels: 3, background: '#808080' } })
     .jpeg()
     .toFile(path.join(work, 'photo.jpg'));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const page = await browser.newPage();
-  await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  await page.waitForFunction('window.measure');
-  const { adapter, costs } = (await page.evaluate(`window.measure(${JSON.stringify({ names: models, rounds })})`)) as {
-    adapter: string;
-    costs: Record<string, ModelCosts>;
-  };
+  await build({
+    stdin: { contents: code, resolveDir: path.join(import.meta.dirname, '../packages/slimsam/src/evaluate') },
+    ...{ bundle: true, format: 'esm', platform: 'browser', conditions: ['@slimsam/source'] },
+    outfile: path.join(work, 'page.js'),
+  });
+  await writeFile(path.join(work, 'index.html'), '<script type="module" src="page.js"></script>');
+  const { version, adapter, costs } = await withPage([work], async (page) => {
+    await page.waitForFunction('window.measure');
+    const measured = (await page.evaluate(`window.measure(${JSON.stringify({ names: models, rounds })})`)) as {
+      adapter: string;
+      costs: Record<string, ModelCosts>;
+    };
+    return { ...measured, version: page.context().browser()!.version() };
+  });
   const table = new Table({
     style: { head: [], border: [] },
     head: ['model', 'parameters', 'MACs, G', 'peak, MiB', 'encoder, ms (95 %)', 'prompt and decoder', 'masks'],
@@ -91,10 +80,8 @@ try {
       ...[peakBytes === undefined ? '–' : (peakBytes / 2 ** 20).toFixed(0), ...times],
     ]);
   }
-  console.log(`headless Chromium ${browser.version()} on ${adapter}\n${table}`);
-  if (json) await writeJson(json, { browser: browser.version(), adapter, rounds, costs });
+  console.log(`headless Chromium ${version} on ${adapter}\n${table}`);
+  if (json) await writeJson(json, { browser: version, adapter, rounds, costs });
 } finally {
-  server.close();
-  await browser.close();
   await rm(work, { recursive: true });
 }

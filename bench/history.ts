@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { writeFileAtomic } from '@slimsam/weights';
 import { z } from 'zod';
+import { median } from '../packages/tensor-webgpu/bench/measure.ts';
 
 const figures = z.strictObject({
   /** Milliseconds of the fastest and of the middle round: the fastest is hardly disturbed by what else a machine does. */
@@ -68,10 +69,10 @@ export function compareRuns(run: BenchRun, history: readonly BenchRun[], thresho
   return Object.entries(run.cases).flatMap(([name, { best, dispatches }]) => {
     const before = alike.flatMap(({ cases }) => cases[name] ?? []).slice(-remembered);
     if (before.length === 0) return [];
-    const sorted = before.map((one) => one.best).sort((a, b) => a - b);
-    const ratio = best / sorted[sorted.length >> 1]!;
-    const slower = ratio > threshold && best > sorted.at(-1)!;
-    const faster = ratio < 1 / threshold && best < sorted[0]!;
+    const bests = before.map((one) => one.best);
+    const ratio = best / median(bests);
+    const slower = ratio > threshold && best > Math.max(...bests);
+    const faster = ratio < 1 / threshold && best < Math.min(...bests);
     const change = slower ? 'slower' : faster ? 'faster' : 'same';
     return [{ name, ratio, change, dispatches: dispatches - before.at(-1)!.dispatches }];
   });

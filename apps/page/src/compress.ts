@@ -48,8 +48,10 @@ export function setUpCompress(session: Session): void {
     const idle = state === 'idle';
     if (!session.models.some(({ id }) => id === slim?.id)) slim = undefined; // gone with a lost device; it is kept
     const kept = idle ? await session.engine.kept().catch(() => undefined) : undefined;
-    for (const element of form.querySelectorAll('fieldset, select, input'))
-      (element as HTMLFieldSetElement | HTMLSelectElement | HTMLInputElement).disabled = !idle;
+    for (const element of form.querySelectorAll<HTMLFieldSetElement | HTMLSelectElement | HTMLInputElement>(
+      'fieldset, select, input',
+    ))
+      element.disabled = !idle;
     button('start').hidden = !idle;
     button('pause').hidden = button('stop').hidden = idle;
     button('pause').textContent = state === 'running' ? 'Pause' : state === 'paused' ? 'Go on' : 'Pausing';
@@ -164,16 +166,15 @@ function agreeToReplace({ settings, done }: Kept): Promise<boolean> {
 
 /** The screen stays on, also after the tab was hidden for a while. @returns what lets it sleep again */
 function keepAwake(): () => void {
-  let lock: WakeLockSentinel | undefined;
-  const ask = async () => {
-    if (document.visibilityState === 'visible')
-      lock = await navigator.wakeLock?.request('screen').catch(() => undefined);
+  let lock: Promise<WakeLockSentinel | undefined> | undefined;
+  const ask = () => {
+    if (document.visibilityState === 'visible') lock = navigator.wakeLock?.request('screen').catch(() => undefined);
   };
   document.addEventListener('visibilitychange', ask);
-  void ask();
+  ask();
   return () => {
     document.removeEventListener('visibilitychange', ask);
-    void lock?.release();
+    void lock?.then((held) => held?.release()); // one that is still asked for, too
   };
 }
 
