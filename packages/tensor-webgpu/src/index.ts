@@ -52,8 +52,8 @@ export interface WebgpuOptions {
 
 const checkOptions = (options: WebgpuOptions): void =>
   checkCall('useWebgpu', options, {
-    ...{ name: 'a string?', powerPreference: 'a string?', gpu: 'an object?', requireGpu: 'a boolean?' },
-    ...{ toggles: 'an object?', device: 'a device?', experimental: 'an object?' },
+    ...{ name: 'a string?', powerPreference: 'a string?', gpu: 'an object?', adapter: 'a string?' },
+    ...{ requireGpu: 'a boolean?', toggles: 'an object?', device: 'a device?', experimental: 'an object?' },
   });
 
 /** Opens a backend without registering it. @throws when there is no adapter, or an option is of another kind, with the cure */
@@ -80,9 +80,8 @@ export async function createWebgpuBackend(options: WebgpuOptions = {}): Promise<
  * @throws when there is no adapter, or an option is of another kind, with the cure
  */
 export async function useWebgpu(options: WebgpuOptions = {}): Promise<WebgpuBackend> {
-  checkOptions(options);
-  const name = options.name ?? 'slimsam-webgpu';
   const backend = await createWebgpuBackend(options);
+  const name = options.name ?? 'slimsam-webgpu';
   if (tf.findBackendFactory(name)) tf.removeBackend(name);
   tf.registerBackend(name, () => backend);
   for (const kernel of [...kernels, ...opKernels]) {

@@ -11,6 +11,7 @@ const calls: [string, () => unknown, string][] = [
   ['useWebgpu(null)', () => useWebgpu(wrong(null)), 'useWebgpu: expected options { name, '],
   ['useWebgpu(3)', () => useWebgpu(wrong(3)), 'got 3'],
   ['a name of 3', () => useWebgpu({ name: wrong(3) }), 'useWebgpu: expected name to be a string, got 3'],
+  ['an adapter of 3', () => useWebgpu({ adapter: wrong(3) }), 'useWebgpu: expected adapter to be a string, got 3'],
   ['a device {}', () => useWebgpu({ device: wrong({}) }), 'expected device to be a device, got an object'],
   ['toggles of true', () => useWebgpu({ toggles: wrong(true) }), 'expected toggles to be an object, got true'],
   ['requireGpu of 1', () => useWebgpu({ requireGpu: wrong(1) }), 'expected requireGpu to be a boolean, got 1'],
