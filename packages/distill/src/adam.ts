@@ -59,7 +59,10 @@ export function adam(options: AdamOptions = {}): Optimizer {
       const takeAll = (names: readonly string[], decay: number): void => {
         if (names.length === 0) return;
         const rows = names.map((name) => ({
-          ...{ weight: weights[name]!, gradient: gradients[name]!, m: state.m[name]!, v: state.v[name]! },
+          weight: weights[name]!,
+          gradient: gradients[name]!,
+          m: state.m[name]!,
+          v: state.v[name]!,
         }));
         const made = take(rows, { ...numbers, keep: 1 - learningRate * decay });
         for (const [k, name] of names.entries()) next.set(name, made[k]!);
@@ -81,7 +84,7 @@ export function adam(options: AdamOptions = {}): Optimizer {
 }
 
 const kernelName = 'AdamStep';
-const fewElements = 1 << 16;
+const fewElements = 1 << 16; // where a dispatch costs more than its work
 
 type Stepped = Readonly<Record<'weight' | 'm' | 'v', tf.Tensor>>;
 type Row = Stepped & { readonly gradient: tf.Tensor };

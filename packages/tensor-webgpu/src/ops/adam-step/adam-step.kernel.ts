@@ -3,8 +3,6 @@ import type { WebgpuBackend } from '../../backend.ts';
 import { type Kernel, kernel } from '../../kernels/kernel.ts';
 import { type AdamSpec, adam, mostTogether } from './adam-step.wgsl.ts';
 
-const fewElements = 1 << 16; // where a dispatch costs more than its work; larger tensors have one of their own
-
 const sizeOf = ({ shape }: tf.TensorInfo): number => tf.util.sizeFromShape(shape);
 
 /** A weight, its gradient and its moments. */
@@ -32,16 +30,19 @@ function steps(backend: WebgpuBackend, rows: readonly Row[], spec: AdamSpec): tf
   return rows.map((_, k) => made.slice(3 * k, 3 * k + 3));
 }
 
-/** Takes N weights, then their gradients, first and second moments, and gives N weights, then their first and second moments. */
+/**
+ * Takes N weights, then their gradients, first and second moments, and gives N weights, then their first and second moments. Those in place go
+ * together, as many as the bindings allow.
+ */
 export const adamStepKernels: readonly Kernel[] = [
   kernel<Readonly<Record<string, tf.TensorInfo>>, AdamSpec & { consume?: boolean }>(
     'AdamStep',
     (backend, inputs, { consume = false, ...spec }) => {
       const tensors = Object.values(inputs);
       const count = tensors.length / 4;
-      const together = Math.min(mostTogether, Math.floor(backend.facts.storageBuffers / 4));
+      const most = Math.min(mostTogether, Math.floor(backend.facts.storageBuffers / 4));
       const made: tf.TensorInfo[][] = [];
-      let few: Row[] = [];
+      let together: Row[] = [];
       const take = (rows: readonly Row[]): void => {
         if (rows.length > 0) made.push(...steps(backend, rows, spec));
       };
@@ -51,17 +52,17 @@ export const adamStepKernels: readonly Kernel[] = [
         const old = [weight, at(2), at(3)] as const;
         const inPlace = consume && old.every((tensor) => backend.isAlone(tensor) && !backend.isHalf(tensor));
         const row = { weight, gradient, old, inPlace };
-        if (inPlace && sizeOf(weight) <= fewElements) few.push(row);
+        if (inPlace) together.push(row);
         else {
-          take(few);
+          take(together);
           take([row]);
-          few = [];
+          together = [];
         }
-        if (few.length < together) continue;
-        take(few);
-        few = [];
+        if (together.length < most) continue;
+        take(together);
+        together = [];
       }
-      take(few);
+      take(together);
       return [0, 1, 2].flatMap((kind) => made.map((row) => row[kind]!));
     },
   ),

@@ -61,7 +61,7 @@ test('adamStep in place leaves what another tensor shares, and values that were 
   tf.dispose([kept, third]);
 });
 
-const sizes = [1, 63, 64, 65, 70_001, 257, 2, 4097, 31]; // buffers are padded to 64 elements; the large one has a dispatch of its own
+const sizes = [1, 63, 64, 65, 70_001, 257, 2, 4097, 31]; // buffers are padded to 64 elements
 
 test.each([
   ['8 bindings a dispatch', 8],
