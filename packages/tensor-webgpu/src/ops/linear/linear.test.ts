@@ -30,12 +30,13 @@ const layers = [
   [37, 97, 101],
   [128, 64, 4],
 ] as const;
-const onGpus = new Set([1, 65, 4]); // each is compiled for seconds
+/** O of the layers that the kernels for GPUs, which compile for seconds, make too: one column, past the edge of a tile, columns in fours. */
+const columnsOnGpus = new Set([1, 65, 4]);
 const activations = (['gelu', 'relu'] as const).flatMap((activation) =>
   layers.slice(activation === 'gelu' ? 0 : -2).map(([rows, I, O]) => ({ activation, shape: [rows, I], O })),
 );
 test.each(activations)('linear with its activation and the gradients: %j', (layer) => checkLinear(layer));
-test.each(activations.filter(({ O }) => onGpus.has(O)))(
+test.each(activations.filter(({ O }) => columnsOnGpus.has(O)))(
   'linear with its activation and the gradients on GPUs: %j',
   (layer) => asGpu(backend(), () => checkLinear(layer)),
 );
@@ -59,7 +60,7 @@ test.each(
 )('half precision: linear and its gradients: %j', async ({ rows, I, O, halfX }) => {
   const halves = halfX ? (['x', 'weight'] as const) : (['weight'] as const);
   await checkLinear({ shape: [rows, I], O, halves });
-  if (onGpus.has(O)) await asGpu(backend(), () => checkLinear({ shape: [rows, I], O, halves, halfSums: true }));
+  if (columnsOnGpus.has(O)) await asGpu(backend(), () => checkLinear({ shape: [rows, I], O, halves }));
 });
 
 test('half precision: linear with its activation and the gradients', () =>
