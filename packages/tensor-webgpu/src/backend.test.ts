@@ -379,7 +379,7 @@ describe('dispose', () => {
   });
 
   test('no adapter: what to do', async () => {
-    const gpu = { requestAdapter: async () => null } as unknown as GPU;
+    const gpu = { requestAdapter: async () => null } as Partial<GPU> as GPU;
     await expect(useWebgpu({ gpu })).rejects.toThrow('expected an adapter, got none; install');
   });
 });

@@ -8,7 +8,7 @@ const words = () => tf.tensor2d(['a', 'bb', 'ä', '', 'e', 'bb'], [2, 3], 'strin
 const read = async (x: tf.Tensor) => {
   const values = await x.data<'string'>();
   x.dispose();
-  return Array.from(values as unknown as string[]);
+  return Array.from(values);
 };
 
 test('strings move as other tensors do, and compare', async () => {

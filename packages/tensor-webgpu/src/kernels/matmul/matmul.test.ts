@@ -84,8 +84,8 @@ async function expectProduct(product: Product): Promise<void> {
     largest = Math.max(largest, Math.abs(want));
     worst = Math.max(worst, Number.isNaN(off) ? Number.POSITIVE_INFINITY : off);
   });
-  // each of K steps rounds by at most 2^-24 of a sum that is mostly below the largest, up or down at random; half precision once more, and
-  // where GPUs add up 16 products in it, twice as far again
+  // each of K steps rounds by at most 2^-24 of a sum that is mostly below the largest, up or down at random; half precision once more:
+  // by 2^-11, and where GPUs add up blocks of 16 products in it, each of which rounds a part of the sum so, by sqrt(16) times that
   const rounding = halves === 'AB' ? (opened().facts.isCpu ? 1 : 4) * 2 ** -11 : 0;
   expect(worst, JSON.stringify(product)).toBeLessThanOrEqual((2 ** -23 * Math.sqrt(K) + rounding) * largest);
 }
@@ -128,14 +128,14 @@ async function expectByAll([M, K, N]: readonly [number, number, number], how: Om
 
 describe.each(['chosen for the adapter', 'portable'])('the kernel %s', (which) => {
   if (which === 'portable') {
-    const real = { facts: undefined as unknown as AdapterFacts };
+    let facts: AdapterFacts;
     beforeEach(() => {
-      real.facts = opened().facts;
-      Object.assign(opened(), { facts: { ...real.facts, isCpu: false } });
+      facts = opened().facts;
+      Object.assign(opened(), { facts: { ...facts, isCpu: false } });
       vi.spyOn(opened(), 'run');
     });
     afterEach(() => {
-      Object.assign(opened(), real);
+      Object.assign(opened(), { facts });
       const labels = vi.mocked(opened().run).mock.calls.map(([{ shader }]) => shader.label);
       vi.restoreAllMocks();
       expect(labels.filter((label) => label.startsWith('matmul-tile'))).not.toEqual([]);
