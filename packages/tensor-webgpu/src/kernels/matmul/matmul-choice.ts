@@ -60,7 +60,7 @@ function rankedPanels(spec: MatmulSpec): readonly PanelShape[] {
 /** The first of the candidates, without a list of them: this is asked for at every matmul. */
 function expected(backend: WebgpuBackend, spec: MatmulSpec): Program {
   if (!takesPanels(backend.facts)) {
-    const bySubgroups = spec.halfC ? subgroupTilesFor(spec, backend.facts)[0] : undefined;
+    const bySubgroups = subgroupTilesFor(spec, backend.facts)[0];
     return bySubgroups ? subgroupMatmul(spec, bySubgroups) : tileMatmul(spec, bestTile(spec, backend.facts));
   }
   let best = panels[0]!;

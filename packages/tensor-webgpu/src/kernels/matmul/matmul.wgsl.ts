@@ -26,7 +26,10 @@ export interface MatmulSpec {
   readonly spread?: Spread | undefined;
   /** How many workgroups share the sum over K; with more than one, C is [parts, b, M, N] and still to be added. */
   readonly parts: number;
-  /** Which are in half precision; sums are float32. C only in `tileMatmul`, with one part: panels pass their sums through it. */
+  /**
+   * Which are in half precision; sums are float32, but for those of `TileShape.halfSums`. C only with one part, and not in panels, which pass
+   * their sums through it.
+   */
   readonly halfA: boolean;
   readonly halfB: boolean;
   readonly halfC: boolean;

@@ -85,21 +85,16 @@ function topK(backend: WebgpuBackend, { x }: Tensors<'x'>, { k }: tf.TopKAttrs):
     const parts = Math.floor(N / of);
     const most = Math.min(k, of); // of a part
     const width = whole ? k : parts * most + Math.min(most, N - parts * of);
+    const shape = [...lead, width];
     const call = {
-      ...{ inputs: [values], shape: [...lead, width], dtype: 'int32' as const },
+      ...{ inputs: [values], shape, dtype: 'int32' as const },
       units: k === 0 ? 0 : tf.util.sizeFromShape(values.shape),
     };
     const found = merges
       ? mergedPlaces({ float })(backend, { ...call, uniforms: { N, k: most, width: length, M: width } })
       : topPlaces({ float })(backend, { ...call, uniforms: { N, k: most, length: of, width } });
     const pick = (from: tf.TensorInfo) =>
-      picked(backend, {
-        ...call,
-        inputs: [from, found],
-        dtype: from.dtype,
-        units: width * rowsOf(lead),
-        uniforms: { N, width },
-      });
+      picked(backend, { inputs: [from, found], shape, dtype: from.dtype, uniforms: { N, width } });
     const best = pick(values);
     const at = places ? pick(places) : found;
     if (places) for (const { dataId } of [places, found]) backend.disposeData(dataId);
@@ -110,8 +105,6 @@ function topK(backend: WebgpuBackend, { x }: Tensors<'x'>, { k }: tf.TopKAttrs):
     length = most;
   }
 }
-
-const rowsOf = (lead: readonly number[]): number => tf.util.sizeFromShape([...lead]);
 
 const searching = memoised(({ side }: { side: 'left' | 'right' }) =>
   resultMap({
