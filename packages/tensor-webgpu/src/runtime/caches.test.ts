@@ -4,6 +4,7 @@ import type { Program } from '../program/program.ts';
 import { shader } from '../program/shader.ts';
 import { BindGroups } from './bind-groups.ts';
 import { BufferPool } from './buffer-pool.ts';
+import { CommandQueue } from './command-queue.ts';
 import { PipelineCache } from './pipeline-cache.ts';
 import { UniformCache } from './uniform-cache.ts';
 
@@ -75,3 +76,27 @@ test('a pipeline that the driver refuses, though its text is right: by its label
   expect(pipelines.make(shader({ ...parts, label: 'again' }), { ahead: false })).toBe(kept);
   expect(pipelines.size).toBe(1);
 });
+
+test('nothing counts as submitted while a kept dispatch waits for its pipeline', async () => {
+  const { device } = backend();
+  let submits = 0;
+  const queue = new CommandQueue(device, { afterSubmit: () => submits++ });
+  const pipelines = new PipelineCache(device, () => {});
+  const made = pipelines.make(copy, { ahead: false });
+  let compiled = () => {};
+  const ready = new Promise<void>((resolve) => {
+    compiled = resolve;
+  });
+  queue.hold();
+  const before = submits;
+  queue.dispatch({ pipeline: { ...made, pipeline: undefined, ready }, group: () => expect.fail(), ...noWork });
+  const drained = queue.drain();
+  for (let i = 0; i < 9; i++) await Promise.resolve(); // it is the one under way by now
+  queue.hold();
+  expect(submits).toBe(before); // else what the dispatch uses would be freed
+  compiled();
+  await drained;
+  expect(submits).toBe(before + 1);
+  await Promise.all([queue.release(), queue.release()]);
+});
+const noWork = { workgroups: [1, 1, 1], flops: 0, cost: undefined } as const;

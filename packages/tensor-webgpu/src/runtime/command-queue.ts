@@ -118,7 +118,7 @@ export class CommandQueue {
       await Promise.resolve(); // so that #draining is set before it is cleared
       for (;;) {
         while (this.#doubts.size > 0) await Promise.all(this.#doubts);
-        const next = held.shift();
+        const [next] = held; // it counts as kept until it is encoded
         if (!next) break;
         if (!('pipeline' in next)) this.#encodeCopy(next);
         else {
@@ -126,6 +126,7 @@ export class CommandQueue {
           if (next.cost?.clock === 'cpu') await this.#timed(next, next.cost);
           else this.#encode(next);
         }
+        if (held[0] === next) held.shift(); // else it was dropped meanwhile
       }
       this.#submit();
     } finally {
