@@ -253,7 +253,7 @@ function rowNames(text: string): string[] {
   const named = [...ablationRows];
   if (text === 'all') return named.map(([name]) => name);
   if (text === 'main' || text === 'wide') return named.filter(([, { group }]) => group === text).map(([name]) => name);
-  const names = text.split(',').map((name) => name.trim());
+  const names = [...new Set(text.split(',').map((name) => name.trim()))];
   const unknown = names.find((name) => !ablationRows.has(name));
   if (unknown !== undefined) throw new InvalidArgumentError(`expected main, wide, all or rows, got '${unknown}'.`);
   return names;

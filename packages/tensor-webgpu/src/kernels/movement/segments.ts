@@ -92,7 +92,7 @@ interface Segments {
 function sortedRows(backend: WebgpuBackend, ids: tf.TensorInfo, { rows, segments }: Segments): tf.TensorInfo {
   const blocks = Math.ceil(rows / block);
   let order: tf.TensorInfo | undefined;
-  for (let shift = 0; segments >> shift > 0; shift += digitBits) {
+  for (let shift = 0; 2 ** shift <= segments; shift += digitBits) {
     const known = order ? [ids, order] : [ids];
     const call = { uniforms: { rows, blocks, segments, shift }, dtype: 'int32' as const };
     const ordered = order !== undefined;
