@@ -33,7 +33,15 @@ export type {
 } from './photographs/photographs.ts';
 export { type KMeansSubset, kMeansSubset, subsetOf } from './photographs/subset.ts';
 export type { Alpha } from './recipe/alpha.ts';
-export { iterative, oneShot, paperRounding, type RecipeOptions, scratch, slimSam } from './recipe/makers.ts';
+export {
+  iterative,
+  oneShot,
+  paperRounding,
+  type RecipeOptions,
+  type SlimSamOptions,
+  scratch,
+  slimSam,
+} from './recipe/makers.ts';
 export type {
   AligningLoss,
   AlignStep,

@@ -169,6 +169,12 @@ describe('what is wrong is one line, and nothing is written', () => {
       /--reconstruct: expected the recipe 'slimsam', got 'scratch'/,
     ],
     [
+      'prompts in another recipe',
+      1,
+      'compress @sam.safetensors --images @photos --prompt-epochs 2 --recipe iterative',
+      /--prompt-epochs: expected the recipe 'slimsam', got 'iterative'/,
+    ],
+    [
       'a ratio and a target',
       2,
       'compress @sam.safetensors --images @photos --params 9M --ratio 0.5',

@@ -25,6 +25,7 @@ import {
   openStorage,
   type Settings,
   type Storage,
+  slimName,
 } from './storage.ts';
 
 /** What a compression tells. */
@@ -111,7 +112,7 @@ export function createCompressor(): Compressor {
     if (!kept) throw new Error('compress: expected a run to go on with, got none; start one');
     const name = `made here: ${kept.settings.model}, ${Math.round(100 * kept.settings.ratio)} %`;
     const storage = await openStorage();
-    const slimFile = () => storage.file('slim.safetensors');
+    const slimFile = () => storage.file(slimName);
     if (kept.done) return { sam: await loadSam(await (await slimFile()).getFile()), name };
     const original = await loadSam(await (await storage.file('original.safetensors')).getFile());
     try {

@@ -34,7 +34,7 @@ export interface Storage {
 
 const folderName = 'compression';
 /** Of the model after the last step; there once it is whole. */
-const slimName = 'slim.safetensors';
+export const slimName = 'slim.safetensors';
 
 /** The compression that is kept, if there is one. */
 export async function keptCompression(): Promise<Kept | undefined> {

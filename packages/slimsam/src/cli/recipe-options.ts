@@ -90,9 +90,9 @@ export function onRecipe(command: Command): Command {
 /** The recipe of a command's options. @throws when the rounding is neither a number nor 'paper', or no ratio comes to the target */
 export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe> {
   const { params, macs, epochs, steps, rate, flip, jitter, criterion, sample, size } = options;
-  const { small, ownSizeEpochs, reconstruct } = options;
-  for (const [name, value] of Object.entries({ small, reconstruct }))
-    if (value !== undefined && options.recipe !== 'slimsam')
+  const { promptEpochs, small, ownSizeEpochs, reconstruct } = options;
+  for (const [name, value] of Object.entries({ 'prompt-epochs': promptEpochs, small, reconstruct }))
+    if (value && options.recipe !== 'slimsam')
       throw new Error(`--${name}: expected the recipe 'slimsam', got '${options.recipe}'; leave it out`);
   if (ownSizeEpochs !== undefined && small === undefined)
     throw new Error('--own-size-epochs: expected --small beside it, got none; every stage is at the own size then');
@@ -111,20 +111,23 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
     ...(paper ? paperRounding : multiples && { multiples }),
     ...(steps !== undefined && { stepsPerEpoch: steps }),
     ...(rate !== undefined && { learningRate: rate }),
-    ...(options.promptEpochs > 0 && { promptEpochs: options.promptEpochs }),
     ...(options.cosine && { decay: 'cosine' as const }),
     ...((flip !== undefined || jitter) && {
       augment: { ...(flip !== undefined && { flip }), ...(jitter && { scale: [jitter[0]!, jitter[1]!] as const }) },
     }),
     ...(criterion && criterion !== 'taylor' && { criterion }),
     ...(sample !== undefined && { sample }),
-    ...(small !== undefined && { small }),
-    ...(ownSizeEpochs !== undefined && { ownSizeEpochs }),
-    ...(reconstruct !== undefined && { reconstruct }),
   };
   if (options.recipe === 'one-shot') return oneShot(how);
   if (options.recipe === 'scratch') return scratch(how);
-  if (options.recipe === 'slimsam') return slimSam(how);
+  if (options.recipe === 'slimsam')
+    return slimSam({
+      ...how,
+      ...(promptEpochs > 0 && { promptEpochs }),
+      ...(small !== undefined && { small }),
+      ...(ownSizeEpochs !== undefined && { ownSizeEpochs }),
+      ...(reconstruct !== undefined && { reconstruct }),
+    });
   const rounds = Math.max(1, Math.min(epochs, Math.ceil(ratio / 0.1 - 1e-9)));
   const ratios = Array.from({ length: rounds }, (_, i) => Number(((ratio * (i + 1)) / rounds).toFixed(4)));
   return iterative(ratios, how);

@@ -11,8 +11,6 @@ export interface RecipeOptions extends Scoring {
   readonly target?: Target;
   /** Of each aligning step; 20 unless given. */
   readonly epochs?: number;
-  /** Epochs of a third stage, with prompts in the loop, which is no part of the paper's recipe; none unless given. Of a SAM. */
-  readonly promptEpochs?: number;
   /** Optimizer steps of an epoch; a whole round of the photographs unless given. */
   readonly stepsPerEpoch?: number;
   /** 1e-4 unless given. */
@@ -23,17 +21,23 @@ export interface RecipeOptions extends Scoring {
   readonly decay?: 'cosine';
   /** Flips and scales by chance in the aligning steps; none unless given. */
   readonly augment?: Pick<Augment, 'flip' | 'scale'>;
+  /** Epochs of a stage with intermediates in the loss (N of the falling alpha of stage 2); half of them unless given. The paper's code: 11 of 20. */
+  readonly intermediateEpochs?: { readonly bottleneck?: number; readonly embedding?: number };
+}
+
+/** What `slimSam` takes besides; no part of the paper's recipe. */
+export interface SlimSamOptions extends RecipeOptions {
+  /** Epochs of a third stage, with prompts in the loop; none unless given. Of a SAM. */
+  readonly promptEpochs?: number;
   /**
    * Pixels of the square that a SAM reads in both stages, fewer than its own, so that they take less time. A last stage at its own size
-   * aligns the image embedding; no part of the paper's recipe.
+   * aligns the image embedding.
    */
   readonly small?: number;
-  /** Photographs by which each pruning is followed by a reconstruction of its layers; none unless given. No part of the paper's recipe; of a SAM. */
+  /** Photographs by which each pruning is followed by a reconstruction of its layers; none unless given. Of a SAM. */
   readonly reconstruct?: number;
   /** Epochs of the stage at the SAM's own size that follows `small`; 2 unless given. */
   readonly ownSizeEpochs?: number;
-  /** Epochs of a stage with intermediates in the loss (N of the falling alpha of stage 2); half of them unless given. The paper's code: 11 of 20. */
-  readonly intermediateEpochs?: { readonly bottleneck?: number; readonly embedding?: number };
 }
 
 /** The multiples with which the paper's code gets its widths (168 and 696 for SAM-B at 0.77), where every block is cut alike. */
@@ -49,7 +53,7 @@ export const paperRounding: { readonly ranking: 'local' } & Pick<Scoring, 'multi
  * @param options.ratio the share of channels to remove in each half of the structure
  * @throws when the ratio is not in [0, 1)
  */
-export function slimSam(options: RecipeOptions & { readonly ratio: number }): Recipe {
+export function slimSam(options: SlimSamOptions & { readonly ratio: number }): Recipe {
   checkFields('slimSam', options, { ratio: 'number' });
   checkRatio(options.ratio, 'slimSam');
   const { promptEpochs, small, ownSizeEpochs = 2, reconstruct } = options;
