@@ -99,7 +99,8 @@ try {
       `${kind}: ${Object.keys(one!).length} files ${same ? 'equal, byte for byte' : `DIFFER: ${different.join(', ')}`}`,
     );
   }
-  process.exitCode = equal && results === jobs ? 0 : 1;
+  if (killed < kills!) console.log(`the work was over before ${kills} kills: take more --images, or a shorter --every`);
+  process.exitCode = equal && results === jobs && killed === kills ? 0 : 1;
 } finally {
   await cut.stop();
   await redis.stop();

@@ -71,6 +71,17 @@ export async function resultsOf(crew: Crew, name: string, jobs: readonly Job[]):
   return jobs.map((job) => found.get(jobHash(job))!);
 }
 
+/** Runs a job for each cell of a grid, and gives each cell with its result as it ends. @throws as `Crew.done` does */
+export async function* cellsDone<Cell>(
+  crew: Crew,
+  { cells, jobOf }: { readonly cells: readonly Cell[]; readonly jobOf: (cell: Cell) => Job },
+): AsyncGenerator<{ readonly cell: Cell; readonly result: JobResult }, void, undefined> {
+  const jobs = cells.map(jobOf);
+  const byHash = new Map(jobs.map((job, i) => [jobHash(job), cells[i]!]));
+  for await (const { result } of crew.done('cells', { jobs, total: jobs.length }))
+    yield { cell: byHash.get(result.job)!, result };
+}
+
 /** What a command's crew is opened for. */
 interface CrewOf {
   /** What the run is, for 'slimsam store gc --run'; its name is told. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { generateScenes } from '@slimsam/scenes';
@@ -30,6 +30,14 @@ const slimsam = (line: string) => {
 const budget = '--images @photos --epochs 1 --steps 1 --batch 2 --sample 2 --held 2';
 const text = (...names: string[]) => readFileSync(at(...names), 'utf8');
 
+/** Runs a command while another coordinator has its folder. */
+async function underOtherLock(folder: string, line: string): Promise<number> {
+  writeFileSync(at(folder, 'run.lock'), JSON.stringify({ host: 'another', pid: 1, began: '', since: 'today' }));
+  const code = await slimsam(line);
+  rmSync(at(folder, 'run.lock'));
+  return code;
+}
+
 test('a sweep by jobs: the files of one process; what is finished is not computed again', async () => {
   const line = `sweep @sam.safetensors ${budget} --ratios 0.5,0.5`; // twice the same is one
   expect(await slimsam(`${line} --out @one`), printed.err).toBe(0);
@@ -51,13 +59,15 @@ test('a sweep by jobs: the files of one process; what is finished is not compute
   expect(readdirSync(at(''))).not.toContain('store');
   expect(await slimsam(`${line} --rate 0.01 --out @many`)).toBe(1);
   expect(printed.err).toMatch(/sweep: expected in '.*cell.json' a cell of .*; take another folder/);
+  expect(await underOtherLock('many', `${line} --out @many --store @store`)).toBe(1);
+  expect(printed.err).toMatch(/for this process alone, got the lock run\.lock of process 1 on another since today/);
   expect(await slimsam('sweep @sam.safetensors --images @photos --recipes slimmer')).toBe(2);
   expect(printed.err).toMatch(/expected slimsam, one-shot, iterative, scratch, got 'slimmer'/);
 }, 60_000);
 
 test('an ablation by jobs: the cells of one process', async () => {
   const rows = 'disturbed-squared,taylor-labels';
-  const line = `ablate @sam.safetensors ${budget} --test @tests --scenes 1 --rows ${rows} --ratios 0.5 --seeds 1`;
+  const line = `ablate @sam.safetensors ${budget} --test @tests --scenes 1 --rows ${rows} --seeds 1 --ratios 0.5`;
   expect(await slimsam(`${line} --out @grid-one`), printed.err).toBe(0);
   expect(await slimsam(`${line} --out @grid-many --store @store`), printed.err).toBe(0);
   const cells = readdirSync(at('grid-one', 'cells'));
@@ -70,4 +80,6 @@ test('an ablation by jobs: the cells of one process', async () => {
   }
   expect(await slimsam(`${line} --out @grid-many --store @store --minutes 1`)).toBe(1);
   expect(printed.err).toMatch(/ablate: expected --minutes without --store/);
+  expect(await underOtherLock('grid-many', `${line},0.25 --out @grid-many --store @store`)).toBe(1);
+  expect(printed.err).toMatch(/for this process alone, got the lock run\.lock of process 1 on another since today/);
 }, 60_000);

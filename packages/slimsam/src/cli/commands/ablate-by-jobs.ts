@@ -2,13 +2,13 @@ import type { EvalImage } from '@slimsam/eval';
 import type { Sam } from '@slimsam/vit';
 import { labelledRow } from '../../ablation/rows.ts';
 import { type AblationBudget, type AblationCell, type CellResult, cellFindings } from '../../ablation/run-cell.ts';
-import { type Job, jobHash, jobHead } from '../../jobs/job.ts';
+import { type Job, jobHead } from '../../jobs/job.ts';
 import { putImage, putShard } from '../../jobs/kinds/evaluation.ts';
 import { storeAll } from '../../jobs/kinds/photographs.ts';
 import { storeModel } from '../../jobs/kinds/store-model.ts';
 import type { Store } from '../../jobs/store/store.ts';
 import type { Photographs } from '../../photographs/photographs.ts';
-import type { Crew } from '../many-machines.ts';
+import { type Crew, cellsDone } from '../many-machines.ts';
 
 /** Computes cells of a grid by jobs, and gives each as it ends: to the last bit what one process comes to on the same adapter. */
 export async function* cellsByJobs(
@@ -34,21 +34,14 @@ export async function* cellsByJobs(
   const list = await storeAll(photographs, { store, signal });
   const tests = inputs.tests && (await storeImages(store, inputs.tests, signal));
   const labels = inputs.labels && (await storeImages(store, inputs.labels, signal));
-  const cells = new Map<string, AblationCell>();
-  const jobs = open.map((cell): Job => {
-    const { row, ratio, seed } = cell;
-    const job: Job = {
-      ...jobHead({ part: 1, parts: 1 }, seed), // whole in itself: the same in a larger grid
-      ...{ kind: 'ablate', model, photographs: list, scenes, row, ratio, budget, saveMinutes },
-      ...(tests !== undefined && { tests }),
-      ...(labels !== undefined && row === labelledRow && { labels }),
-    };
-    cells.set(jobHash(job), cell);
-    return job;
+  const jobOf = ({ row, ratio, seed }: AblationCell): Job => ({
+    ...jobHead({ part: 1, parts: 1 }, seed), // whole in itself: the same in a larger grid
+    ...{ kind: 'ablate', model, photographs: list, scenes, row, ratio, budget, saveMinutes },
+    ...(tests !== undefined && { tests }),
+    ...(labels !== undefined && row === labelledRow && { labels }),
   });
-  for await (const { job, result } of crew.done('cells', { jobs, total: jobs.length })) {
-    yield { ...cells.get(jobHash(job))!, facts, adapter: result.adapter, ...cellFindings.parse(result.value) };
-  }
+  for await (const { cell, result } of cellsDone(crew, { cells: open, jobOf }))
+    yield { ...cell, facts, adapter: result.adapter, ...cellFindings.parse(result.value) };
 }
 
 /** Keeps images with their masks. @returns the hash of their list */

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { disposeWeights, makeFolder } from '@slimsam/weights';
 import { Command, InvalidArgumentError } from 'commander';
 import { hashWeights } from '../../compress/facts.ts';
-import { type Job, jobHash, jobHead } from '../../jobs/job.ts';
+import { type Job, jobHead } from '../../jobs/job.ts';
 import { storeAll } from '../../jobs/kinds/photographs.ts';
 import { storeModel } from '../../jobs/kinds/store-model.ts';
 import { getFile } from '../../jobs/store/blobs.ts';
@@ -24,7 +24,7 @@ import {
   writeSweepCell,
 } from '../../sweep/sweep-cells.ts';
 import { writeSweepReport } from '../../sweep/sweep-report.ts';
-import { byJobs, type ManyMachinesOptions, onManyMachines, openCrew } from '../many-machines.ts';
+import { byJobs, cellsDone, type ManyMachinesOptions, onManyMachines, openCrew } from '../many-machines.ts';
 import { type CommonOptions, common, positiveInteger, ratioList, userPath } from '../options.ts';
 import { onRecipe, type RecipeName, type RecipeParts, recipeNames, recipeOf } from '../recipe-options.ts';
 import { type Session, withBackend } from '../with-backend.ts';
@@ -175,19 +175,13 @@ async function* spreadCells({ session, options, model, photographs, open }: Swee
     const { store } = crew;
     const file = await storeModel(store, model);
     const list = await storeAll(photographs, { store, signal });
-    const cells = new Map<string, OpenCell>();
-    const jobs = open.map((cell): Job => {
-      const job: Job = {
-        ...jobHead({ part: 1, parts: 1 }, cell.seed), // whole in itself: the same in a larger sweep
-        ...{ kind: 'compress', model: file, photographs: list, recipe: cell.steps },
-        ...{ batch, accumulate, recompute, saveMinutes: save },
-        ...{ ...(size !== undefined && { size }), ...(held !== undefined && { held }) },
-      };
-      cells.set(jobHash(job), cell);
-      return job;
+    const jobOf = (cell: OpenCell): Job => ({
+      ...jobHead({ part: 1, parts: 1 }, cell.seed), // whole in itself: the same in a larger sweep
+      ...{ kind: 'compress', model: file, photographs: list, recipe: cell.steps },
+      ...{ batch, accumulate, recompute, saveMinutes: save },
+      ...{ ...(size !== undefined && { size }), ...(held !== undefined && { held }) },
     });
-    for await (const { result } of crew.done('cells', { jobs, total: jobs.length })) {
-      const cell = cells.get(result.job)!;
+    for await (const { cell, result } of cellsDone(crew, { cells: open, jobOf })) {
       const folder = folderOf(out, cell);
       await makeFolder(folder);
       for (const [name, hash] of Object.entries(result.outputs))
