@@ -18,7 +18,8 @@ import {
   type Store,
   workerName,
 } from 'slimsam/jobs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { runProgram } from '../../slimsam/src/cli/program.ts';
 import { openQueue, work } from '../src/index.ts';
 import { startPostgres, startRedis, startS3, type TestServer } from './brokers.ts';
 
@@ -158,6 +159,26 @@ describe('a queue on Redis', () => {
     });
     await queue.close();
   });
+});
+
+test('a worker takes the adapter that is named, or tells those that there are', async () => {
+  const words = ['worker', '--queue', redis.url, '--store', path.join(folder, 'adapters'), '--adapter'];
+  const stop = new AbortController();
+  const told = vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    if (String(text).includes('takes jobs of')) stop.abort(new Error('it has begun'));
+    return true;
+  });
+  const lines = () => told.mock.calls.join('');
+  try {
+    expect(await runProgram([...words, 'no such one'], stop.signal)).toBe(1);
+    const [, there] = /expected an adapter with 'no such one' in its name, got (\w+)/.exec(lines()) ?? [];
+    expect(there, lines()).toBeDefined();
+    await runProgram([...words, there!], stop.signal);
+    expect(lines()).toMatch(new RegExp(`worker .*: slimsam .* on .*${there}.*GiB of memory`, 'i'));
+    expect(lines()).not.toContain('secret-of-the-test');
+  } finally {
+    told.mockRestore();
+  }
 });
 
 test('a queue on PostgreSQL', async () => {
