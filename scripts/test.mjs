@@ -26,7 +26,7 @@ const steps = [
   },
   { name: 'unused code', command: ['knip'] },
   {
-    name: "GPU kernels in AMD's compiler",
+    name: "GPU kernels in AMD's and Intel's compilers",
     command: [
       ...[process.execPath, '--conditions=@slimsam/source', '--import', 'tsx', 'scripts/gpu-stats/run.ts', '--short'],
     ],

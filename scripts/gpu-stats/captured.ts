@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type Program, useWebgpu } from '../../packages/tensor-webgpu/src/index.ts';
 import { gelu, half, layerNorm } from '../../packages/tensor-webgpu/src/ops/index.ts';
-import type { KernelCase } from './direct.ts';
+import type { KernelCase, Vendor } from './direct.ts';
 
 /** The other kernels' texts: ops run on a backend that poses as a GPU, whose `run` keeps each program and computes nothing. */
-export async function capturedCases(): Promise<KernelCase[]> {
+export async function capturedCases(vendor: Vendor): Promise<KernelCase[]> {
   const backend = await useWebgpu({ name: 'gpu-stats' });
-  const facts = { ...backend.facts, isCpu: false, subgroupSize: 32, vendor: 'amd' };
+  const facts = { ...backend.facts, isCpu: false, subgroupSize: vendor === 'amd' ? 32 : 0, vendor }; // Intel's varies
   const found = new Map<string, KernelCase>();
   let what = '';
   const zeros = new Float32Array(4096 * 3072);

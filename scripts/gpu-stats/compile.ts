@@ -71,17 +71,30 @@ export async function spirvOf(texts: readonly string[]): Promise<string[]> {
   return texts.map(fileOf);
 }
 
-/** What AMD's compiler makes of SPIR-V files for one target, in their order. */
-export async function compileFor(
-  target: string,
-  files: readonly string[],
-  { program, driver }: { program: string; driver: string },
-): Promise<Compiled[]> {
-  const env = {
-    ...{ VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver, RADV_FORCE_FAMILY: target },
-    ...{ ACO_DEBUG: 'perfinfo', MESA_SHADER_CACHE_DISABLE: 'true' },
-  };
-  const { output, errors } = await outputOf([program, '64', ...new Set(files)], { env }); // Dawn asks for waves of 64 lanes
+/** Which GPU a driver of Mesa's compiles for, by its environment, and the lanes of a subgroup that Dawn asks for there. */
+export interface Compiler {
+  readonly program: string;
+  readonly driver: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly subgroup: number;
+}
+
+const environmentOf = ({ driver, env }: Compiler) => ({
+  ...{ VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver, MESA_SHADER_CACHE_DISABLE: 'true' },
+  ...env,
+});
+
+/** @throws when the driver makes no device */
+export async function checkCompiler(compiler: Compiler): Promise<void> {
+  await outputOf([compiler.program, '0'], { env: environmentOf(compiler) });
+}
+
+/** What a compiler makes of SPIR-V files, in their order. */
+export async function compileBy(compiler: Compiler, files: readonly string[]): Promise<Compiled[]> {
+  const { program, subgroup } = compiler;
+  const { output, errors } = await outputOf([program, String(subgroup), ...new Set(files)], {
+    env: environmentOf(compiler),
+  });
   const listings = new Map(
     errors
       .split(/^== shader /m)

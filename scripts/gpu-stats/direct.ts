@@ -17,20 +17,25 @@ export interface KernelCase {
   readonly model?: { readonly trips: readonly number[]; readonly flops: number };
 }
 
-const amd = { vendor: 'amd', isCpu: false, features: ['subgroups', 'shader-f16'] };
+/** Whose kernels: they follow the vendor. */
+export type Vendor = 'amd' | 'intel';
+
+const factsOf = (vendor: Vendor) => ({
+  ...{ vendor, isCpu: false, features: ['subgroups', 'shader-f16'], leastSubgroup: vendor === 'amd' ? 32 : 8 },
+});
 const programs = { forward: rowsForward, query: rowsQueryGradient, key: rowsKeyGradient };
 const names = { forward: 'attention', query: 'attention query gradient', key: 'attention key gradient' };
 
 /** `G` attentions of `N` rows over as many keys, which lie in rows of `side`; without positions where it is 0. */
 function attentionCase(
+  vendor: Vendor,
   kind: AttentionKind,
-  [G, N, D, side]: readonly [number, number, number, number],
-  half = false,
+  { sizes: [G, N, D, side], half = false }: { sizes: readonly [number, number, number, number]; half?: boolean },
 ): KernelCase {
   const bias = side > 0;
   const [kh, kw] = bias ? [N / side, side] : [N, 1];
   const spec = { G, Nq: N, Nk: N, D, kh, kw, scale: D ** -0.5, bias, half };
-  const shape = attentionShape(kind, amd, spec);
+  const shape = attentionShape(kind, factsOf(vendor), spec);
   const { lanes, rows, threads, tiles, step } = shape;
   const program = programs[kind](spec, { shape, joined: false });
   const { tile, units } = rowWriter({ D, bias, half, joined: false, shape });
@@ -56,13 +61,13 @@ type Transposed = '' | 'A^T' | 'B^T';
 const inHalves = ' in half precision'; // whose share is of the float32 peak, which float16 may pass
 
 function matmulCase(
+  vendor: Vendor,
   [batch, M, K, N]: readonly [number, number, number, number],
-  how: Transposed,
-  half = false,
+  { how = '', half = false }: { how?: Transposed; half?: boolean } = {},
 ): KernelCase {
   const parts = half ? 1 : partsForGpu({ M, N, K, batch });
   const sizes = { M, N, K, batch, parts, halfC: half };
-  const shape = bestTile(sizes, amd);
+  const shape = bestTile(sizes, factsOf(vendor));
   const { rows, columns, threadRows, threadVectors, depth } = shape;
   const program = tileMatmul(
     {
@@ -86,21 +91,21 @@ function matmulCase(
 const kinds = ['forward', 'query', 'key'] as const;
 
 /** Attention and matmul at the sizes of SAM-B and SAM-H. */
-export const shortCases: readonly KernelCase[] = [
+export const shortCases = (vendor: Vendor): readonly KernelCase[] => [
   ...(
     [
       [12, 4096, 64, 64],
       [16, 4096, 80, 64],
     ] as const
-  ).flatMap((sizes) => kinds.map((kind) => attentionCase(kind, sizes))),
-  matmulCase([1, 4096, 768, 768], ''),
-  matmulCase([1, 4096, 768, 3072], ''),
-  matmulCase([1, 4096, 768, 3072], 'B^T'),
-  matmulCase([1, 768, 4096, 768], 'A^T'),
+  ).flatMap((sizes) => kinds.map((kind) => attentionCase(vendor, kind, { sizes }))),
+  matmulCase(vendor, [1, 4096, 768, 768]),
+  matmulCase(vendor, [1, 4096, 768, 3072]),
+  matmulCase(vendor, [1, 4096, 768, 3072], { how: 'B^T' }),
+  matmulCase(vendor, [1, 768, 4096, 768], { how: 'A^T' }),
 ];
 
 /** And in windows, at pruned widths, and of SAM-H's layers. */
-export const moreCases: readonly KernelCase[] = [
+export const moreCases = (vendor: Vendor): readonly KernelCase[] => [
   ...(
     [
       [300, 196, 64, 14],
@@ -113,20 +118,28 @@ export const moreCases: readonly KernelCase[] = [
       [300, 196, 32, 14],
       [300, 196, 14, 14],
     ] as const
-  ).flatMap((sizes) => kinds.map((kind) => attentionCase(kind, sizes))),
+  ).flatMap((sizes) => kinds.map((kind) => attentionCase(vendor, kind, { sizes }))),
   ...(['', 'B^T', 'A^T'] as const).flatMap((how) => [
-    matmulCase([1, 4096, 1280, 1280], how),
-    matmulCase([1, 4096, 1280, 5120], how),
-    matmulCase([1, 4096, 168, 168], how),
-    matmulCase([1, 512, 512, 512], how),
+    matmulCase(vendor, [1, 4096, 1280, 1280], { how }),
+    matmulCase(vendor, [1, 4096, 1280, 5120], { how }),
+    matmulCase(vendor, [1, 4096, 168, 168], { how }),
+    matmulCase(vendor, [1, 512, 512, 512], { how }),
   ]),
-  attentionCase('forward', [12, 4096, 64, 64], true),
-  attentionCase('forward', [16, 4096, 80, 64], true),
-  attentionCase('forward', [300, 196, 64, 14], true),
-  attentionCase('forward', [12, 4096, 32, 64], true),
-  matmulCase([1, 4096, 768, 3072], 'B^T', true),
-  matmulCase([1, 4096, 1280, 1280], 'B^T', true),
-  matmulCase([1, 4096, 168, 168], 'B^T', true),
-  matmulCase([300, 196, 64, 196], 'B^T'),
-  matmulCase([300, 196, 196, 64], ''),
+  ...(
+    [
+      [12, 4096, 64, 64],
+      [16, 4096, 80, 64],
+      [300, 196, 64, 14],
+      [12, 4096, 32, 64],
+    ] as const
+  ).map((sizes) => attentionCase(vendor, 'forward', { sizes, half: true })),
+  ...(
+    [
+      [1, 4096, 768, 3072],
+      [1, 4096, 1280, 1280],
+      [1, 4096, 168, 168],
+    ] as const
+  ).map((sizes) => matmulCase(vendor, sizes, { how: 'B^T', half: true })),
+  matmulCase(vendor, [300, 196, 64, 196], { how: 'B^T' }),
+  matmulCase(vendor, [300, 196, 196, 64]),
 ];

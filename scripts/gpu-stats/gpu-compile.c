@@ -1,9 +1,9 @@
 /*
  * Compiles SPIR-V compute shaders with an installed Vulkan driver and prints, as one line of JSON a shader, what the driver says of them
  * (VK_KHR_pipeline_executable_properties). It makes an instance, a device and pipelines, and runs nothing, so that Mesa's null devices
- * serve: RADV with RADV_FORCE_FAMILY needs no GPU.
+ * serve: RADV with RADV_FORCE_FAMILY needs no GPU, nor does ANV with the stub in intel-stub.c.
  *
- *   gpu-compile SUBGROUP FILE.spv ...      (32 or 64 lanes on RDNA)
+ *   gpu-compile SUBGROUP FILE.spv ...      (32 or 64 lanes on RDNA; without files it only opens the device)
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -205,7 +205,7 @@ static void compile(VkDevice device, const VkPhysicalDeviceProperties *adapter, 
 }
 
 int main(int argc, char **argv) {
-  if (argc < 3) { fprintf(stderr, "gpu-compile: expected SUBGROUP FILE.spv ...\n"); return 1; }
+  if (argc < 2) { fprintf(stderr, "gpu-compile: expected SUBGROUP FILE.spv ...\n"); return 1; }
   uint32_t subgroup = atoi(argv[1]);
 
   VkInstance instance;

@@ -16,7 +16,7 @@ export const targets: Readonly<Record<'navi31' | 'navi21', Target>> = {
   navi21: { name: 'RDNA 2, Radeon RX 6900 XT', gfx: 10, peak: 64, lds: 64, cache: 64 },
 };
 
-/** What `gpu-compile` and ACO say of a shader. */
+/** What `gpu-compile` says of a shader, and the listing of AMD's compiler ACO. */
 export interface Compiled {
   readonly shader: string;
   readonly subgroupSize: number;

@@ -4,24 +4,22 @@ import path from 'node:path';
 import { say } from './log.mjs';
 import { cacheFolder, root } from './paths.mjs';
 
-const source = path.join(root, 'scripts/gpu-stats/gpu-compile.c');
+const sources = ['gpu-compile.c', 'intel-stub.c'].map((name) => path.join(root, 'scripts/gpu-stats', name));
 const program = path.join(cacheFolder, 'gpu-compile');
-const driver = '/usr/share/vulkan/icd.d/radeon_icd.json';
 const packages = ['gcc', 'libc6-dev', 'libvulkan-dev', 'spirv-tools'];
 
 /**
- * What compiles for AMD without a GPU: Mesa's RADV, which comes with lavapipe, and a small program that asks it; its tools are installed
- * with apt-get where that can be done.
+ * What compiles for AMD and Intel without a GPU: Mesa's RADV and ANV, which come with lavapipe, and a small program that asks them; its tools
+ * are installed with apt-get where that can be done.
  *
- * @returns {{ program: string; driver: string } | { obstacle: string }}
+ * @returns {{ program: string; drivers: { amd?: string; intel?: string } } | { obstacle: string }} the drivers that are there
  */
 export function ensureGpuCompiler() {
-  const icd = [driver, driver.replace('_icd', `_icd.${process.arch === 'x64' ? 'x86_64' : 'aarch64'}`)].find((file) =>
-    existsSync(file),
-  );
-  if (!icd) return { obstacle: `Mesa's driver for AMD is not there (${driver}); install mesa-vulkan-drivers` };
-  if (existsSync(program) && statSync(program).mtimeMs >= statSync(source).mtimeMs && has('spirv-as'))
-    return { program, driver: icd };
+  const drivers = { amd: driverOf('radeon'), intel: driverOf('intel') };
+  if (!drivers.amd && !drivers.intel)
+    return { obstacle: "Mesa's drivers for AMD and Intel are not there; install mesa-vulkan-drivers" };
+  const made = existsSync(program) ? statSync(program).mtimeMs : 0;
+  if (sources.every((source) => statSync(source).mtimeMs <= made) && has('spirv-as')) return { program, drivers };
   if (!(has('gcc') && has('spirv-as') && existsSync('/usr/include/vulkan/vulkan.h'))) {
     if (!has('apt-get') || process.getuid?.() !== 0)
       return { obstacle: `it needs ${packages.join(', ')}, which root can install with apt-get` };
@@ -34,10 +32,20 @@ export function ensureGpuCompiler() {
     if (status !== 0) return { obstacle: `apt-get could not install ${packages.join(', ')}: ${stderr.trim()}` };
   }
   mkdirSync(cacheFolder, { recursive: true });
-  const { status, stderr } = spawnSync('gcc', ['-O2', '-Wall', '-o', program, source, '-lvulkan'], {
+  // its symbols stand before libdrm's, for the stub
+  const { status, stderr } = spawnSync('gcc', ['-O2', '-Wall', '-rdynamic', '-o', program, ...sources, '-lvulkan'], {
     encoding: 'utf8',
   });
-  return status === 0 ? { program, driver: icd } : { obstacle: `gcc: ${stderr.trim()}` };
+  return status === 0 ? { program, drivers } : { obstacle: `gcc: ${stderr.trim()}` };
+}
+
+/** @param {string} name */
+function driverOf(name) {
+  const folder = '/usr/share/vulkan/icd.d';
+  const architecture = process.arch === 'x64' ? 'x86_64' : 'aarch64';
+  return [`${name}_icd.json`, `${name}_icd.${architecture}.json`]
+    .map((file) => path.join(folder, file))
+    .find((file) => existsSync(file));
 }
 
 /** @param {string} command */

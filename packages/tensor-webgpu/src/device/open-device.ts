@@ -11,6 +11,8 @@ export interface AdapterFacts {
   readonly isCpu: boolean;
   /** Lanes of a subgroup, 0 when the adapter has no subgroups or their size varies. */
   readonly subgroupSize: number;
+  /** The fewest lanes that a subgroup may have, 0 without subgroups. */
+  readonly leastSubgroup: number;
   /** Storage buffers that a shader may bind. */
   readonly storageBuffers: number;
   /** The largest storage binding, bytes. */
@@ -175,13 +177,14 @@ const isCpuAdapter = (info: GPUAdapterInfo): boolean =>
 
 function adapterFacts(info: GPUAdapterInfo, device: GPUDevice, features: readonly string[]): AdapterFacts {
   const { vendor, architecture, subgroupMinSize, subgroupMaxSize } = info;
-  const fixed = features.includes('subgroups') && subgroupMinSize === subgroupMaxSize;
+  const leastSubgroup = features.includes('subgroups') ? subgroupMinSize : 0;
   return {
     name: nameOf(info),
     vendor,
     architecture,
     isCpu: isCpuAdapter(info),
-    subgroupSize: fixed ? subgroupMinSize : 0,
+    subgroupSize: subgroupMinSize === subgroupMaxSize ? leastSubgroup : 0,
+    leastSubgroup,
     storageBuffers: device.limits.maxStorageBuffersPerShaderStage,
     maxBindingBytes: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
     features,

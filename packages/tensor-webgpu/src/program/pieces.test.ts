@@ -8,7 +8,7 @@ import { inPieces, mostFlops } from './pieces.ts';
 import type { Program } from './program.ts';
 
 const backend = backendWithOps();
-const nvidia = { vendor: 'nvidia', isCpu: false, features: ['subgroups'] };
+const nvidia = { vendor: 'nvidia', isCpu: false, leastSubgroup: 32, features: ['subgroups'] };
 
 const dispatchesOf = ({ more = [] }: Pick<Program, 'more'>): number => 1 + more.length;
 
@@ -55,7 +55,7 @@ test('a program in pieces makes what it makes in one', () =>
     const halves = { residual: false, activation: undefined, halfA: false, halfB: false, halfC: false };
     const whole = tileMatmul(
       { ...sizes, ...how, ...halves },
-      { rows: 32, columns: 32, threadRows: 2, threadVectors: 1, depth: 32, halfSums: false },
+      { rows: 32, columns: 32, threadRows: 2, threadVectors: 1, depth: 32, halfSums: false, turns: true },
     );
     const { groups } = whole.uniforms as { groups: number };
     const half = Math.floor(groups / 2);

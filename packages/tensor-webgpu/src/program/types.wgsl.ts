@@ -1,5 +1,5 @@
 /** WGSL types of a storage binding's elements. */
-export type ElementType = 'f32' | 'vec2f' | 'vec4f' | 'f16' | 'vec4<f16>' | 'i32' | 'vec4i';
+export type ElementType = 'f32' | 'vec2f' | 'vec4f' | 'f16' | 'vec2<f16>' | 'vec4<f16>' | 'i32' | 'vec4i';
 
 /** WGSL types of a uniform's members: a number each, so that their places in the struct are their order. */
 export type UniformType = 'u32' | 'i32' | 'f32';
@@ -10,7 +10,7 @@ export function floatType(half: boolean, wide: boolean): 'f32' | 'vec4f' | 'f16'
   return wide ? 'vec4f' : 'f32';
 }
 
-export const isHalfType = (type: ElementType): boolean => type === 'f16' || type === 'vec4<f16>';
+export const isHalfType = (type: ElementType): boolean => type.includes('f16');
 
 export const isFloatType = (type: ElementType): boolean => type !== 'i32' && type !== 'vec4i';
 

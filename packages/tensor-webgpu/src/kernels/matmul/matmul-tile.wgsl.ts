@@ -18,6 +18,8 @@ export interface TileShape {
    * fast; those sums are added up in float32. Only for results in half precision.
    */
   readonly halfSums: boolean;
+  /** Operands that lie the other way come as vectors, four of which are turned in registers; else number by number, for GPUs with few registers. */
+  readonly turns: boolean;
 }
 
 /**
@@ -40,8 +42,8 @@ export function tileMatmul(spec: MatmulSpec, shape: TileShape): Program {
     threadVectors: shape.threadVectors,
     depth: shape.depth,
     halfSums: shape.halfSums,
-    wideA: (transposeA ? M : K) % 4 === 0,
-    wideB: (transposeB ? K : N) % 4 === 0,
+    wideA: transposeA ? shape.turns && M % 4 === 0 : K % 4 === 0,
+    wideB: transposeB ? shape.turns && K % 4 === 0 : N % 4 === 0,
     wideC: N % 4 === 0,
     transposeA,
     transposeB,
@@ -76,7 +78,7 @@ export interface TileOperands
   readonly wideC: boolean;
 }
 
-type TileText = TileShape & TileOperands;
+type TileText = Omit<TileShape, 'turns'> & TileOperands;
 
 /** The bindings and uniforms of a shader on such operands. */
 export const bindingsOf = ({

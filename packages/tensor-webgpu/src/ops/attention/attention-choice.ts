@@ -5,26 +5,25 @@ import type { RowShape } from './attention-rows.wgsl.ts';
 /** Which of the GPU kernels. */
 export type AttentionKind = 'forward' | 'query' | 'key';
 
-type Facts = Pick<AdapterFacts, 'vendor' | 'features'>;
+type Facts = Pick<AdapterFacts, 'vendor' | 'features' | 'leastSubgroup'>;
 type Sizes = Pick<AttentionSpec, 'Nq' | 'Nk' | 'D' | 'bias' | 'kw'>;
 
 /**
  * The shape to take. By vendor: on an H100 three rows to four lanes
  * were the fastest, and uniform loads the slowest; AMD's and Intel's compilers were only asked for registers and spills (`npm run
- * gpu:stats`), where uniform loads become scalar ones on AMD, and Intel has a quarter of the registers.
+ * gpu:stats`), where uniform loads become scalar ones on AMD, and Intel has a quarter of the registers: eight lanes share a row there.
  */
 export function attentionShape(kind: AttentionKind, facts: Facts, sizes: Sizes): RowShape {
-  const lanes = lanesFor(sizes.D, facts);
+  const sharing = sharingFor(sizes.D, facts);
+  const { part, fewRegisters } = sharing;
   const nvidia = /nvidia/i.test(facts.vendor);
-  const intel = /intel/i.test(facts.vendor);
-  const part = sizes.D / lanes; // numbers of a row that an invocation has
   const rows =
-    intel || part > widestPart || (kind === 'query' && sizes.bias && sizes.kw > widestRow)
+    fewRegisters || part > widestPart || (kind === 'query' && sizes.bias && sizes.kw > widestRow)
       ? 1
       : nvidia && part <= 16
         ? 3
         : 2;
-  const shared = inWindows({ kind, sizes, lanes, rows, part });
+  const shared = inWindows(kind, { sizes, rows, ...sharing });
   if (kind !== 'forward' || sizes.D > widestUniform || !/amd/i.test(facts.vendor)) return shared;
   const padded = paddedRows(uniform, sizes.Nq) / paddedRows(shared, sizes.Nq);
   return padded < mostPadding ? uniform : shared;
@@ -33,12 +32,12 @@ export function attentionShape(kind: AttentionKind, facts: Facts, sizes: Sizes):
 /** The shape to take as long as nothing is measured, and up to three others: more or fewer rows an invocation, and uniform loads. */
 export function attentionShapes(kind: AttentionKind, facts: Facts, sizes: Sizes): readonly RowShape[] {
   const first = attentionShape(kind, facts, sizes);
-  const lanes = lanesFor(sizes.D, facts);
-  const part = sizes.D / lanes;
+  const sharing = sharingFor(sizes.D, facts);
+  const { part } = sharing;
   const most = kind === 'query' && sizes.bias && sizes.kw > widestRow ? 1 : mostNumbers / (part * tensors[kind]);
   const others = [2, 3, 1, 4]
     .filter((rows) => rows === 1 || rows <= most)
-    .map((rows) => inWindows({ kind, sizes, lanes, rows, part }));
+    .map((rows) => inWindows(kind, { sizes, rows, ...sharing }));
   if (kind === 'forward' && sizes.D <= widestUniform) others.unshift(uniform);
   const all = new Map([first, ...others].map((shape) => [shapeName(shape), shape]));
   return [...all.values()].slice(0, 4);
@@ -56,11 +55,21 @@ const widestRow = 64; // columns of keys whose sums fit beside two rows
 const widestUniform = 80; // numbers of a row, twice in registers
 const mostPadding = 1.2; // of its rows a workgroup may leave that many times as many as another does
 
-/** Four lanes where a row can be shared so and the adapter has quad operations. */
-function lanesFor(D: number, { features }: Facts): 1 | 2 | 4 {
+interface Sharing extends Pick<RowShape, 'lanes'> {
+  /** Numbers of a row that an invocation has. */
+  readonly part: number;
+  /** A passing row is then taken alone. */
+  readonly fewRegisters: boolean;
+}
+
+/** Four lanes where a row can be shared so and the adapter has quad operations; on Intel eight, in pairs of numbers. */
+function sharingFor(D: number, { features, vendor, leastSubgroup }: Facts): Sharing {
+  const fewRegisters = /intel/i.test(vendor);
   const units = D % 4 === 0 ? D / 4 : D;
-  if (!features.includes('subgroups')) return 1;
-  return units % 4 === 0 ? 4 : units % 2 === 0 ? 2 : 1;
+  const among = (lanes: RowShape['lanes']) => ({ lanes, part: D / lanes, fewRegisters });
+  if (!features.includes('subgroups')) return among(1);
+  if (fewRegisters && leastSubgroup >= 8 && D % 16 === 0 && D >= 32) return among(8);
+  return among(units % 4 === 0 ? 4 : units % 2 === 0 ? 2 : 1);
 }
 
 /** Rows of a side that workgroups of this shape compute, with those past its end. */
@@ -70,22 +79,13 @@ function paddedRows({ threads, lanes, rows }: RowShape, N: number): number {
 }
 
 /** The shape with so many rows an invocation; small workgroups where large ones would be mostly past the end, as in windows of 196 rows. */
-function inWindows({
-  kind,
-  sizes: { Nq, Nk },
-  lanes,
-  rows,
-  part,
-}: {
-  kind: AttentionKind;
-  sizes: Sizes;
-  lanes: 1 | 2 | 4;
-  rows: number;
-  part: number;
-}): RowShape {
+function inWindows(
+  kind: AttentionKind,
+  { sizes: { Nq, Nk }, rows, lanes, part, fewRegisters }: Sharing & { readonly sizes: Sizes; readonly rows: number },
+): RowShape {
   const N = kind === 'key' ? Nk : Nq;
   const owned = lanes === 4 && (kind === 'forward' || (kind === 'query' && rows === 2 && part <= 16));
-  const step = owned ? 4 : stepFor({ kind, part, rows });
+  const step = owned ? 4 : fewRegisters ? 1 : stepFor({ kind, part, rows });
   const shape = (threads: number): RowShape => ({ lanes, rows, threads, tiles: true, step, owned });
   if (lanes === 1) return shape(64);
   const [large, small] = [shape(128), shape(64)];

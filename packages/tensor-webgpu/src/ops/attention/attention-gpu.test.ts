@@ -4,9 +4,9 @@ import { asGpu, backendWithOps } from '../../../test/ops-testing.ts';
 import { attentionShape, attentionShapes, shapeName } from './attention-choice.ts';
 
 const backend = backendWithOps();
-const withSubgroups = { features: ['subgroups', 'shader-f16'] };
+const withSubgroups = { features: ['subgroups', 'shader-f16'], leastSubgroup: 8 };
 
-// one row an invocation, as on Intel, where heads are wide: lavapipe compiles each kernel for seconds
+// one row to eight lanes, as on Intel: lavapipe compiles each kernel for seconds
 test.each([
   { G: 1, Nq: 196, D: 64, grid: [14, 14] as const, bias: true },
   { G: 2, Nq: 25, D: 80, grid: [5, 5] as const, bias: true },
@@ -73,10 +73,11 @@ test('shapes follow the vendor and the head width', () => {
   expect(first('forward', 'amd', 64)).toMatchObject({ lanes: 1, tiles: false });
   expect(first('forward', 'nvidia', 64)).toMatchObject({ lanes: 4, rows: 3, owned: true });
   expect(first('key', 'nvidia', 80).rows).toBe(2); // three spill
-  expect(first('query', 'intel', 64).rows).toBe(1);
+  expect(first('query', 'intel', 64)).toMatchObject({ lanes: 8, rows: 1 });
+  expect(first('query', 'intel', 16)).toMatchObject({ lanes: 4, rows: 1 });
   expect(first('query', 'amd', 80)).toMatchObject({ lanes: 4, rows: 2, step: 2 });
   for (const kind of ['forward', 'query', 'key'] as const) {
-    const bare = { vendor: 'amd', features: [] };
+    const bare = { vendor: 'amd', features: [], leastSubgroup: 0 };
     expect(attentionShape(kind, bare, { Nq: 9, Nk: 9, D: 64, bias: false, kw: 1 }).lanes).toBe(1);
   }
 });

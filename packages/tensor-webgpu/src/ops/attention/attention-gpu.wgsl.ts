@@ -1,7 +1,6 @@
 import { memoised } from '../../program/memoised.ts';
 import type { Program } from '../../program/program.ts';
 import { shader } from '../../program/shader.ts';
-import { floatType } from '../../program/types.wgsl.ts';
 import {
   type AttentionShader,
   type AttentionSpec,
@@ -48,7 +47,7 @@ function rowsShader(text: RowText, writer: RowWriter, { sides, work }: { sides: 
   if (work.label !== 'attention') inputs.push('dO', 'statistics');
   if (bias) inputs.push(...(joined ? ['HW'] : ['H', 'W']));
   const typed = (names: readonly string[]) =>
-    Object.fromEntries(names.map((name) => [name, bindingType(name, text, writer)]));
+    Object.fromEntries(names.map((name) => [name, bindingType(name, writer)]));
   const number = (at: string) =>
     inColumns ? `((${at}) / columns) * p.kw + min((${at}) % columns, p.kw - 1u)` : `min(${at}, p.${passingSize} - 1u)`;
   const slot = (name: string) =>
@@ -138,7 +137,6 @@ const forwardShader = memoised((fields: ReturnType<typeof flat>) => {
   const writer = rowWriter(text);
   const { type, own, each, over, at, scores, place, product } = writer;
   const { owned, step } = text.shape;
-  const result = floatType(text.half, type === 'vec4f');
   const most = (r: number) =>
     owned
       ? `max(top${r}, quadMost(sown_${r}))`
@@ -167,7 +165,7 @@ const forwardShader = memoised((fields: ReturnType<typeof flat>) => {
   ${times(step, (u) => `${read('V', u)} ${each((e, r) => `o${r}_${e} = fma(${type}(w${u}_${r}), ${type}(v${u}_${e}), o${r}_${e});`)}`, '\n  ')}`,
     end: over((r) => `let sum${r} = ${owned ? `quad(total${r})` : `total${r}`};`),
     after: (r) =>
-      `${byOne(text, `L[i${r}] = top${r} + log(sum${r});`)} ${times(own, (e) => `O[${at(r, e)}] = ${result}(o${r}_${e} / sum${r});`)}`,
+      `${byOne(text, `L[i${r}] = top${r} + log(sum${r});`)} ${times(own, (e) => `O[${at(r, e)}] = ${writer.stored}(o${r}_${e} / sum${r});`)}`,
   };
   return rowsShader(text, writer, { sides, work });
 });

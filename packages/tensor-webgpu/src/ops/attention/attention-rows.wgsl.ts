@@ -1,10 +1,10 @@
-import { type ElementType, floatType } from '../../program/types.wgsl.ts';
+import type { ElementType } from '../../program/types.wgsl.ts';
 import type { AttentionSpec } from './attention.wgsl.ts';
 
 /** How a workgroup shares its owned rows. */
 export interface RowShape {
-  /** Invocations that share a row, each with every `lanes`-th vector of it; more than one takes subgroups. */
-  readonly lanes: 1 | 2 | 4;
+  /** Invocations that share a row, each with every `lanes`-th vector of it; more than one takes subgroups, of at least so many lanes. */
+  readonly lanes: 1 | 2 | 4 | 8;
   /** Rows an invocation has part in. */
   readonly rows: number;
   readonly threads: number;
@@ -32,8 +32,8 @@ export const times = (count: number, text: (i: number) => string, joint = ' '): 
 
 /** WGSL of an invocation's part of its rows, in steps of a few passing rows. */
 export interface RowWriter {
-  /** vec4f where D allows it, else f32; how many make a row, and how many of them are an invocation's. */
-  readonly type: 'vec4f' | 'f32';
+  /** vec4f where D allows it, vec2f where eight lanes share a row, else f32; how many make a row, and how many of them are an invocation's. */
+  readonly type: 'vec4f' | 'vec2f' | 'f32';
   /** The same for rows of tensors in workgroup memory, and in registers before they are multiplied with another row: float16 in half precision. */
   readonly stored: ElementType;
   readonly multiplied: ElementType;
@@ -67,26 +67,27 @@ export interface RowWriter {
 
 export function rowWriter({ D, shape, half, joined }: RowText): RowWriter {
   const { lanes, rows, owned, step } = shape;
-  const type = D % 4 === 0 ? 'vec4f' : 'f32';
-  const units = type === 'vec4f' ? D / 4 : D;
+  const width = lanes === 8 ? 2 : D % 4 === 0 ? 4 : 1;
+  const type = vectors.float[width];
+  const units = D / width;
   const own = units / lanes;
   if (!Number.isInteger(own)) throw new Error(`attention: expected rows of ${units} to share between ${lanes} lanes`);
-  const stored = floatType(half, type === 'vec4f');
+  const stored = half ? vectors.half[width] : type;
   // few enough products to add up in float16: each of a vector's four sums, of each lane, is rounded by itself
-  const multiplied = half && type === 'vec4f' && own <= mostHalfProducts ? stored : type;
+  const multiplied = half && width > 1 && own <= mostHalfProducts ? stored : type;
   const whole = (sum: string) => {
-    if (type === 'f32') return sum;
+    if (width === 1) return sum;
     const [x, y, z, w] = ['x', 'y', 'z', 'w'].map((e) => (multiplied === type ? `${sum}.${e}` : `f32(${sum}.${e})`));
-    return `(${x} + ${y}) + (${z} + ${w})`;
+    return width === 2 ? `${x} + ${y}` : `(${x} + ${y}) + (${z} + ${w})`;
   };
   const fitting = Math.floor(mostTileBytes / (2 * D * 4) / 4) * 4;
   const four = ['0', '1', '2', '3'];
   const finished = owned ? ['own'] : four.slice(0, step);
-  const reduced = { 1: (x: string) => x, 2: (x: string) => `pair(${x})`, 4: (x: string) => `quad(${x})` }[lanes];
+  const reduced = { 1: '', 2: 'pair', 4: 'quad', 8: 'eight' }[lanes];
   return {
     ...{ type, stored, multiplied, units, own, finished },
     tile: Math.max(4, Math.min(mostTileRows, fitting)),
-    functions: [lanes === 2 ? pairFunction : '', lanes === 4 ? quadFunctions : ''].join(''),
+    functions: { 1: '', 2: pairFunction, 4: quadFunctions, 8: eightFunction }[lanes],
     each: (text) => times(rows, (r) => times(own, (e) => text(e, r)), '\n  '),
     over: (text) => times(rows, text, '\n  '),
     at: (r, e) => `i${r} * ${units}u + ${e * lanes}u + lane`,
@@ -103,7 +104,7 @@ export function rowWriter({ D, shape, half, joined }: RowText): RowWriter {
         '\n  ',
       ),
     product: (into, r, u) =>
-      owned ? `mine(vec4f(${four.map((n) => `${into}${n}_${r}`).join(', ')}), lane)` : reduced(`${into}${u}_${r}`),
+      owned ? `mine(vec4f(${four.map((n) => `${into}${n}_${r}`).join(', ')}), lane)` : `${reduced}(${into}${u}_${r})`,
     spread: (weight, r) =>
       owned ? four.map((u) => `let ${weight}${u}_${r} = quadBroadcast(${weight}own_${r}, ${u}u);`).join(' ') : '',
     height: (i, y) => (joined ? `HW[${i} * (p.kh + p.kw) + ${y}]` : `H[${i} * p.kh + ${y}]`),
@@ -112,13 +113,19 @@ export function rowWriter({ D, shape, half, joined }: RowText): RowWriter {
 }
 
 /** The lanes' types of bindings by name. */
-export function bindingType(name: string, { half }: Pick<RowText, 'half'>, { type }: RowWriter): ElementType {
+export function bindingType(name: string, { type, stored }: RowWriter): ElementType {
   if (name === 'statistics') return 'vec2f';
-  if (['Q', 'K', 'V', 'O'].includes(name)) return floatType(half, type === 'vec4f');
+  if (['Q', 'K', 'V', 'O'].includes(name)) return stored;
   return ['dO', 'dQ', 'dK', 'dV'].includes(name) ? type : 'f32';
 }
 
+const vectors = {
+  float: { 1: 'f32', 2: 'vec2f', 4: 'vec4f' },
+  half: { 1: 'f16', 2: 'vec2<f16>', 4: 'vec4<f16>' },
+} as const;
 const pairFunction = 'fn pair(x: f32) -> f32 { return x + quadSwapX(x); }\n';
+const eightFunction =
+  'fn eight(x: f32) -> f32 { let y = x + quadSwapX(x); let z = y + quadSwapY(y); return z + subgroupShuffleXor(z, 4u); }\n';
 const quadFunctions = `fn quad(x: f32) -> f32 { let y = x + quadSwapX(x); return y + quadSwapY(y); }
 fn quadMost(x: f32) -> f32 { let y = max(x, quadSwapX(x)); return max(y, quadSwapY(y)); }
 // of each lane's parts of four sums, the whole of the lane's own
