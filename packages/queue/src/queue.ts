@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue, QueueEvents } from 'bullmq';
 import { type FailedJob, type Job, type JobQueue, jobHash, jobTitle, parseJob } from 'slimsam/jobs';
 import { type Broker, type JobsEvents, type JobsQueue, openBroker } from './broker.ts';
@@ -5,6 +6,8 @@ import { queueRunner } from './queue-runner.ts';
 
 /** Failed jobs that are listed at most. */
 const mostListed = 1000;
+/** Milliseconds that closing waits for a broker that may be out of reach. */
+const patience = 2_000;
 
 /**
  * Opens a queue: a plain one of BullMQ, which its dashboards show.
@@ -43,7 +46,8 @@ export async function openQueue(url: string): Promise<JobQueue> {
     },
     async close() {
       runner.stop();
-      await Promise.allSettled([events.close(), queue.close()]);
+      const closed = Promise.allSettled([events.close(), queue.close()]);
+      await Promise.race([closed, sleep(patience, undefined, { ref: false })]);
     },
   };
 }

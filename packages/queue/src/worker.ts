@@ -21,6 +21,8 @@ import { openBroker, redacted } from './broker.ts';
 const mostVanished = 1000;
 /** Milliseconds before a worker that handed a job back takes the next one, so that others can have it. */
 const politeness = 1_000;
+/** Milliseconds in which the job that is under way goes back, at the end, if the broker is in reach. */
+const patience = 10_000;
 /** Milliseconds between two lines about a broker that is out of reach. */
 const quiet = 30_000;
 
@@ -100,7 +102,7 @@ export async function work(options: WorkOptions): Promise<void> {
   if (!signal.aborted)
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   note(`worker ${name}: ends`);
-  await Promise.race([worker.close(), sleep(15_000, undefined, { ref: false })]);
+  await Promise.race([worker.close(), sleep(patience, undefined, { ref: false })]);
   await child.close();
 }
 

@@ -161,6 +161,17 @@ describe('a queue on Redis', () => {
   });
 });
 
+test('a command ends although its broker is gone', async () => {
+  const [gone, store] = [await startRedis({ durable: false }), await openStore(path.join(folder, 'gone'))];
+  const [queue, stop] = [await openQueue(gone.url), new AbortController()];
+  const waits = runJobs([nap(1)], { runner: queue.runner, store, signal: stop.signal }).next();
+  while ((await queue.counts()).waiting === 0) await sleep(20);
+  await gone.stop();
+  stop.abort(new Error('enough'));
+  await expect(waits).rejects.toThrow('enough');
+  await queue.close();
+});
+
 test('a worker takes the adapter that is named, or tells those that there are', async () => {
   const words = ['worker', '--queue', redis.url, '--store', path.join(folder, 'adapters'), '--adapter'];
   const stop = new AbortController();

@@ -251,3 +251,8 @@ test.each(['compress', 'evaluate', 'costs', 'segment', 'export', 'info'])(
     expect(printed.out).toMatch(new RegExp(`Example:\n {2}slimsam ${command} `));
   },
 );
+
+test('--version is that of the package', async () => {
+  expect(await run('--version', false)).toBe(0);
+  expect(printed.out).toMatch(/^\d+\.\d+\.\d+\n$/);
+});

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { slimsamVersion } from '../jobs/job.ts';
 import { ablateCommand } from './commands/ablate.ts';
 import { compressCommand } from './commands/compress.ts';
 import { costsCommand } from './commands/costs.ts';
@@ -20,6 +21,7 @@ const codes = { done: 0, failed: 1, usage: 2, stopped: 130 };
 export function programOf(signal: AbortSignal): Command {
   const program = new Command('slimsam')
     .description('compresses Segment Anything models (SAM) and plain ViTs on your own photographs')
+    .version(slimsamVersion)
     .exitOverride();
   const commands = [
     ...[compressCommand, evaluateCommand, costsCommand, segmentCommand],
