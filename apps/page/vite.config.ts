@@ -5,12 +5,15 @@ import { defineConfig } from 'vite';
 
 const models = fileURLToPath(new URL('../../models', import.meta.url));
 
-/** The models of the repository that are served beside the page, and fetched when they are chosen. */
-const served = readdirSync(models).map((name) => {
-  const folder = path.join(models, name);
-  const weights = readdirSync(folder).filter((file) => file.endsWith('.safetensors'));
-  return { name, bytes: weights.reduce((sum, file) => sum + statSync(path.join(folder, file)).size, 0) };
-});
+/** The models of the repository, a folder each, that are served beside the page and fetched when they are chosen. */
+const served = readdirSync(models, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => {
+    const folder = path.join(models, name);
+    const weights = readdirSync(folder).filter((file) => file.endsWith('.safetensors'));
+    return { name, bytes: weights.reduce((sum, file) => sum + statSync(path.join(folder, file)).size, 0) };
+  })
+  .filter(({ bytes }) => bytes > 0);
 
 /** Static files with relative addresses: any web server serves them, from any folder, without headers of its own. */
 export default defineConfig({

@@ -44,7 +44,7 @@ export async function startCompression(
 
 /** The one message, once it is there; it is closed. */
 export async function message(page: Page): Promise<string> {
-  await page.waitForSelector('#message:not([hidden])');
+  await page.waitForSelector('#message:not([hidden])', { timeout: 600_000 });
   const text = (await page.textContent('#message p')) ?? '';
   await page.click('#message button');
   return text;
