@@ -56,6 +56,8 @@ beforeAll(async () => {
   mkdirSync('examples/teacher', { recursive: true });
   for (const name of ['sam', 'slim', 'teacher', 'examples/teacher/teacher']) await saveSam(`${name}.safetensors`, sam);
   cpSync('sam.safetensors', 'sam_vit_b_01ec64.pth'); // the content decides
+  mkdirSync('models/sam-s', { recursive: true });
+  await saveSam('models/sam-s/model.safetensors', sam);
   for (const folder of ['FOLDER', 'onnx']) await exportOnnx(folder, sam);
   const plain = parseVitConfig({ imageSize: [56, 56], heads: 2, headWidth: 16 });
   mkdirSync('dinov2-small');
@@ -92,6 +94,8 @@ test.each(unique)('$file: $program $words', async ({ program, words }) => {
   const list = words
     .replaceAll('MODEL', 'sam.safetensors')
     .replace(/--subset \d+/, '--subset 4')
+    .replace(/--small \d+/, '--small 32')
+    .replace(/--reconstruct \d+/, '--reconstruct 2')
     .split(' ');
   const whole = [...list, ...(short[list[0]!]?.split(' ') ?? [])];
   const at = (option: string) => (whole.includes(option) ? whole[whole.indexOf(option) + 1] : undefined);

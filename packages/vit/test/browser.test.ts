@@ -42,24 +42,33 @@ it.each(['@slimsam/vit', '@slimsam/weights'])(
   },
 );
 
-it('the bundle loads a SAM from a server where there is no Node, with progress, and says what it cannot', async () => {
+it('the bundle loads a SAM from a server where there is no Node, with progress, writes it as ONNX, and says what it cannot', async () => {
   const code = `
     import '@tensorflow/tfjs-backend-cpu';
-    import { loadSam } from '@slimsam/vit';
-    export { loadSam };
+    export { loadSam } from '@slimsam/vit';
+    export { exportOnnx } from '@slimsam/vit/onnx';
   `;
   await bundle(code, 'load.js');
-  // the browser's part: no process, a page with an address
+  // the browser's part: nothing of Node's, a page with an address, a folder of its files
   const page = `
     const { argv, stdout } = process;
     Object.assign(globalThis, { location: { href: argv[2] }, window: globalThis, document: {} });
-    delete globalThis.process;
-    const { loadSam } = await import('./load.js');
+    for (const name of ['process', 'Buffer']) delete globalThis[name];
+    const { exportOnnx, loadSam } = await import('./load.js');
     const seen = [];
     const { weights, config } = await loadSam('model.safetensors', { onProgress: (progress) => seen.push(progress) });
     const { loaded, total } = seen.at(-1);
+    const files = {};
+    const createWritable = (name) => ({
+      write: async (part) => void (files[name] = (files[name] ?? 0) + part.length),
+      close: async () => {},
+      abort: async () => {},
+    });
+    const getFileHandle = async (name) => ({ name, createWritable: async () => createWritable(name) });
+    const folder = { name: 'onnx', getFileHandle, getDirectoryHandle: async () => folder };
+    const names = await exportOnnx(folder, { weights, config });
     const message = await loadSam({ hub: 'owner/name' }).catch((error) => error.message);
-    stdout.write(JSON.stringify({ count: Object.keys(weights).length, size: config.imageSize, loaded, total, message }));
+    stdout.write(JSON.stringify({ count: Object.keys(weights).length, size: config.imageSize, loaded, total, names, files, message }));
   `;
   await writeFile(join(folder, 'page.mjs'), page);
   const bytes = await readFile(fixturePath('sam-tiny/model.safetensors'));
@@ -70,8 +79,10 @@ it('the bundle loads a SAM from a server where there is no Node, with progress, 
     await new Promise((resolve) => server.once('listening', resolve));
     const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/models/index.html`;
     const { stdout } = await promisify(execFile)(process.execPath, ['page.mjs', address], { cwd: folder });
-    expect(JSON.parse(stdout)).toEqual({
-      ...{ count: 202, size: 128, loaded: bytes.length, total: bytes.length },
+    const { files, ...told } = JSON.parse(stdout);
+    expect(files['encoder.onnx']).toBeGreaterThan(0.9 * bytes.length); // nearly all weights are the encoder's
+    expect(told).toEqual({
+      ...{ count: 202, size: 128, loaded: bytes.length, total: bytes.length, names: ['encoder.onnx', 'decoder.onnx'] },
       message: "openTensors: expected an address in a browser, got the Hub id 'owner/name'",
     });
   } finally {

@@ -1,5 +1,5 @@
 import { type Attribute, type GraphRecord, type Initializer, type Node, type Port, typeNumbers } from './graph.ts';
-import { byteLength, type Encoded, float, integer, integers, message, text } from './protobuf.ts';
+import { byteLength, type Encoded, float, integer, integers, joined, message, text } from './protobuf.ts';
 
 /**
  * ONNX's operator set. 17 is the first with LayerNormalization, and what segment-anything's own export takes; runtimes of 2022 (onnxruntime
@@ -55,11 +55,11 @@ export async function* readParts(parts: Encoded): AsyncGenerator<Uint8Array> {
       small.push(part);
       continue;
     }
-    yield Buffer.concat(small);
+    yield joined(small);
     small = [];
     yield await part.read();
   }
-  yield Buffer.concat(small);
+  yield joined(small);
 }
 
 const lazily = (initializer: Initializer) => ({ length: initializer.byteLength, read: initializer.read });

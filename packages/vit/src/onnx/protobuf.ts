@@ -39,6 +39,17 @@ export function byteLength(parts: Encoded): number {
   return parts.reduce((sum, { length }) => sum + length, 0);
 }
 
+/** Parts that are there, as one. */
+export function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(byteLength(parts));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
 function varint(value: number): number[] {
   const bytes: number[] = [];
   let rest = BigInt.asUintN(64, BigInt(value));
