@@ -152,11 +152,15 @@ test('a SAM learns on small photographs first: positions are interpolated and le
       files.set(name, bytes);
     },
   };
-  const recipe = slimSam({ ratio: 0.5, ...small, epochs: 1, stepsPerEpoch: 2, small: 32, ownSizeEpochs: 1 });
+  const recipe = slimSam({
+    ...{ ratio: 0.5, ...small, epochs: 1, stepsPerEpoch: 2 },
+    ...{ small: 32, ownSizeEpochs: 1, reconstruct: 2 },
+  });
   const { result, events } = await run(sam, { recipe, teacherCache });
   expect([...kept].sort()).toEqual(['scene N', 'scene N at 32']);
   expect(result.model.weights['image_encoder.pos_embed']!.shape).toEqual([1, 8, 8, 8]);
-  const found = events.filter((event) => event.type === 'validation').filter(({ index }) => index === 4);
+  expect(result.model.weights['image_encoder.blocks.1.attn.rel_pos_h']!.shape[0]).toBe(15);
+  const found = events.filter((event) => event.type === 'validation').filter(({ index }) => index === 6);
   expect(found.map(({ name }) => name)).toEqual(['align at the own size', 'align at the own size']);
   expect(result.validation!.error).toBe(Math.min(...found.map(({ error }) => error)));
   await expect(run(sam, { recipe: slimSam({ ratio: 0.5, small: 36 }) })).rejects.toThrow(

@@ -46,6 +46,9 @@ export async function* reconstructStep(
   const student: Record<string, tf.Tensor> = Object.fromEntries(
     Object.entries(weights).map(([key, weight]) => [key, tf.clone(weight)]),
   );
+  const tables = network.relativePositions?.(student) ?? {}; // its blocks read these meanwhile
+  const tablesBefore = network.relativePositions?.(previous.weights) ?? {};
+  const ownTables = Object.fromEntries(Object.keys(tables).map((key) => [key, student[key]!]));
   const streams: Streams[] = [];
   try {
     const [own, before] = [withoutBlocks(student), withoutBlocks(previous.weights)];
@@ -55,7 +58,8 @@ export async function* reconstructStep(
       streams.push({ own: enter(own), before: enter(before) });
     }
     if (streams.length === 0) throw unreadable(context.photographs);
-    const reference = { weights: previous.weights, kept: keptOf(plan, previous.plan) };
+    Object.assign(student, tables);
+    const reference = { weights: { ...previous.weights, ...tablesBefore }, kept: keptOf(plan, previous.plan) };
     for (let block = 0; block < depth; block++) {
       signal?.throwIfAborted();
       reconstructBlock(student, { config, block, reference, streams });
@@ -70,11 +74,12 @@ export async function* reconstructStep(
       streams.map(({ own, before }) => () => [own, linear(before, flat)]),
     );
     flat.weight.dispose();
-    return { weights: student, plan };
+    return { weights: Object.assign(student, ownTables), plan };
   } catch (error) {
-    disposeWeights(student);
+    disposeWeights(Object.assign(student, ownTables));
     throw error;
   } finally {
+    tf.dispose([tables, tablesBefore]);
     for (const { own, before } of streams) tf.dispose([own, before]);
   }
 }

@@ -44,6 +44,8 @@ export interface Network {
   readonly isEncoder: (name: string) => boolean;
   /** The features [B, …] that are kept, and intermediates. */
   readonly forward: (weights: Weights, images: tf.Tensor4D, options: EncodeOptions) => Features;
+  /** Relative positions of its blocks at `size`, where the weights' own are of another. The tensors are new. */
+  readonly relativePositions?: (weights: Weights) => Weights;
   readonly axes: (weights: Weights) => Axes;
   readonly taps: (weights: Weights) => NetworkTaps;
   readonly costs: (weights: Weights) => Costs;
@@ -120,17 +122,20 @@ function samNetwork(config: SamConfig): Network {
 function smallNetwork(config: SamConfig, size: number): Network {
   const own = samNetwork(config);
   const sam = { ...config, imageSize: size };
-  const positions = (weights: Weights): Weights =>
-    Object.fromEntries(Object.entries(weights).filter(([name]) => /\.(pos_embed|rel_pos_[hw])$/.test(name)));
+  const resized = (weights: Weights, names: RegExp): Weights => {
+    const found = Object.entries(weights).filter(([name]) => names.test(name));
+    return resizeSam({ weights: Object.fromEntries(found), config }, size).weights;
+  };
   return {
     ...own,
     ...{ sam, size },
     forward: (weights, images, options) =>
       tf.tidy(() => {
-        const resized = resizeSam({ weights: positions(weights), config }, size).weights;
-        const { embedding, taps } = encodeImage({ ...weights, ...resized }, sam, images, options);
+        const positions = resized(weights, /\.(pos_embed|rel_pos_[hw])$/);
+        const { embedding, taps } = encodeImage({ ...weights, ...positions }, sam, images, options);
         return { embedding, taps: { ...taps } };
       }),
+    relativePositions: (weights) => resized(weights, /\.rel_pos_[hw]$/),
     pixels: (image) => preprocess(image, sam).pixels,
   };
 }
