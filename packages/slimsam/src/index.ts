@@ -38,6 +38,7 @@ export {
   oneShot,
   paperRounding,
   type RecipeOptions,
+  rotated,
   type SlimSamOptions,
   scratch,
   slimSam,
@@ -50,6 +51,7 @@ export type {
   PruneStep,
   Recipe,
   RecipeStep,
+  RotateStep,
   Structure,
 } from './recipe/recipe.ts';
 export type { Scoring, ScoringLoss } from './recipe/scoring.ts';

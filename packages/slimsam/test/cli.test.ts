@@ -154,7 +154,7 @@ describe('what is wrong is one line, and nothing is written', () => {
       'small photographs in another recipe',
       1,
       'compress @sam.safetensors --images @photos --small 32 --recipe one-shot',
-      /--small: expected the recipe 'slimsam', got 'one-shot'/,
+      /--small: expected the recipe 'slimsam' or 'rotated', got 'one-shot'/,
     ],
     [
       'a last stage of nothing',
@@ -166,13 +166,13 @@ describe('what is wrong is one line, and nothing is written', () => {
       'layers fitted anew in another recipe',
       1,
       'compress @sam.safetensors --images @photos --reconstruct 8 --recipe scratch',
-      /--reconstruct: expected the recipe 'slimsam', got 'scratch'/,
+      /--reconstruct: expected the recipe 'slimsam' or 'rotated', got 'scratch'/,
     ],
     [
       'prompts in another recipe',
       1,
       'compress @sam.safetensors --images @photos --prompt-epochs 2 --recipe iterative',
-      /--prompt-epochs: expected the recipe 'slimsam', got 'iterative'/,
+      /--prompt-epochs: expected the recipe 'slimsam' or 'rotated', got 'iterative'/,
     ],
     [
       'a ratio and a target',

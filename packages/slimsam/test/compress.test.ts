@@ -10,6 +10,7 @@ import {
   type Compressed,
   type CompressOptions,
   compress,
+  iterative,
   type Model,
   networkOf,
   oneShot,
@@ -292,6 +293,18 @@ test("a user's criterion, loss and step; one-shot and scratch", async () => {
   expect(anew.events.filter((event) => event.type === 'validation')[0]!.error).toBeGreaterThan(
     once.events.filter((event) => event.type === 'validation')[0]!.error,
   );
+});
+
+test('later rounds of iterative pruning align intermediates first, then the embedding alone', async () => {
+  const sam = tinySam();
+  const recipe = iterative([0.25, 0.5], { ...small, epochs: 4, stepsPerEpoch: 1 });
+  const { result, events } = await run(sam, { recipe });
+  expect(result.plan.keep.embed).toHaveLength(8);
+  const parts = events
+    .filter((event) => event.type === 'step')
+    .filter(({ name }) => name === 'align the bottleneck to 0.5')
+    .map((event) => Object.keys(event.parts).length);
+  expect(parts).toEqual([4, 1]);
 });
 
 test('a ratio for a target, and the least where there is none', async () => {

@@ -1,12 +1,21 @@
 import { type Command, Option } from 'commander';
 import type { Model } from '../models/network.ts';
 import { ratioFor } from '../models/ratio-for.ts';
-import { iterative, oneShot, paperRounding, type RecipeOptions, scratch, slimSam } from '../recipe/makers.ts';
+import {
+  iterative,
+  oneShot,
+  paperRounding,
+  type RecipeOptions,
+  rotated,
+  type SlimSamOptions,
+  scratch,
+  slimSam,
+} from '../recipe/makers.ts';
 import type { Recipe } from '../recipe/recipe.ts';
 import { naturalNumber, numbers, positiveInteger, positiveNumber, probability } from './options.ts';
 
 /** Recipes by name. */
-export const recipeNames = ['slimsam', 'one-shot', 'iterative', 'scratch'] as const;
+export const recipeNames = ['slimsam', 'one-shot', 'iterative', 'scratch', 'rotated'] as const;
 export type RecipeName = (typeof recipeNames)[number];
 
 /** What commands take that compress. */
@@ -15,6 +24,7 @@ export interface RecipeParts {
   readonly promptEpochs: number;
   readonly steps?: number;
   readonly rate?: number;
+  readonly warmup?: number;
   readonly cosine: boolean;
   readonly flip?: number;
   readonly jitter?: number[];
@@ -54,6 +64,7 @@ export function onRecipe(command: Command): Command {
     )
     .option('--steps <n>', 'optimizer steps of an epoch (default: all photographs)', positiveInteger)
     .option('--rate <number>', 'the learning rate (default: 1e-4)', positiveNumber)
+    .option('--warmup <n>', 'steps in which the learning rate rises, in each stage (default: 0)', naturalNumber)
     .option('--cosine', 'the learning rate falls to 0 within each stage, which serves few epochs', false)
     .option('--flip <probability>', 'photographs are mirrored so often in training', probability)
     .option('--jitter <least,largest>', 'photographs are scaled by chance in training, like 0.8,1.25', numbers(2))
@@ -92,8 +103,8 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
   const { params, macs, epochs, steps, rate, flip, jitter, criterion, sample, size } = options;
   const { promptEpochs, small, ownSizeEpochs, reconstruct } = options;
   for (const [name, value] of Object.entries({ 'prompt-epochs': promptEpochs, small, reconstruct }))
-    if (value && options.recipe !== 'slimsam')
-      throw new Error(`--${name}: expected the recipe 'slimsam', got '${options.recipe}'; leave it out`);
+    if (value && options.recipe !== 'slimsam' && options.recipe !== 'rotated')
+      throw new Error(`--${name}: expected the recipe 'slimsam' or 'rotated', got '${options.recipe}'; leave it out`);
   if (ownSizeEpochs !== undefined && small === undefined)
     throw new Error('--own-size-epochs: expected --small beside it, got none; every stage is at the own size then');
   const multiple = Number(options.rounding);
@@ -111,6 +122,7 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
     ...(paper ? paperRounding : multiples && { multiples }),
     ...(steps !== undefined && { stepsPerEpoch: steps }),
     ...(rate !== undefined && { learningRate: rate }),
+    ...(options.warmup !== undefined && { warmup: options.warmup }),
     ...(options.cosine && { decay: 'cosine' as const }),
     ...((flip !== undefined || jitter) && {
       augment: { ...(flip !== undefined && { flip }), ...(jitter && { scale: [jitter[0]!, jitter[1]!] as const }) },
@@ -120,14 +132,21 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
   };
   if (options.recipe === 'one-shot') return oneShot(how);
   if (options.recipe === 'scratch') return scratch(how);
-  if (options.recipe === 'slimsam')
-    return slimSam({
-      ...how,
-      ...(promptEpochs > 0 && { promptEpochs }),
-      ...(small !== undefined && { small }),
-      ...(ownSizeEpochs !== undefined && { ownSizeEpochs }),
-      ...(reconstruct !== undefined && { reconstruct }),
-    });
+  const whole: SlimSamOptions & { ratio: number } = {
+    ...how,
+    ...(promptEpochs > 0 && { promptEpochs }),
+    ...(small !== undefined && { small }),
+    ...(ownSizeEpochs !== undefined && { ownSizeEpochs }),
+    ...(reconstruct !== undefined && { reconstruct }),
+  };
+  if (options.recipe === 'slimsam') return slimSam(whole);
+  if (options.recipe === 'rotated') {
+    if (target || criterion)
+      throw new Error(
+        `--${criterion ? 'criterion' : params ? 'params' : 'macs'}: expected none with the recipe 'rotated', got one; --ratio says how far it goes`,
+      );
+    return rotated(whole);
+  }
   const rounds = Math.max(1, Math.min(epochs, Math.ceil(ratio / 0.1 - 1e-9)));
   const ratios = Array.from({ length: rounds }, (_, i) => Number(((ratio * (i + 1)) / rounds).toFixed(4)));
   return iterative(ratios, how);

@@ -187,7 +187,7 @@ function lossOf({ loss }: AlignStep, taps: NetworkTaps): Loss {
     return {
       taps: (a) => (a > 0 ? names : []),
       of: (student, { original, previous }, a) => {
-        const teacher = { embedding: original.embedding, taps: previous.taps };
+        const teacher = { embedding: original.embedding, taps: a > 0 ? previous.taps : {} }; // left out where they count for nothing
         return bottleneckAligning({ student, teacher, taps: taps.bottleneck, a });
       },
     };

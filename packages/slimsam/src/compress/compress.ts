@@ -13,6 +13,7 @@ import { initialise } from './initialise.ts';
 import type { PartScorer } from './part-scorer.ts';
 import { pruneStep, wholePlan } from './prune-step.ts';
 import { reconstructStep } from './reconstruct-step.ts';
+import { rotateStep } from './rotate-step.ts';
 import type { RunStore, StepResult } from './run-store.ts';
 
 /** How to compress. */
@@ -154,6 +155,15 @@ function atSizeOf(step: RecipeStep, { context, model }: { context: Context; mode
   };
 }
 
+/** Whether an encoder's attention is that of a plain ViT. */
+function isGlobal({ weights, config }: Model): boolean {
+  const blocks = new Set(
+    Object.keys(weights).flatMap((name) => /^image_encoder\.blocks\.(\d+)\./.exec(name)?.[1] ?? []),
+  );
+  if (Object.keys(weights).some((name) => name.includes('.attn.rel_pos_'))) return false;
+  return 'globalBlocks' in config && blocks.size === config.globalBlocks.length;
+}
+
 interface StepInputs<M extends Model> {
   readonly step: RecipeStep;
   readonly index: number;
@@ -170,6 +180,7 @@ async function* runStep<M extends Model>(
 ): AsyncGenerator<StageEvent, StepResult, undefined> {
   const { weights, plan } = current;
   if (step.kind === 'prune') return yield* pruneStep(context, { step, index, weights, plan });
+  if (step.kind === 'rotate') return yield* rotateStep(context, { step, index, weights, plan });
   if (step.kind === 'reconstruct') {
     const before = { weights: previous?.weights ?? original, plan: previous?.plan };
     return yield* reconstructStep(context, { step, index, weights, plan, previous: before });
@@ -205,9 +216,14 @@ function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Cont
   const asking = recipe.steps.find((step) => step.kind === 'align' && step.loss === 'prompts');
   if (asking && !network.sam)
     throw new Error(`compress: expected a SAM for '${asking.name}', got a plain ViT, which has no masks`);
-  const fitting = recipe.steps.find(({ kind }) => kind === 'reconstruct');
+  const fitting = recipe.steps.find(({ kind }) => kind === 'reconstruct' || kind === 'rotate');
   if (fitting && !network.sam)
     throw new Error(`compress: expected a SAM for '${fitting.name}', got a plain ViT; leave the step out`);
+  const rotating = recipe.steps.find(({ kind }) => kind === 'rotate');
+  if (rotating && !isGlobal(model))
+    throw new Error(
+      `compress: expected a SAM on a plain ViT for '${rotating.name}', with global attention and no relative positions, got others; take the recipe 'slimsam'`,
+    );
   for (const step of recipe.steps) if ('small' in step) networkOf(model, { small: step.small });
   const varying = recipe.steps.find((step) => step.kind === 'align' && step.augment);
   if (varying && options.teacherCache)

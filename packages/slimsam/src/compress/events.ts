@@ -24,12 +24,12 @@ interface OfStep {
 /** A step of the recipe begins; `done` of `total` photographs or optimizer steps were done before. */
 export interface PhaseEvent extends OfStep {
   readonly type: 'phase';
-  readonly kind: 'prune' | 'reconstruct' | 'align' | 'initialise' | 'custom';
+  readonly kind: 'prune' | 'rotate' | 'reconstruct' | 'align' | 'initialise' | 'custom';
   readonly done: number;
   readonly total: number;
 }
 
-/** One more photograph is scored, or one more block reconstructed. */
+/** One more photograph is scored or looked at, or one more block reconstructed. */
 export interface ScoredEvent extends OfStep {
   readonly type: 'scored';
   readonly done: number;

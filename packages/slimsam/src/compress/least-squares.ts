@@ -8,17 +8,18 @@ export interface Sums {
   readonly cross: tf.Tensor2D;
 }
 
-/** Adds inputs [..., I] and what is wanted of them [..., O]; the sums given before are used up. They outlive a `tf.tidy`. */
+/** Adds inputs [..., I] and what is wanted of them [..., O], each pair as often as `counts` [..., 1] says; the sums given before are used up. They outlive a `tf.tidy`. */
 export function addSums(
   before: Sums | undefined,
-  { inputs, wanted, bias }: { inputs: tf.Tensor; wanted: tf.Tensor; bias: boolean },
+  { inputs, wanted, bias, counts }: { inputs: tf.Tensor; wanted: tf.Tensor; bias: boolean; counts?: tf.Tensor },
 ): Sums {
   const sums = tf.tidy(() => {
     const rows = (x: tf.Tensor) => tf.reshape(x, [-1, x.shape.at(-1)!]) as tf.Tensor2D;
     const given = rows(inputs);
     const x = bias ? (tf.concat([given, tf.ones([given.shape[0], 1])], 1) as tf.Tensor2D) : given;
-    const gram = tf.matMul(x, x, true);
-    const cross = tf.matMul(x, rows(wanted), true);
+    const counted = counts ? (tf.mul(x, rows(counts)) as tf.Tensor2D) : x;
+    const gram = tf.matMul(counted, x, true);
+    const cross = tf.matMul(counted, rows(wanted), true);
     return {
       gram: tf.keep(before ? tf.add(before.gram, gram) : gram) as tf.Tensor2D,
       cross: tf.keep(before ? tf.add(before.cross, cross) : cross) as tf.Tensor2D,

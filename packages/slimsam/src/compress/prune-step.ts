@@ -12,6 +12,7 @@ import {
   type Scores,
 } from '@slimsam/prune';
 import { type Dimension, dims, type Weights } from '@slimsam/weights';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Network } from '../models/network.ts';
 import { planTarget } from '../models/ratio-for.ts';
 import { roundingOf } from '../models/rounding.ts';
@@ -20,7 +21,7 @@ import type { PruneStep } from '../recipe/recipe.ts';
 import type { Context } from './context.ts';
 import type { StageEvent } from './events.ts';
 import type { StepResult } from './run-store.ts';
-import { scoreByParts } from './score-parts.ts';
+import { type ScoringCriterion, scoreByParts } from './score-parts.ts';
 import { sensitiveRatios } from './sensitive-ratios.ts';
 
 type Shapes = Parameters<typeof plan>[0]['weights'];
@@ -45,7 +46,8 @@ export async function* pruneStep(
   const { name } = step;
   const axes = network.axes(weights);
   const criterion = step.criterion ?? 'taylor';
-  const { needsGradients } = typeof criterion === 'string' ? criteria[criterion] : criterion;
+  const leading = criterion === 'leading';
+  const { needsGradients } = typeof criterion !== 'string' ? criterion : leading ? noGradients : criteria[criterion];
   const scored = sample(seen, { size: Math.min(seen.length, step.sample ?? 1000), seed: seed * 31 + index });
   const total = needsGradients ? scored.length : 0;
   yield { type: 'phase', kind: 'prune', index, name, done: 0, total };
@@ -53,7 +55,8 @@ export async function* pruneStep(
   let scores: Scores | undefined;
   if (needsGradients) {
     const dimensions = [...dims(axes, weights).keys()].filter((dimension) => isScored(dimension, step.structure));
-    const scoring = scoreByParts(context, { step, index, weights, scored, dimensions });
+    const given = { ...step, criterion: criterion as ScoringCriterion };
+    const scoring = scoreByParts(context, { step: given, index, weights, scored, dimensions });
     for (let next = await scoring.next(); ; next = await scoring.next()) {
       if (next.done) {
         scores = next.value;
@@ -64,14 +67,16 @@ export async function* pruneStep(
   }
   const original = dims(before.axes, shapesOf(before));
   const roundTo = roundingOf(original, step.multiples);
-  const parts = partsOf([...original.keys()], step);
+  const parts = partsOf([...original.keys()], leading ? { ...step, ranking: 'local', normalise: 'none' } : step);
   let own: Plan | undefined;
   for (const [i, { dimensions, ranking, normalise }] of parts.entries()) {
-    const found = scores
-      ? Object.fromEntries(dimensions.map((dimension) => [dimension, scores[dimension]!]))
-      : await importance({ criterion, weights, axes, dimensions, seed: seed * 31 + index });
     const shapes: Shapes = own ? plannedShapes(own) : weights;
     const now = dims(axes, shapes);
+    const found = leading
+      ? Object.fromEntries(dimensions.map((dimension) => [dimension, falling(now.get(dimension)!.size)]))
+      : scores
+        ? Object.fromEntries(dimensions.map((dimension) => [dimension, scores[dimension]!]))
+        : await importance({ criterion, weights, axes, dimensions, seed: seed * 31 + index });
     const target = i === parts.length - 1 ? step.target : undefined;
     const ratios = ratiosOf(dimensions, { step, original, now });
     const bySensitivity = ranking === 'sensitivity';
@@ -83,7 +88,7 @@ export async function* pruneStep(
     });
     own = own ? composePlans(own, made) : made;
   }
-  const pruned = applyPlan(own!, weights);
+  const pruned = leading ? rescaled(applyPlan(own!, weights), own!) : applyPlan(own!, weights);
   const whole = composePlans(before, own!);
   const encoder = Object.fromEntries(Object.entries(pruned).filter(([weight]) => network.isEncoder(weight)));
   const touched = Object.keys(own!.keep);
@@ -97,6 +102,24 @@ export async function* pruneStep(
     ...(own!.target && { target: own!.target }),
   };
   return { weights: pruned, plan: whole };
+}
+
+const noGradients = { needsGradients: false };
+
+/** Scores that keep the first channels. */
+const falling = (size: number): Float32Array => Float32Array.from({ length: size }, (_, channel) => size - channel);
+
+/**
+ * Where the first channels hold nearly all of a stream, a layer norm over those alone gives sqrt(kept / all) of what it gave: its scale makes
+ * up for that. The given weights are used up.
+ */
+function rescaled(weights: Weights, { keep, shapes }: Plan): Weights {
+  if (!keep.embed) return weights;
+  const all = shapes['image_encoder.patch_embed.proj.weight']![0]!;
+  const norms = Object.entries(weights).filter(([name]) => /\.norm[12]\.weight$/.test(name));
+  const scaled = norms.map(([name, weight]) => [name, tf.mul(weight, Math.sqrt(all / keep.embed!.length))] as const);
+  tf.dispose(norms.map(([, weight]) => weight));
+  return { ...weights, ...Object.fromEntries(scaled) };
 }
 
 /** A plan that keeps all. */

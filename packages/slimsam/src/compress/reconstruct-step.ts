@@ -39,7 +39,7 @@ export async function* reconstructStep(
 ): AsyncGenerator<StageEvent, StepResult, undefined> {
   const { network, seen, seed, signal } = context;
   const config = network.sam!;
-  const { name } = step;
+  const { name, layers = 'all' } = step;
   const chosen = sample(seen, { size: Math.min(seen.length, step.sample ?? 48), seed: seed * 31 + index });
   const depth = network.taps(weights).bottleneck.mlpHidden.length;
   yield { type: 'phase', kind: 'reconstruct', index, name, done: 0, total: depth };
@@ -62,7 +62,7 @@ export async function* reconstructStep(
     const reference = { weights: { ...previous.weights, ...tablesBefore }, kept: keptOf(plan, previous.plan) };
     for (let block = 0; block < depth; block++) {
       signal?.throwIfAborted();
-      reconstructBlock(student, { config, block, reference, streams });
+      reconstructBlock(student, { config, block, reference, streams, layers });
       await streams[0]!.own.data(); // the device keeps up
       yield { type: 'scored', index, name, done: block + 1, total: depth };
     }
@@ -71,7 +71,10 @@ export async function* reconstructStep(
     refit(
       student,
       'image_encoder.neck.0',
-      streams.map(({ own, before }) => () => [own, linear(before, flat)]),
+      streams.map(({ own, before }) => () => {
+        const wanted = linear(before, flat);
+        return [own, wanted, evenly(wanted)];
+      }),
     );
     flat.weight.dispose();
     return { weights: Object.assign(student, ownTables), plan };
@@ -105,6 +108,7 @@ function reconstructBlock(
     readonly block: number;
     readonly reference: Reference;
     readonly streams: Streams[];
+    readonly layers: 'all' | 'outputs';
   },
 ): void {
   const { config, block, reference, streams } = inputs;
@@ -113,7 +117,7 @@ function reconstructBlock(
     const weight = scope(weights, `${prefix}.${layer}`);
     return layerNorm(x, { scale: weight('weight'), offset: weight('bias'), epsilon: config.epsilon ?? 1e-6 });
   };
-  const queries = queriesFor(inputs);
+  const queries = inputs.layers === 'all' ? queriesFor(inputs) : undefined;
   const targets = streams.map(
     ({ before }): Targets =>
       tf.tidy(() => {
@@ -135,10 +139,7 @@ function reconstructBlock(
       }),
   );
   queries?.dispose();
-  const fit = (
-    layer: string,
-    pair: (own: tf.Tensor, target: Targets) => readonly [input: tf.Tensor, wanted: tf.Tensor],
-  ) =>
+  const fit = (layer: string, pair: (own: tf.Tensor, target: Targets) => Pair) =>
     refit(
       student,
       `${prefix}.${layer}`,
@@ -150,14 +151,15 @@ function reconstructBlock(
     );
   const run = (own: tf.Tensor) => encoderBlock(student, config, own, block);
   const isMap = (qkv: tf.Tensor, [B, h, w]: readonly number[]) => qkv.shape[0] === B && qkv.shape[1] === h! * w!;
-  if (isMap(targets[0]!.qkv, streams[0]!.own.shape))
+  if (inputs.layers === 'all' && isMap(targets[0]!.qkv, streams[0]!.own.shape))
     // windows are padded: their q, k and v stay as they are
     fit('attn.qkv', (own, { qkv }) => [normed(student, 'norm1', own), qkv]);
-  fit('attn.proj', (own, { attended }) => [run(own).heads, tf.sub(attended, own)]);
-  fit('mlp.lin1', (own, { hidden }) => [normed(student, 'norm2', run(own).attended), hidden]);
+  fit('attn.proj', (own, { attended }) => [run(own).heads, tf.sub(attended, own), evenly(attended)]);
+  if (inputs.layers === 'all')
+    fit('mlp.lin1', (own, { hidden }) => [normed(student, 'norm2', run(own).attended), hidden]);
   fit('mlp.lin2', (own, { out }) => {
     const { hidden, attended } = run(own);
-    return [hidden, tf.sub(out, attended)];
+    return [hidden, tf.sub(out, attended), evenly(out)];
   });
   for (const [i, stream] of streams.entries()) {
     const out = tf.tidy(() => run(stream.own).out);
@@ -223,18 +225,22 @@ function queriesFor({
   };
 }
 
+/** Inputs of a layer, what is wanted of them, and how much each counts; equally unless given. */
+type Pair = readonly [input: tf.Tensor, wanted: tf.Tensor, counts?: tf.Tensor];
+
+/** What a layer norm reads counts by its variance's inverse, so that a few places of large values do not outweigh all others [..., 1]. */
+function evenly(stream: tf.Tensor): tf.Tensor {
+  return tf.reciprocal(tf.add(tf.moments(stream, -1, true).variance, 1e-6));
+}
+
 /** Fits a linear layer to pairs of inputs and what is wanted of them. */
-function refit(
-  weights: Record<string, tf.Tensor>,
-  layer: string,
-  pairs: readonly (() => readonly [input: tf.Tensor, wanted: tf.Tensor])[],
-): void {
+function refit(weights: Record<string, tf.Tensor>, layer: string, pairs: readonly (() => Pair)[]): void {
   const [weight, bias] = [weights[`${layer}.weight`]!, weights[`${layer}.bias`]];
   let sums: Sums | undefined;
   for (const pair of pairs) {
     tf.tidy(() => {
-      const [inputs, wanted] = pair();
-      sums = addSums(sums, { inputs, wanted, bias: bias !== undefined });
+      const [inputs, wanted, counts] = pair();
+      sums = addSums(sums, { inputs, wanted, bias: bias !== undefined, ...(counts && { counts }) });
     });
   }
   const fitted = fitLinear(sums!, { weight, bias });

@@ -17,8 +17,11 @@ import type { PartScores, PhotographPart } from './part-scorer.ts';
 /** Photographs whose gradients are added up on the device; the scores of such parts are added in float64, in their order. */
 const partSize = 32;
 
+/** What scores channels; 'leading' does not look at any weights. */
+export type ScoringCriterion = Exclude<NonNullable<PruneStep['criterion']>, 'leading'>;
+
 interface Inputs {
-  readonly step: PruneStep;
+  readonly step: Omit<PruneStep, 'criterion'> & { readonly criterion?: ScoringCriterion };
   readonly index: number;
   readonly weights: Weights;
   readonly scored: readonly number[];

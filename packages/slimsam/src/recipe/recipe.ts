@@ -3,6 +3,7 @@ import type { Weights } from '@slimsam/weights';
 import type { StageEvent } from '../compress/events.ts';
 import type { Network, NetworkTaps } from '../models/network.ts';
 import type { Target } from '../models/ratio-for.ts';
+import type { Multiples } from '../models/rounding.ts';
 import { type Augment, checkAugment } from '../photographs/augment.ts';
 import type { Alpha } from './alpha.ts';
 import type { Scoring } from './scoring.ts';
@@ -52,12 +53,30 @@ export interface AlignStep {
 }
 
 /**
+ * Gives the image encoder of a SAM on a plain ViT other channels, of which the first tell the most; the function stays the same. For a
+ * pruning with the criterion 'leading', which keeps those. Not part of SlimSAM.
+ */
+export interface RotateStep {
+  readonly kind: 'rotate';
+  readonly name: string;
+  /** The share of the stream's channels that the pruning after it removes, in [0, 1). */
+  readonly ratio: number;
+  readonly multiples?: Multiples;
+  /** Photographs that it looks at, a seeded sample of those that train; 32 unless given. */
+  readonly sample?: number;
+  /** Pixels of the square that a SAM reads in this step, fewer than its own; its own unless given. */
+  readonly small?: number;
+}
+
+/**
  * Fits the linear layers of a SAM's pruned encoder anew by least squares, layer by layer, to the features of the model before the last
  * pruning: photographs and no gradients. Not part of SlimSAM.
  */
 export interface ReconstructStep {
   readonly kind: 'reconstruct';
   readonly name: string;
+  /** 'outputs' leaves q, k, v and the hidden layers as they are, and fits only what adds to the stream, and the neck; 'all' unless given. */
+  readonly layers?: 'all' | 'outputs';
   /** Photographs that it looks at, a seeded sample of those that train; 48 unless given. Their streams are kept on the device. */
   readonly sample?: number;
   /** Pixels of the square that a SAM reads in this step, fewer than its own; its own unless given. */
@@ -84,7 +103,7 @@ export interface CustomStep {
   }) => AsyncGenerator<StageEvent, Weights, undefined>;
 }
 
-export type RecipeStep = PruneStep | ReconstructStep | AlignStep | InitialiseStep | CustomStep;
+export type RecipeStep = PruneStep | RotateStep | ReconstructStep | AlignStep | InitialiseStep | CustomStep;
 
 /** A loss of the user's own for an aligning step. */
 export interface AligningLoss {
@@ -122,7 +141,7 @@ export function checkRecipe({ name, steps }: Recipe): void {
   for (const step of steps) {
     if (names.has(step.name)) throw new Error(`${caller}: expected a name for each step, got '${step.name}' twice`);
     names.add(step.name);
-    if (step.kind === 'prune') checkRatio(step.ratio, `${caller}, '${step.name}'`);
+    if (step.kind === 'prune' || step.kind === 'rotate') checkRatio(step.ratio, `${caller}, '${step.name}'`);
     if (step.kind !== 'align') continue;
     if (!Number.isInteger(step.epochs) || step.epochs < 1)
       throw new Error(`${caller}, '${step.name}': expected epochs to be 1, 2, …, got ${step.epochs}`);

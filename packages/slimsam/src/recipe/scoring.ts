@@ -12,8 +12,8 @@ export type ScoringLoss = (
 
 /** How a pruning step scores, ranks and rounds. */
 export interface Scoring {
-  /** A name, or the user's own; disturbed Taylor unless given. */
-  readonly criterion?: CriterionName | Criterion;
+  /** A name, or the user's own; disturbed Taylor unless given. 'leading' keeps the first channels of each dimension: after a `RotateStep`. */
+  readonly criterion?: CriterionName | Criterion | 'leading';
   /** What the gradients are of: `disturbedLoss` of the output (SlimSAM eq. 4) unless given. */
   readonly loss?: ScoringLoss;
   /** How the gradients of single photographs are added up; 'squared' unless given. 'signed' is the paper's code. */
