@@ -6,6 +6,8 @@ import type { JobsEvents, JobsQueue } from './broker.ts';
 const window = 1000;
 /** Milliseconds between two looks at jobs of which nothing was heard. */
 const period = 5_000;
+/** Jobs that are looked at at once: a broker may be far away. */
+const looks = 50;
 /** A job that failed so often is a failed one. */
 const attempts = 3;
 
@@ -100,7 +102,8 @@ export function queueRunner({
     if (looking) return;
     looking = true;
     try {
-      for (const hash of [...waiting.keys()]) await look(hash);
+      const hashes = [...waiting.keys()];
+      while (hashes.length > 0) await Promise.all(hashes.splice(0, looks).map(look));
     } catch {
       // the broker or the store is out of reach; the next look may reach it
     } finally {

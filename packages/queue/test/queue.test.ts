@@ -69,6 +69,21 @@ async function all(jobs: readonly Job[], { queue, store }: { queue: JobQueue; st
   return found;
 }
 
+/** For NODE_OPTIONS: the first sleep of a process that finds no such file ends as a job ends whose device is lost. */
+function deviceLostOnce(file: string): string {
+  const program = `import fs from 'node:fs';
+    import { syncBuiltinESMExports } from 'node:module';
+    import timers from 'node:timers/promises';
+    const { setTimeout } = timers;
+    timers.setTimeout = async (...given) => {
+      if (fs.existsSync(${JSON.stringify(file)})) return setTimeout(...given);
+      fs.writeFileSync(${JSON.stringify(file)}, '');
+      throw new Error('webgpu: the device was lost (destroyed: by the test)');
+    };
+    syncBuiltinESMExports();`;
+  return `--import=data:text/javascript,${encodeURIComponent(program)}`;
+}
+
 const errorsOf = (outcomes: readonly JobOutcome[]) =>
   outcomes.flatMap((one) => ('error' in one ? one.error.message : []));
 
@@ -145,7 +160,7 @@ describe('a queue on Redis', () => {
     await queue.close();
   });
 
-  test('Ctrl-C hands the job back at once; another worker finishes it', async () => {
+  test('Ctrl-C hands the job back at once; another worker finishes it, in a new process after its device was lost', async () => {
     const [url, location] = [`${redis.url}?queue=stopped`, path.join(folder, 'stopped')];
     const [queue, store] = [await openQueue(url), await openStore(location)];
     const outcome = all([nap(3_000)], { queue, store });
@@ -154,9 +169,17 @@ describe('a queue on Redis', () => {
       await sleep(100);
     });
     expect(await queue.counts()).toMatchObject({ waiting: 1, active: 0, failed: 0 });
-    await withWorkers(1, { url, store: location }, async () => {
-      expect('result' in (await outcome)[0]!).toBe(true);
-    });
+    process.env.NODE_OPTIONS = deviceLostOnce(path.join(folder, 'lost'));
+    try {
+      await withWorkers(1, { url, store: location }, async (lines) => {
+        expect('result' in (await outcome)[0]!).toBe(true);
+        expect(lines.join('\n')).toMatch(
+          /device was lost .*; another process takes its place\n.* goes back: the device was lost/,
+        );
+      });
+    } finally {
+      delete process.env.NODE_OPTIONS;
+    }
     await queue.close();
   });
 });
