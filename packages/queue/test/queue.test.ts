@@ -69,6 +69,17 @@ async function all(jobs: readonly Job[], { queue, store }: { queue: JobQueue; st
   return found;
 }
 
+/** What a command that ends with 0 prints. */
+async function linesOf(words: readonly string[]): Promise<string> {
+  const log = vi.spyOn(console, 'log').mockReturnValue();
+  try {
+    expect(await runProgram(words, new AbortController().signal)).toBe(0);
+    return log.mock.calls.join('\n');
+  } finally {
+    log.mockRestore();
+  }
+}
+
 /** For NODE_OPTIONS: the first sleep of a process that finds no such file ends as a job ends whose device is lost. */
 function deviceLostOnce(file: string): string {
   const program = `import fs from 'node:fs';
@@ -123,10 +134,15 @@ describe('a queue on Redis', () => {
           lines.filter((line) => /^worker .*: slimsam \d.* on tfjs-backend-cpu on .*GiB of memory$/.test(line)),
         ).toHaveLength(2);
         expect(await queue.workers()).toEqual([workerName()]); // both are of this process
-        expect(await queue.retry()).toBe(4);
+        const told = await linesOf(['queue', 'status', '--queue', url]);
+        expect(told).toMatch(
+          /^0 jobs wait, 0 are under way, 4 failed\n1 workers: .*\n[\s\S]*embed 1 of 1, .*3.*expected a blob b+/,
+        );
+        expect(told).not.toContain('secret-of-the-test');
+        expect(await linesOf(['queue', 'retry', '--queue', url])).toBe('4 failed jobs begin anew');
         expect(lines.join()).not.toContain('secret-of-the-test');
       });
-      await queue.drain(); // those that have failed again, or wait
+      expect(await linesOf(['queue', 'drain', '--queue', url])).toMatch(/^[0-4] jobs taken away$/); // those that have failed again, or wait
       expect(await queue.counts()).toMatchObject({ waiting: 0, failed: 0 });
     } finally {
       await Promise.all([raw.close(), queue.close()]);

@@ -32,7 +32,7 @@ async function command(words: readonly string[]): Promise<void> {
 
 /** `npm run test:queue` is the long form: the small teacher, twenty kills, 40 s without the broker. */
 test('workers, one with a wrong clock, and the broker are killed, its connection is cut: the files are those of one process', async () => {
-  const budget = ['--images', at('scenes'), '--epochs', '1', '--steps', '1', '--batch', '2', '--sample', '2'];
+  const budget = ['--images', at('scenes'), '--epochs', '1', '--steps', '1', '--batch', '1', '--sample', '1'];
   const commands = [
     ['evaluate', at('sam.safetensors'), '--data', at('scenes'), '--protocol', 'points', '--out'],
     ['sweep', at('sam.safetensors'), ...budget, '--held', '2', '--ratios', '0.5', '--save', '0.0001', '--out'],
