@@ -27,6 +27,25 @@ export interface AdamOptions {
   readonly epsilon?: number;
   /** Decoupled decay (AdamW), for weights with two or more axes. */
   readonly weightDecay?: number;
+  /** What the learning rate is multiplied by, by weight name; 1 unless given. `relativeRates` makes them. */
+  readonly rates?: ReadonlyMap<string, number>;
+}
+
+/**
+ * Rates for steps that change each weight by a share of its size, the root of its mean square when they are made, `least` at the least
+ * (Shazeer & Stern 2018, Adafactor, section 8): where layers are of very different sizes, such as those with folded layer scales.
+ */
+export async function relativeRates(weights: Weights, { least = 1e-3 } = {}): Promise<Map<string, number>> {
+  checkFields('relativeRates', { weights }, { weights: 'object' });
+  const sizes = tf.tidy(() =>
+    Object.entries(weights).map(([name, weight]) => [name, tf.sqrt(tf.mean(tf.square(weight)))] as const),
+  );
+  const read = async ([name, size]: readonly [string, tf.Tensor]) => {
+    const [value] = await size.data();
+    size.dispose();
+    return [name, Math.max(value!, least)] as const;
+  };
+  return new Map(await Promise.all(sizes.map(read)));
 }
 
 /**
@@ -36,12 +55,15 @@ export interface AdamOptions {
  */
 export function adam(options: AdamOptions = {}): Optimizer {
   checkFields('adam', { options }, { options: 'object' });
-  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, rates } = options;
   for (const [name, beta] of Object.entries({ beta1, beta2 }))
     if (!(beta >= 0 && beta < 1)) throw new Error(`adam: expected ${name} in [0, 1), got ${beta}`);
   for (const [name, value] of Object.entries({ epsilon, weightDecay }))
     if (!(value >= 0 && value < Number.POSITIVE_INFINITY))
       throw new Error(`adam: expected ${name} of at least 0, got ${value}`);
+  for (const [name, rate] of rates ?? [])
+    if (!(rate >= 0 && rate < Number.POSITIVE_INFINITY))
+      throw new Error(`adam: expected the rate of '${name}' to be at least 0, got ${rate}`);
   return {
     init: (weights) => {
       const zeros = () =>
@@ -52,30 +74,30 @@ export function adam(options: AdamOptions = {}): Optimizer {
       const step = state.step + 1;
       // sqrt(v / c) + epsilon = (sqrt(v) + epsilon sqrt(c)) / sqrt(c): the corrections of the bias fold into two numbers
       const correction = Math.sqrt(1 - beta2 ** step);
-      const rate = (learningRate * correction) / (1 - beta1 ** step);
-      const numbers = { beta1, beta2, rate, epsilon: epsilon * correction };
+      const common = { beta1, beta2, epsilon: epsilon * correction };
       const take = tf.getKernel(kernelName, tf.getBackend()) ? fusedSteps : composedSteps;
       const next = new Map<string, Stepped>();
-      const takeAll = (names: readonly string[], decay: number): void => {
-        if (names.length === 0) return;
+      const takeAll = (names: readonly string[], { decay, share }: Group): void => {
+        const own = learningRate * share;
+        const rate = (own * correction) / (1 - beta1 ** step);
         const rows = names.map((name) => ({
           weight: weights[name]!,
           gradient: gradients[name]!,
           m: state.m[name]!,
           v: state.v[name]!,
         }));
-        const made = take(rows, { ...numbers, keep: 1 - learningRate * decay });
+        const made = take(rows, { ...common, rate, keep: 1 - own * decay });
         for (const [k, name] of names.entries()) next.set(name, made[k]!);
         for (const row of rows) tf.dispose(Object.values(row));
       };
-      const decayOf = ({ rank }: tf.Tensor) => (rank >= 2 ? weightDecay : 0);
-      const small = new Map<number, string[]>(); // by decay; small tensors go together
+      const small = new Map<string, Group & { names: string[] }>(); // small tensors with the same numbers go together
       for (const [name, weight] of Object.entries(weights)) {
-        const decay = decayOf(weight);
-        if (weight.size > fewElements) takeAll([name], decay);
-        else small.set(decay, [...(small.get(decay) ?? []), name]);
+        const group = { decay: weight.rank >= 2 ? weightDecay : 0, share: rates?.get(name) ?? 1 };
+        const key = `${group.decay} ${group.share}`;
+        if (weight.size > fewElements) takeAll([name], group);
+        else small.set(key, { ...group, names: [...(small.get(key)?.names ?? []), name] });
       }
-      for (const [decay, names] of small) takeAll(names, decay);
+      for (const { names, ...group } of small.values()) takeAll(names, group);
       const table = (key: keyof Stepped) =>
         Object.fromEntries(Object.keys(weights).map((name) => [name, next.get(name)![key]]));
       return { weights: table('weight'), state: { step, m: table('m'), v: table('v') } };
@@ -86,6 +108,7 @@ export function adam(options: AdamOptions = {}): Optimizer {
 const kernelName = 'AdamStep';
 const fewElements = 1 << 16; // where a dispatch costs more than its work
 
+type Group = { readonly decay: number /** Of the learning rate. */; readonly share: number };
 type Stepped = Readonly<Record<'weight' | 'm' | 'v', tf.Tensor>>;
 type Row = Stepped & { readonly gradient: tf.Tensor };
 type Steps = (

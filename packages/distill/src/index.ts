@@ -1,4 +1,4 @@
-export { type AdamOptions, adam, type Optimizer, type OptimizerState } from './adam.ts';
+export { type AdamOptions, adam, type Optimizer, type OptimizerState, relativeRates } from './adam.ts';
 export { averageWeights } from './average-weights.ts';
 export { type Best, type BestKeeper, keepBest } from './best.ts';
 export { clipped } from './clip.ts';

@@ -1,7 +1,7 @@
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test, vi } from 'vitest';
-import { type AdamOptions, adam } from '../src/index.ts';
+import { type AdamOptions, adam, relativeRates } from '../src/index.ts';
 import { numbers, relativeError, withWebgpu } from './support.ts';
 
 const backend = withWebgpu();
@@ -61,5 +61,26 @@ test('betas, epsilon and weight decay that are no such numbers are refused', () 
   expect(() => adam({ epsilon: -1 })).toThrow('adam: expected epsilon of at least 0, got -1');
   expect(() => adam({ weightDecay: Number.POSITIVE_INFINITY })).toThrow(
     'expected weightDecay of at least 0, got Infinity',
+  );
+});
+
+test("relative rates: each weight's steps are a share of its size, whatever the others'", async () => {
+  const sized = (size: number) => tf.tensor1d([3, -4, 0, 5].map((value) => value * size));
+  const names = ['large', 'small', 'zero'];
+  const weights = Object.fromEntries(names.map((name, i) => [name, sized([10, 0.01, 0][i]!)]));
+  const rates = await relativeRates(weights);
+  const rms = Math.sqrt(50 / 4);
+  expect(rates.get('large')! / (10 * rms)).toBeCloseTo(1, 5);
+  expect(rates.get('small')! / (0.01 * rms)).toBeCloseTo(1, 5);
+  expect(rates.get('zero')).toBe(1e-3);
+  const { init, update } = adam({ rates });
+  const gradients = Object.fromEntries(names.map((name) => [name, tf.tensor1d([1, 1, 1, 1])]));
+  const { weights: next, state } = update({ weights, gradients, state: init(weights) }, 0.01); // Adam's first step: its rate, times the sign
+  const [large, zero] = [await next.large!.data(), await next.zero!.data()];
+  expect(large[2]! / (-0.01 * 10 * rms)).toBeCloseTo(1, 4);
+  expect(zero[0]! / -1e-5).toBeCloseTo(1, 4);
+  tf.dispose([next, state.m, state.v]);
+  expect(() => adam({ rates: new Map([['w', Number.NaN]]) })).toThrow(
+    "adam: expected the rate of 'w' to be at least 0, got NaN",
   );
 });

@@ -24,6 +24,7 @@ export interface RecipeParts {
   readonly promptEpochs: number;
   readonly steps?: number;
   readonly rate?: number;
+  readonly relative: boolean;
   readonly warmup?: number;
   readonly cosine: boolean;
   readonly flip?: number;
@@ -64,6 +65,11 @@ export function onRecipe(command: Command): Command {
     )
     .option('--steps <n>', 'optimizer steps of an epoch (default: all photographs)', positiveInteger)
     .option('--rate <number>', 'the learning rate (default: 1e-4)', positiveNumber)
+    .option(
+      '--relative',
+      "the rate is a share of each weight's size, like 3e-3: for layers of very different sizes",
+      false,
+    )
     .option('--warmup <n>', 'steps in which the learning rate rises, in each stage (default: 0)', naturalNumber)
     .option('--cosine', 'the learning rate falls to 0 within each stage, which serves few epochs', false)
     .option('--flip <probability>', 'photographs are mirrored so often in training', probability)
@@ -122,6 +128,7 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
     ...(paper ? paperRounding : multiples && { multiples }),
     ...(steps !== undefined && { stepsPerEpoch: steps }),
     ...(rate !== undefined && { learningRate: rate }),
+    ...(options.relative && { relative: true }),
     ...(options.warmup !== undefined && { warmup: options.warmup }),
     ...(options.cosine && { decay: 'cosine' as const }),
     ...((flip !== undefined || jitter) && {

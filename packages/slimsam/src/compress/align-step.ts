@@ -9,6 +9,7 @@ import {
   type LossParts,
   type Position,
   plateau,
+  relativeRates,
   warmupCosine,
 } from '@slimsam/distill';
 import type { Plan } from '@slimsam/prune';
@@ -84,6 +85,7 @@ export async function* alignStep(
   const cosine = step.decay === 'cosine' && warmupCosine({ peak: step.learningRate, warmup, steps });
   const rateAt = (done: number) =>
     cosine ? cosine({ step: done }) : rate.learningRate * Math.min(1, (done + 1) / Math.max(1, warmup));
+  const rates = step.relative && (await relativeRates(weights));
   const loss = lossOf(step, network.taps(weights));
   const forward: Forward = (weights, images, taps, keep) => network.forward(weights, images, { taps, keep, recompute });
   const models = { original: { forward, weights: original }, previous: { forward, weights: previous } };
@@ -106,7 +108,14 @@ export async function* alignStep(
     let since = performance.now();
     let lastSave = performance.now();
     const common = {
-      ...{ trainable: network.isEncoder, optimizer: adam(), epochs, accumulate, resume: saved?.state, signal },
+      ...{
+        trainable: network.isEncoder,
+        optimizer: adam(rates ? { rates } : {}),
+        epochs,
+        accumulate,
+        resume: saved?.state,
+        signal,
+      },
       learningRate: ({ step: done }: Position) => rateAt(done),
     };
     const epochOf = (epoch: number, startBatch: number): Epoch => {

@@ -15,6 +15,8 @@ export interface RecipeOptions extends Scoring {
   readonly stepsPerEpoch?: number;
   /** 1e-4 unless given. */
   readonly learningRate?: number;
+  /** The learning rate is a share of each weight's size, like 3e-3: for layers of very different sizes, as those with folded layer scales. */
+  readonly relative?: boolean;
   /** Steps in which the learning rate rises; 0 unless given. */
   readonly warmup?: number;
   /** 'cosine': the learning rate falls to 0 within each aligning step, rather than where the validation does not improve. */
@@ -187,11 +189,12 @@ function alignStep(
   options: RecipeOptions,
   alpha: Alpha | undefined,
 ): AlignStep {
-  const { epochs = 20, stepsPerEpoch, learningRate = 1e-4, warmup, decay, augment } = options;
+  const { epochs = 20, stepsPerEpoch, learningRate = 1e-4, relative, warmup, decay, augment } = options;
   return {
     ...{ kind: 'align', name, loss, epochs, learningRate },
     ...(stepsPerEpoch !== undefined && { stepsPerEpoch }),
     ...(alpha && { alpha }),
+    ...(relative && { relative }),
     ...(warmup !== undefined && { warmup }),
     ...(decay && { decay }),
     ...(augment && { augment }),

@@ -40,6 +40,8 @@ export interface AlignStep {
   /** Optimizer steps of an epoch, on a part of the photographs then; all of them unless given. */
   readonly stepsPerEpoch?: number;
   readonly learningRate: number;
+  /** The learning rate is a share of each weight's size when the step begins: for layers of very different sizes. Not so unless given. */
+  readonly relative?: boolean;
   /** Steps in which the learning rate rises from 0; 0 unless given. */
   readonly warmup?: number;
   /** 'cosine': the learning rate falls to 0 along a cosine over the whole step, which serves few epochs; `patience` is of no meaning then. */
