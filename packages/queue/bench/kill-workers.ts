@@ -2,7 +2,7 @@
  * Kills three workers by SIGKILL at random moments, and the broker, while one queue has an evaluation, a scoring (of a compression) and a
  * sweep of the small teacher; compares their files with those of one process without a queue.
  *
- *     npm run test:queue -- --kills 20
+ *     npm run test:queue -- --kills 20 [--broker postgres]
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,11 +11,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { generateScenes } from '@slimsam/scenes';
-import { startCut, startRedis } from '../test/brokers.ts';
+import { startCut, startPostgres, startRedis } from '../test/brokers.ts';
 import { clockAhead, filesOf, resultsIn, roughRun, slimsam } from '../test/rough-run.ts';
 
 const { values } = parseArgs({
   options: {
+    broker: { type: 'string', default: 'redis' },
     kills: { type: 'string', default: '20' },
     images: { type: 'string', default: '36' },
     cut: { type: 'string', default: '40' },
@@ -63,9 +64,9 @@ async function command(kind: Kind, folder: string, more: readonly string[]): Pro
   if (code !== 0) throw new Error(`${kind} ended with ${code}: ${errors}`);
 }
 
-const redis = await startRedis();
-const cut = await startCut(redis.port);
-const [queue, store] = [`redis://127.0.0.1:${cut.port}`, at('store')];
+const broker = await (values.broker === 'postgres' ? startPostgres() : startRedis());
+const cut = await startCut(broker.port);
+const [queue, store] = [broker.url.replace(String(broker.port), String(cut.port)), at('store')];
 const place = ['--queue', queue, '--store', store];
 try {
   for (const kind of names) await command(kind, 'one', []);
@@ -76,7 +77,7 @@ try {
     workers: [{}, {}, { NODE_OPTIONS: clockAhead(7) }].map(
       (env) => () => slimsam(['worker', ...place, '--lock', values.lock, '--backend', backend], env),
     ),
-    ...{ redis, cut, kills: kills!, cutSeconds: cutSeconds!, work: running },
+    ...{ broker, cut, kills: kills!, cutSeconds: cutSeconds!, work: running },
     moment: async (_, over) => {
       const end = performance.now() + 2000 * every! * Math.random();
       while (!over() && (performance.now() < end || resultsIn(store) === 0)) await sleep(50);
@@ -103,6 +104,6 @@ try {
   process.exitCode = equal && results === jobs && killed === kills ? 0 : 1;
 } finally {
   await cut.stop();
-  await redis.stop();
+  await broker.stop();
   rmSync(work, { recursive: true, force: true });
 }

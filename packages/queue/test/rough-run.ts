@@ -46,7 +46,7 @@ export function filesOf(folder: string, name: RegExp): Record<string, string> {
 export interface RoughRun {
   /** Starts each of the workers. */
   readonly workers: readonly (() => ChildProcess)[];
-  readonly redis: TestServer;
+  readonly broker: TestServer;
   readonly cut: Awaited<ReturnType<typeof startCut>>;
   readonly kills: number;
   readonly cutSeconds: number;
@@ -63,7 +63,7 @@ export interface RoughRun {
  * @returns how many were killed before the work was over, and the last lines of the workers
  */
 export async function roughRun(run: RoughRun): Promise<{ killed: number; brokerKilled: number; errors: string[] }> {
-  const { redis, cut, kills, cutSeconds, moment, work } = run;
+  const { broker, cut, kills, cutSeconds, moment, work } = run;
   let over = false;
   const ended = work.finally(() => {
     over = true;
@@ -91,9 +91,9 @@ export async function roughRun(run: RoughRun): Promise<{ killed: number; brokerK
       }
       killed++;
       if (killed === Math.ceil(kills / 3) || killed === Math.ceil((2 * kills) / 3)) {
-        await redis.kill();
+        await broker.kill();
         await sleep(500);
-        await redis.start();
+        await broker.start();
         brokerKilled++;
       }
       if (killed === Math.ceil(kills / 2)) {

@@ -49,7 +49,7 @@ test('workers, one with a wrong clock, and the broker are killed, its connection
       workers: [{}, { NODE_OPTIONS: clockAhead(7) }].map(
         (env) => () => startWorker({ queue, store: at('store'), backend: 'cpu', lock: 2 }, env),
       ),
-      ...{ redis, cut, kills: 2, cutSeconds: 1, work: many },
+      ...{ broker: redis, cut, kills: 2, cutSeconds: 1, work: many },
       moment: async (kill, over) => {
         while (!over() && resultsIn(at('store')) <= 2 * kill) await sleep(20);
       },

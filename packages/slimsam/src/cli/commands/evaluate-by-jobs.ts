@@ -67,7 +67,8 @@ export async function evaluateByJobs(source: string, options: ProtocolOptions, s
       const parts = Math.ceil(total / options.imagesPerJob);
       const jobs: Job[] = [];
       for (let part = 1; part <= parts; part++) {
-        const own = hashes.flatMap((image, index) => (index % parts === part - 1 ? [{ index, image }] : []));
+        const own: { index: number; image: string }[] = [];
+        for (let index = part - 1; index < total; index += parts) own.push({ index, image: hashes[index]! });
         const shard = await putShard(store, { total, images: own });
         jobs.push({ ...jobHead({ part, parts }), kind: 'evaluate', model, setting, images: shard });
       }
