@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import { WebgpuBackend } from './backend.ts';
 import type { DawnToggles } from './device/dawn.ts';
 import { type Experimental, openDevice, togglesFor } from './device/open-device.ts';
-import { tilesOf, workingTiles } from './device/subgroup-probe.ts';
 import { kernels } from './kernels/index.ts';
 import { registerGradients } from './ops/gradients.ts';
 import { opKernels } from './ops/kernels.ts';
@@ -10,7 +9,13 @@ import { checkCall } from './program/check-call.ts';
 
 export { WebgpuBackend } from './backend.ts';
 export type { DawnToggles } from './device/dawn.ts';
-export type { AdapterFacts, Experimental, SubgroupMatrix, SubgroupTile } from './device/open-device.ts';
+export type {
+  AdapterFacts,
+  Experimental,
+  SubgroupAttention,
+  SubgroupMatrix,
+  SubgroupTile,
+} from './device/open-device.ts';
 export type { Program } from './program/program.ts';
 export { type Shader, type ShaderParts, shader } from './program/shader.ts';
 export { type TunedKernel, type TuneOptions, tune } from './tuning/tune.ts';
@@ -61,15 +66,16 @@ export async function createWebgpuBackend(options: WebgpuOptions = {}): Promise<
   checkOptions(options);
   const opened = await openDevice(options);
   if (!options.experimental?.subgroupMatrices) return new WebgpuBackend(opened);
-  const tiles = tilesOf(opened.matrices ?? [], opened.facts.subgroupSize);
-  const subgroupTiles = await workingTiles(tiles, togglesFor(options));
-  if (subgroupTiles.length === 0) {
+  const { matrices = [], facts } = opened;
+  const { attentionsOf, tilesOf, workingSubgroups } = await import('./ops/subgroup-probe.ts'); // which no page needs
+  const tiles = tilesOf(matrices, facts.subgroupSize);
+  const attentions = attentionsOf(matrices, facts.subgroupSize);
+  const working = await workingSubgroups({ tiles, attentions }, togglesFor(options));
+  if (working.subgroupTiles.length === 0) {
     const found = tiles.length > 0 ? `whose ${tiles.length} shapes failed when they were tried` : 'which lists none';
-    console.warn(
-      `useWebgpu: expected subgroup matrices of float16, got ${opened.facts.name}, ${found}; matmuls go without`,
-    );
+    console.warn(`useWebgpu: expected subgroup matrices of float16, got ${facts.name}, ${found}; matmuls go without`);
   }
-  return new WebgpuBackend({ ...opened, facts: { ...opened.facts, subgroupTiles } });
+  return new WebgpuBackend({ ...opened, facts: { ...facts, ...working } });
 }
 
 /**

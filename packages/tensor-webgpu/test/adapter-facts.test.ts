@@ -85,7 +85,16 @@ async function compileAll({
   devices.set(features.join(), opened);
   const { device, checks } = await opened;
   const facts: AdapterFacts = {
-    ...{ name, vendor, architecture: '', isCpu, features, maxBindingBytes: 2 ** 27, subgroupTiles: [] },
+    ...{
+      name,
+      vendor,
+      architecture: '',
+      isCpu,
+      features,
+      maxBindingBytes: 2 ** 27,
+      subgroupTiles: [],
+      subgroupAttention: [],
+    },
     storageBuffers: least ? device.limits.maxStorageBuffersPerShaderStage : 16,
     subgroupSize: subgroups === 'none' ? 0 : subgroups,
     leastSubgroup: subgroups === 'none' ? 0 : subgroups || 8, // 0: it varies

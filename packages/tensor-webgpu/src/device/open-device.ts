@@ -20,6 +20,8 @@ export interface AdapterFacts {
   readonly features: readonly string[];
   /** How it multiplies by subgroup matrices; none unless they were asked for and proved to work. */
   readonly subgroupTiles: readonly SubgroupTile[];
+  /** And computes attention. */
+  readonly subgroupAttention: readonly SubgroupAttention[];
 }
 
 /** The sizes of the matrices that a subgroup multiplies, float16 to float32: [M, K] x [K, N]. */
@@ -27,6 +29,11 @@ export interface SubgroupMatrix {
   readonly M: number;
   readonly N: number;
   readonly K: number;
+}
+
+/** Matrices of which attention is made. */
+export interface SubgroupAttention extends SubgroupMatrix {
+  readonly subgroupSize: number;
 }
 
 /** How a workgroup makes a part of C of such matrices. */
@@ -57,7 +64,7 @@ export interface OpenDevice {
 /** What is tried out: it may change or go. */
 export interface Experimental {
   /**
-   * Matmuls in half precision by subgroup matrices, in Node, where the adapter lists them for float16: each way to multiply is tried in a process of
+   * Matmuls and attention in half precision by subgroup matrices, in Node, where the adapter lists them for float16: each way is tried in a process of
    * its own first, as some end the process. They have not run on a GPU with these kernels yet.
    */
   readonly subgroupMatrices?: boolean;
@@ -189,5 +196,6 @@ function adapterFacts(info: GPUAdapterInfo, device: GPUDevice, features: readonl
     maxBindingBytes: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
     features,
     subgroupTiles: [],
+    subgroupAttention: [],
   };
 }

@@ -12,6 +12,7 @@ import { type AttentionKind, attentionShape, attentionShapes, shapeName } from '
 import { rowsForward, rowsKeyGradient, rowsQueryGradient } from './attention-gpu.wgsl.ts';
 import { panelBackward } from './attention-panel-backward.wgsl.ts';
 import { panelForward } from './attention-panel-forward.wgsl.ts';
+import { fitsSubgroups, subgroupForward } from './attention-subgroup.wgsl.ts';
 
 type AttentionTensors = Tensors<'query' | 'key' | 'value', 'height' | 'width'>;
 type GradientTensors = AttentionTensors & Tensors<'output' | 'logSumExp' | 'gradient'>;
@@ -58,14 +59,19 @@ function rowsProgram(
 ): Program {
   const program = programs[kind];
   const { facts } = backend;
-  const expected = () => program(spec, { shape: attentionShape(kind, facts, spec), joined });
+  const matrix =
+    kind === 'forward' && spec.half ? facts.subgroupAttention.find((one) => fitsSubgroups(one, spec.D)) : undefined;
+  const bySubgroups = matrix && { name: 'subgroup matrices', program: () => subgroupForward(spec, matrix) };
+  const expected = () => bySubgroups?.program() ?? program(spec, { shape: attentionShape(kind, facts, spec), joined });
   if (!isTuned(backend)) return expected();
   const { G, Nq, Nk, D, kh, kw, bias, half } = spec;
-  const candidates = () =>
-    attentionShapes(kind, facts, spec).map((shape) => ({
+  const candidates = () => {
+    const shapes = attentionShapes(kind, facts, spec).map((shape) => ({
       name: shapeName(shape),
       program: () => program(spec, { shape, joined }),
     }));
+    return bySubgroups ? [bySubgroups, ...shapes] : shapes;
+  };
   const [queries, keys] = [G * Nq * D, G * Nk * D];
   const positions = !bias
     ? []
