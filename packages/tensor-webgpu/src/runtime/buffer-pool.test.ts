@@ -38,3 +38,21 @@ test('live and idle buffers together stay below the most that was live, and the 
   acquire(pool, 1, 32 * KiB); // the size used last is still there
   expect(pool.idleBytes).toBe(idle - 32 * KiB);
 });
+
+test('an upload takes no buffer of which it is uncertain whether there is room for it', async () => {
+  const doubts: Promise<void>[] = [];
+  const pool: BufferPool = new BufferPool(backend().device, {
+    spareBytes: () => 32 * KiB * KiB,
+    flush: () => undefined, // the queue is held
+    ...{ doubt: (certain) => doubts.push(certain), refused: () => undefined },
+  });
+  const values = new Float32Array(KiB * KiB + 1); // 4 MiB and a little
+  const first = pool.acquireWith(values, 'test');
+  pool.release(first);
+  pool.submitted();
+  const second = pool.acquireWith(values, 'test');
+  expect(second).not.toBe(first);
+  await Promise.all(doubts);
+  expect(pool.acquireWith(values, 'test')).toBe(first);
+  pool.dispose();
+});

@@ -6,6 +6,8 @@ interface PooledBuffer extends GpuBuffer {
   gpu: GPUBuffer;
   /** How many submits there were when it was let go. */
   released: number;
+  /** Whether there is room for it is not known yet. */
+  uncertain: boolean;
 }
 
 /** The idle buffers of one size. */
@@ -89,13 +91,14 @@ export class BufferPool {
 
   /**
    * A buffer that holds `values`. A write overtakes work that is encoded but not submitted, so the buffer is one that no such work
-   * uses: idle since before the last submit, or new; for large values work is submitted rather than memory added.
+   * uses: idle since before the last submit and certain to be there, or new; for large values work is submitted rather than memory added.
    */
   acquireWith(values: Float32Array | Int32Array, user: string): GpuBuffer {
     const size = paddedSize(values.byteLength);
     const small = size <= smallBytes;
     const shelf = this.#shelves.get(size);
-    const settled = () => shelf?.buffers.findLastIndex(({ released }) => released < this.#submits) ?? -1;
+    const settled = () =>
+      shelf?.buffers.findLastIndex(({ released, uncertain }) => released < this.#submits && !uncertain) ?? -1;
     let at = settled();
     if (at < 0 && shelf && shelf.buffers.length > 0 && !small) {
       this.#flush();
@@ -168,7 +171,7 @@ export class BufferPool {
       new Uint8Array(gpu.getMappedRange()).set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       gpu.unmap();
     }
-    return { gpu, id: nextId(), size: descriptor.size, released: 0 };
+    return { gpu, id: nextId(), size: descriptor.size, released: 0, uncertain: false };
   }
 
   /** A buffer in doubt, filled by `write`. */
@@ -176,13 +179,19 @@ export class BufferPool {
     const device = this.#device;
     device.pushErrorScope('out-of-memory');
     const buffer = this.#make(descriptor);
+    buffer.uncertain = true;
     const answer = device.popErrorScope();
     if (write) {
       device.pushErrorScope('validation'); // of a buffer for which there was no room
       write(buffer);
       void device.popErrorScope().catch(ignore);
     }
-    this.#doubt(this.#certain(buffer, { descriptor, answer, write }).catch(ignore)); // a lost device is told elsewhere
+    const certain = this.#certain(buffer, { descriptor, answer, write }).catch(ignore); // a lost device is told elsewhere
+    this.#doubt(
+      certain.then(() => {
+        buffer.uncertain = false;
+      }),
+    );
     return buffer;
   }
 
@@ -212,12 +221,13 @@ export class BufferPool {
     else write?.(buffer);
   }
 
-  /** Frees the idle buffers that no work uses which is still to be submitted. */
+  /** Frees the idle buffers that are certain to be there and that no work uses which is still to be submitted. */
   #giveBack(): void {
     for (const [size, { buffers }] of this.#shelves) {
-      const kept = buffers.filter(({ released }) => released === this.#submits);
+      const isKept = ({ released, uncertain }: PooledBuffer) => released === this.#submits || uncertain;
+      const kept = buffers.filter(isKept);
       for (const idle of buffers) {
-        if (idle.released === this.#submits) continue;
+        if (isKept(idle)) continue;
         this.#idleBytes -= size;
         idle.gpu.destroy();
         this.#made.delete(idle.gpu);

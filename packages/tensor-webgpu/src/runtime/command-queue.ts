@@ -92,7 +92,7 @@ export class CommandQueue {
     this.#doubts.add(certain);
     void certain.then(() => {
       this.#doubts.delete(certain);
-      void this.release();
+      this.release().catch(() => undefined); // why a drain failed is told to those who read
     });
   }
 
