@@ -13,7 +13,6 @@ import { initialise } from './initialise.ts';
 import type { PartScorer } from './part-scorer.ts';
 import { pruneStep, wholePlan } from './prune-step.ts';
 import { reconstructStep } from './reconstruct-step.ts';
-import { rotateStep } from './rotate-step.ts';
 import type { RunStore, StepResult } from './run-store.ts';
 
 /** How to compress. */
@@ -180,7 +179,10 @@ async function* runStep<M extends Model>(
 ): AsyncGenerator<StageEvent, StepResult, undefined> {
   const { weights, plan } = current;
   if (step.kind === 'prune') return yield* pruneStep(context, { step, index, weights, plan });
-  if (step.kind === 'rotate') return yield* rotateStep(context, { step, index, weights, plan });
+  if (step.kind === 'rotate') {
+    const { rotateStep } = await import('./rotate-step.ts'); // its matrix library is 15 kB gzip, which most pages never need
+    return yield* rotateStep(context, { step, index, weights, plan });
+  }
   if (step.kind === 'reconstruct') {
     const before = { weights: previous?.weights ?? original, plan: previous?.plan };
     return yield* reconstructStep(context, { step, index, weights, plan, previous: before });
