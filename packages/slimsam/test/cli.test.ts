@@ -160,7 +160,7 @@ describe('what is wrong is one line, and nothing is written', () => {
       'a last stage of nothing',
       1,
       'compress @sam.safetensors --images @photos --own-size-epochs 2',
-      /--own-size-epochs: expected --small beside it/,
+      /--own-size-epochs, --own-size-rate: expected --small beside them/,
     ],
     [
       'layers fitted anew in another recipe',

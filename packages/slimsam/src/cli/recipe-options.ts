@@ -35,6 +35,7 @@ export interface RecipeParts {
   readonly size?: number;
   readonly small?: number;
   readonly ownSizeEpochs?: number;
+  readonly ownSizeRate?: number;
   readonly reconstruct?: number;
   readonly criterion?: 'taylor' | 'magnitude' | 'random';
   readonly sample?: number;
@@ -84,6 +85,7 @@ export function onRecipe(command: Command): Command {
       positiveInteger,
     )
     .option('--own-size-epochs <n>', 'of that last stage, after --small (default: 2)', positiveInteger)
+    .option('--own-size-rate <number>', 'of that last stage (default: --rate)', positiveNumber)
     .option(
       '--reconstruct <n>',
       "photographs by which the layers of a pruned SAM are fitted anew by least squares, beyond the paper's recipe (default: none)",
@@ -111,8 +113,10 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
   for (const [name, value] of Object.entries({ 'prompt-epochs': promptEpochs, small, reconstruct }))
     if (value && options.recipe !== 'slimsam' && options.recipe !== 'rotated')
       throw new Error(`--${name}: expected the recipe 'slimsam' or 'rotated', got '${options.recipe}'; leave it out`);
-  if (ownSizeEpochs !== undefined && small === undefined)
-    throw new Error('--own-size-epochs: expected --small beside it, got none; every stage is at the own size then');
+  if ((ownSizeEpochs ?? options.ownSizeRate) !== undefined && small === undefined)
+    throw new Error(
+      '--own-size-epochs, --own-size-rate: expected --small beside them, got none; every stage is at the own size then',
+    );
   const multiple = Number(options.rounding);
   const paper = options.rounding === 'paper';
   if (!paper && !(Number.isInteger(multiple) && multiple >= 1))
@@ -144,6 +148,7 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
     ...(promptEpochs > 0 && { promptEpochs }),
     ...(small !== undefined && { small }),
     ...(ownSizeEpochs !== undefined && { ownSizeEpochs }),
+    ...(options.ownSizeRate !== undefined && { ownSizeRate: options.ownSizeRate }),
     ...(reconstruct !== undefined && { reconstruct }),
   };
   if (options.recipe === 'slimsam') return slimSam(whole);

@@ -108,7 +108,7 @@ export interface Compressed<M extends Model = Model> {
   readonly model: M;
   /**
    * What was pruned of the original; of a plain ViT whose stream is pruned, of the same with a `projection.weight`. `plan.keep` has the
-   * original's channels that were kept, by dimension; what is not in it is whole.
+   * original's channels that were kept, by dimension; what is not in it is whole. After a rotation they are those of the rotated original.
    */
   readonly plan: Plan;
   /** The last validation of the weights that were kept; undefined where nothing was aligned. */

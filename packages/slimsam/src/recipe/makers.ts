@@ -40,6 +40,8 @@ export interface SlimSamOptions extends RecipeOptions {
   readonly reconstruct?: number;
   /** Epochs of the stage at the SAM's own size that follows `small`; 2 unless given. */
   readonly ownSizeEpochs?: number;
+  /** Its learning rate; that of the other stages unless given. */
+  readonly ownSizeRate?: number;
 }
 
 /** The multiples with which the paper's code gets its widths (168 and 696 for SAM-B at 0.77), where every block is cut alike. */
@@ -58,7 +60,7 @@ export const paperRounding: { readonly ranking: 'local' } & Pick<Scoring, 'multi
 export function slimSam(options: SlimSamOptions & { readonly ratio: number }): Recipe {
   checkFields('slimSam', options, { ratio: 'number' });
   checkRatio(options.ratio, 'slimSam');
-  const { promptEpochs, small, ownSizeEpochs = 2, reconstruct } = options;
+  const { promptEpochs, small, reconstruct } = options;
   const reconstructed = (step: RecipeStep): RecipeStep[] =>
     step.kind === 'prune' && reconstruct
       ? [
@@ -69,7 +71,7 @@ export function slimSam(options: SlimSamOptions & { readonly ratio: number }): R
   const steps = alternate(options, { ratio: options.ratio, suffix: '' })
     .flatMap(reconstructed)
     .map((step) => ({ ...step, ...(small && { small }) }));
-  if (small) steps.push(alignStep('align at the own size', 'output', { ...options, epochs: ownSizeEpochs }, undefined));
+  if (small) steps.push(ownSizeStep(options));
   const third = promptEpochs
     ? [alignStep('align by prompts', 'prompts', { ...options, epochs: promptEpochs }, undefined)]
     : [];
@@ -85,7 +87,7 @@ export function slimSam(options: SlimSamOptions & { readonly ratio: number }): R
  */
 export function rotated(options: SlimSamOptions & { readonly ratio: number }): Recipe {
   checkFields('rotated', options, { ratio: 'number' });
-  const { sample, multiples, small, ownSizeEpochs = 2, reconstruct, promptEpochs } = options;
+  const { sample, multiples, small, reconstruct, promptEpochs } = options;
   const ratio = checkRatio(options.ratio, 'rotated');
   const given = { ...(sample !== undefined && { sample }), ...(multiples && { multiples }) };
   const layers = ratio > 0.6 ? 'outputs' : 'all'; // DINOv2-S: cosine 0.871 at 0.5 by all, 0.838 by outputs; at 0.77 0.712 and 0.791
@@ -96,7 +98,7 @@ export function rotated(options: SlimSamOptions & { readonly ratio: number }): R
     alignStep('align', 'output', options, undefined),
   ];
   const first = steps.map((step) => ({ ...step, ...(small && { small }) }));
-  if (small) first.push(alignStep('align at the own size', 'output', { ...options, epochs: ownSizeEpochs }, undefined));
+  if (small) first.push(ownSizeStep(options));
   if (promptEpochs)
     first.push(alignStep('align by prompts', 'prompts', { ...options, epochs: promptEpochs }, undefined));
   return { name: 'rotated', steps: first };
@@ -168,6 +170,13 @@ function alternate(options: RecipeOptions, { ratio, suffix }: { ratio: number; s
     pruneStep(`prune the bottleneck${suffix}`, 'bottleneck', ratio, options),
     { ...alignStep(`align the embedding${suffix}`, 'embedding', options, { schedule: 'falling', until }), patience: 4 },
   ];
+}
+
+/** The stage after those that read smaller photographs. */
+function ownSizeStep(options: SlimSamOptions): AlignStep {
+  const { ownSizeEpochs: epochs = 2, ownSizeRate: learningRate = options.learningRate } = options;
+  const how = { ...options, epochs, ...(learningRate !== undefined && { learningRate }) };
+  return alignStep('align at the own size', 'output', how, undefined);
 }
 
 /** The last pruning step comes to the target. */
