@@ -106,6 +106,26 @@ describe('logits in the size of the image', () => {
   );
 });
 
+it('the best mask alone is that of the highest score among the three', async () => {
+  const predictor = createPredictor(tiny.weights, tinyConfig);
+  const embedded = predictor.embed(image);
+  const points = pointsOf('points').map((point) => [point]);
+  const before = tf.memory().numTensors;
+  const three = await predictor.predict(embedded, { points });
+  const one = await predictor.predict(embedded, { points }, { best: true });
+  expect(one.lowRes.shape).toEqual([points.length, 1, ...three.lowRes.shape.slice(2)]);
+  three.scores.forEach((scores, n) => {
+    const best = scores.indexOf(Math.max(...scores));
+    expect(one.scores[n]).toEqual([scores[best]]);
+    expect(one.masks[n]).toEqual([three.masks[n]![best]]);
+    expect(one.stabilityScores[n]).toEqual([three.stabilityScores[n]![best]]);
+  });
+  three.dispose();
+  one.dispose();
+  expect(tf.memory().numTensors).toBe(before);
+  embedded.dispose();
+});
+
 /** Scores and low resolution logits agree to rounding, and masks in all pixels that are not at the threshold. */
 async function expectClose(found: Prediction, wanted: Prediction, at: { from: number; to: number }): Promise<void> {
   const range = (values: ArrayLike<number>) => Math.max(...Array.from(values, Math.abs));

@@ -124,11 +124,13 @@ export function createSegmenter(backend: WebgpuBackend): Segmenter {
       const start = performance.now();
       const asked = { ...(points.length > 0 && { points, labels }), ...(box && { boxes: box }) };
       const multimask = points.length + (box ? 2 : 0) === 1; // one point alone may mean a part or the whole
-      const { masks, scores, dispose } = await model.predictor.predict(model.embedded!, asked, { multimask });
+      const { masks, scores, dispose } = await model.predictor.predict(model.embedded!, asked, {
+        multimask,
+        best: true,
+      });
       dispose();
-      const best = scores[0]!.indexOf(Math.max(...scores[0]!));
-      const mask = new Uint8Array(masks[0]![best]!);
-      return { mask, score: scores[0]![best]!, encoded, answered: performance.now() - start };
+      const mask = new Uint8Array(masks[0]![0]!);
+      return { mask, score: scores[0]![0]!, encoded, answered: performance.now() - start };
     },
     async everything(id, onProgress) {
       const { sam } = need(id);

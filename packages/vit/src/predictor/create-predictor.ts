@@ -7,7 +7,7 @@ import { type ImageSource, isSource } from '../images/image-source.ts';
 import { preprocess } from '../images/preprocess.ts';
 import type { SamConfig } from '../sam/config.ts';
 import { encodeImage } from '../sam/encoder.ts';
-import { decodePrompts, type ImageRequest } from './decode-prompts.ts';
+import { bestOf, decodePrompts, type ImageRequest } from './decode-prompts.ts';
 import { checkEmbedding, type EmbeddedImage, type ImageEmbedding } from './image-embedding.ts';
 import { type ImagePrompts, listPrompts } from './image-prompts.ts';
 import { readMasks } from './read-masks.ts';
@@ -15,6 +15,8 @@ import { readMasks } from './read-masks.ts';
 export interface PredictOptions {
   /** Three masks for each prompt, by default; one if false. */
   readonly multimask?: boolean;
+  /** true: of a prompt's three masks only the one with the highest score; the others are not brought to the size of the image. */
+  readonly best?: boolean;
   /** true: also gives `logits`, in the size of the image. */
   readonly logits?: boolean;
   /**
@@ -96,7 +98,10 @@ export function createPredictor(weights: Weights, config: SamConfig): Predictor 
       const [prediction] = await predictor.predictBatch([{ image, ...prompts }], options);
       return prediction!;
     },
-    async predictBatch(requests, { multimask = true, logits = false, memoryLimit = 2 ** 30, signal } = {}) {
+    async predictBatch(
+      requests,
+      { multimask = true, best = false, logits = false, memoryLimit = 2 ** 30, signal } = {},
+    ) {
       if (!(memoryLimit > 0)) {
         throw new Error(`predict: expected memoryLimit above 0 bytes, got ${memoryLimit}; leave it out for 1 GiB`);
       }
@@ -109,7 +114,8 @@ export function createPredictor(weights: Weights, config: SamConfig): Predictor 
         }
       });
       if (listed.length === 0) return [];
-      const decoded = await decodePrompts(sam, listed, { multimask, memoryLimit, signal });
+      const all = await decodePrompts(sam, listed, { multimask, memoryLimit, signal });
+      const decoded = best ? all.map(bestOf) : all;
       try {
         const predictions: Prediction[] = [];
         for (const [i, { lowRes, scores }] of decoded.entries()) {

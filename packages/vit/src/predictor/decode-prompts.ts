@@ -83,6 +83,22 @@ export async function decodePrompts(
   }
 }
 
+/** Of each prompt's masks the one with the highest score. `lowRes` is freed for a new one [N, 1, 4h, 4w]. */
+export function bestOf({ lowRes, scores }: Decoded): Decoded {
+  const [N, M, h, w] = lowRes.shape;
+  const places = scores.map((own) => Math.max(0, own.indexOf(Math.max(...own)))); // where all are NaN, the first
+  const best = tf.tidy(() => {
+    const flat = tf.reshape(lowRes, [N * M, h, w]);
+    const rows = tf.tensor1d(
+      places.map((place, n) => n * M + place),
+      'int32',
+    );
+    return tf.reshape(tf.gather(flat, rows), [N, 1, h, w]) as tf.Tensor4D;
+  });
+  lowRes.dispose();
+  return { lowRes: best, scores: scores.map((own, n) => [own[places[n]!]!]) };
+}
+
 /** Places of the tasks that can be decoded together. */
 function groups(tasks: readonly Task[]): number[][] {
   const found = new Map<string, number[]>();
