@@ -11,6 +11,7 @@
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { profile, useWebgpu } from '@slimsam/tensor-webgpu';
+import { geometricMean } from '../packages/tensor-webgpu/bench/measure.ts';
 import { installPeers } from '../packages/tensor-webgpu/bench/peers/install.ts';
 import { pretendBrowser } from '../packages/tensor-webgpu/bench/peers/navigator.ts';
 import { openRunners } from '../packages/tensor-webgpu/bench/peers/open.ts';
@@ -100,10 +101,11 @@ function meansText(rows: readonly GpuRow[]): string {
     for (const [name, ms] of Object.entries(row.peers ?? {}))
       ratios.set(name, [...(ratios.get(name) ?? []), ms / row.ms]);
   }
-  return Array.from(ratios, ([name, list]) => {
-    const mean = Math.exp(list.reduce((sum, ratio) => sum + Math.log(ratio), 0) / list.length);
-    return `matmul and attention, forward: ${name} takes ${mean.toFixed(2)} times as long over ${list.length} cases`;
-  }).join('\n');
+  return Array.from(
+    ratios,
+    ([name, list]) =>
+      `matmul and attention, forward: ${name} takes ${geometricMean(list).toFixed(2)} times as long over ${list.length} cases`,
+  ).join('\n');
 }
 
 function commitOf(): string {

@@ -23,6 +23,9 @@ const patience = 20_000; // ms of repeated runs of one peer: slower ones get few
 
 export const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1]!;
 
+export const geometricMean = (list: readonly number[]): number =>
+  Math.exp(list.reduce((sum, value) => sum + Math.log(value), 0) / list.length);
+
 /**
  * Runs a case on all runners in turn, `rounds` times after one run to warm up, and takes medians. The first runner is ours: it must
  * succeed. Others that cannot do the case, or do it wrong, are left out and `leftOut` hears why.

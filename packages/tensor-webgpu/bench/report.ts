@@ -1,6 +1,6 @@
 import { rename, writeFile } from 'node:fs/promises';
 import type { Case } from './cases/case.ts';
-import type { Row } from './measure.ts';
+import { geometricMean, type Row } from './measure.ts';
 
 type AnyRow = Omit<Row, 'maxError'> & { readonly maxError: number | null };
 
@@ -72,8 +72,9 @@ export function meansText(rows: readonly Row[], families: ReadonlyMap<string, Ca
       .filter((row) => row.pass === pass && wanted.includes(families.get(row.case)!) && row.peers[peer])
       .map((row) => row.peers[peer]!.ms / row.ours.ms);
     if (ratios.length === 0) return [];
-    const mean = Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length);
-    return [`${text} against ${peer}: x ${mean.toFixed(2)} over ${ratios.length} cases (aim ${factor})`];
+    return [
+      `${text} against ${peer}: x ${geometricMean(ratios).toFixed(2)} over ${ratios.length} cases (aim ${factor})`,
+    ];
   });
   return lines.join('\n');
 }
