@@ -8,7 +8,7 @@ export interface ApartWork {
   readonly outputs: readonly number[];
 }
 
-export interface ApartOptions {
+interface ApartOptions {
   readonly toggles: DawnToggles;
   readonly features: readonly string[];
 }
