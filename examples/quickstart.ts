@@ -104,7 +104,9 @@ try {
     ...{ run: run.folder, models, evaluations: results, labelled: testFolder, signal },
   });
   console.log(`report: ${page}`);
-  console.log('scenes are all that this small SAM knows; the one for photographs is models/sam-s');
+  console.log(
+    'scenes are all that this small SAM knows; those for photographs are models/sam-s, sam-s-slim50 and sam-s-slim77',
+  );
   await rm(run.folder, { recursive: true }); // what a run goes on from is of no use after its end
   for (const { weights } of Object.values(models)) disposeWeights(weights);
 } catch (error) {
