@@ -1,6 +1,7 @@
 /** Segments everything in a photograph, and draws each mask in a colour. */
+import path from 'node:path';
 import { decodeImage, loadSam, overlayPng, segmentEverything } from '@slimsam/vit';
-import { writeFileAtomic } from '@slimsam/weights';
+import { makeFolder, writeFileAtomic } from '@slimsam/weights';
 import { Command } from 'commander';
 import { openBackend, output, parse } from 'slimsam/node';
 
@@ -24,6 +25,7 @@ try {
     onProgress: ({ done }) => bar.update(done),
   });
   const largestFirst = masks.sort((a, b) => b.area - a.area).map(({ segmentation }) => segmentation);
+  await makeFolder(path.dirname(out));
   await writeFileAtomic(out, await overlayPng(image, largestFirst, { opacity: 0.6 }));
   console.log(`${masks.length} masks: ${out}`);
 } catch (error) {

@@ -1,6 +1,7 @@
 /** Segments one object of a photograph: a point, or a box, gives the mask, drawn over the photograph. */
+import path from 'node:path';
 import { createPredictor, decodeImage, loadSam, overlayPng } from '@slimsam/vit';
-import { writeFileAtomic } from '@slimsam/weights';
+import { makeFolder, writeFileAtomic } from '@slimsam/weights';
 import { Command } from 'commander';
 import { openBackend, parse } from 'slimsam/node';
 
@@ -25,13 +26,13 @@ try {
   const { masks, scores, dispose } = await predictor.predict(
     embedded,
     { ...(points && { points }), ...(box && { boxes: box }) },
-    { multimask: !box }, // one point may mean a part or the whole: the best of three
+    { multimask: !box, best: true }, // one point may mean a part or the whole: the best of three
   );
-  const best = scores[0]!.indexOf(Math.max(...scores[0]!));
-  const mask = masks[0]![best]!;
+  const mask = masks[0]![0]!;
+  await makeFolder(path.dirname(out));
   await writeFileAtomic(out, await overlayPng(image, [mask]));
   console.log(
-    `${mask.reduce((sum, inside) => sum + inside, 0)} pixels, expected IoU ${scores[0]![best]!.toFixed(2)}: ${out}`,
+    `${mask.reduce((sum, inside) => sum + inside, 0)} pixels, expected IoU ${scores[0]![0]!.toFixed(2)}: ${out}`,
   );
   dispose();
   embedded.dispose();

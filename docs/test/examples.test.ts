@@ -29,15 +29,15 @@ const programs: readonly (readonly [name: string, options: () => string[], said:
   [
     [
       'segment.ts',
-      () => [at('photos/sa_1.jpg'), '--out', at('segment.png')],
+      () => [at('photos/sa_1.jpg'), '--out', at('new/segment.png')],
       /pixels, expected IoU 0\.\d\d/,
-      ['segment.png'],
+      ['new/segment.png'],
     ],
     [
       'everything.ts',
-      () => [at('photos/sa_1.jpg'), '--side', '4', '--iou', '0.2', '--out', at('everything.png')],
+      () => [at('photos/sa_1.jpg'), '--side', '4', '--iou', '0.2', '--out', at('newer/everything.png')],
       /\d+ masks: /,
-      ['everything.png'],
+      ['newer/everything.png'],
     ],
     [
       'compress-sam.ts',

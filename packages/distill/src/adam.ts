@@ -35,7 +35,10 @@ export interface AdamOptions {
  * Rates for steps that change each weight by a share of its size, the root of its mean square when they are made, `least` at the least
  * (Shazeer & Stern 2018, Adafactor, section 8): where layers are of very different sizes, such as those with folded layer scales.
  */
-export async function relativeRates(weights: Weights, { least = 1e-3 } = {}): Promise<Map<string, number>> {
+export async function relativeRates(
+  weights: Weights,
+  { least = 1e-3 }: { readonly least?: number } = {},
+): Promise<Map<string, number>> {
   checkFields('relativeRates', { weights }, { weights: 'object' });
   const sizes = tf.tidy(() =>
     Object.entries(weights).map(([name, weight]) => [name, tf.sqrt(tf.mean(tf.square(weight)))] as const),
