@@ -34,7 +34,7 @@ it('from a plain ViT to a slim SAM by commands, as the model cards have it: trai
     await run(`train --vit @vit.safetensors --size 56 --width 32 --images @photos --steps 3 ${views} --run @sam`),
   ).toBe(0);
   const small =
-    '--small 28 --reconstruct 3 --own-size-epochs 1 --epochs 1 --steps 2 --batch 2 --sample 2 --held 1 --rate 1e-3 --rounding 1';
+    '--small 28 --reconstruct 3 --own-size-epochs 1 --epochs 1 --steps 2 --batch 2 --sample 2 --held 1 --rate 1e-3 --rounding 1 --recipe rotated --relative --warmup 1 --own-size-rate 1e-3';
   expect(await run(`compress @sam/model.safetensors --images @photos --ratio 0.5 ${small} --run @slim`)).toBe(0);
   expect(await run('segment @photos/sa_1.jpg --model @slim/slim.safetensors --point 20,30 --out @mask.png')).toBe(0);
   expect(await sharp(join(folder, 'mask.png')).metadata()).toMatchObject({ width: 64, height: 64 });
