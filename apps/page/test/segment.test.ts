@@ -152,9 +152,10 @@ test('models of the Hub, at an address and of the repository are opened; one tha
   expect(await message(page)).toMatch(/model could not be fetched\. Look at its id or address/);
   await open('tester/slim');
   await chosen('tester/slim');
-  await page.selectOption('#segment-model', 'served sam-s');
-  await chosen('sam-s');
-  expect(await page.textContent('#facts')).toMatch(/sam-s23\.1\d M/);
+  expect(await page.textContent('#segment-model')).toMatch(/sam-s \(47 MB\)sam-s-slim50 \(14 MB\)/);
+  await page.selectOption('#segment-model', 'served sam-s-slim77');
+  await chosen('sam-s-slim77');
+  expect(await page.textContent('#facts')).toMatch(/sam-s-slim772\.\d\d M/);
 });
 
 test('times of a dropped photograph: the first mask and later ones', async () => {
