@@ -34,12 +34,17 @@ export interface AdamOptions {
 /**
  * Rates for steps that change each weight by a share of its size, the root of its mean square when they are made, `least` at the least
  * (Shazeer & Stern 2018, Adafactor, section 8): where layers are of very different sizes, such as those with folded layer scales.
+ *
+ * @throws when `least` is not at least 0
  */
 export async function relativeRates(
   weights: Weights,
-  { least = 1e-3 }: { readonly least?: number } = {},
+  options: { readonly least?: number } = {},
 ): Promise<Map<string, number>> {
-  checkFields('relativeRates', { weights }, { weights: 'object' });
+  checkFields('relativeRates', { weights, options }, { weights: 'object', options: 'object' });
+  const { least = 1e-3 } = options;
+  if (!(least >= 0 && least < Number.POSITIVE_INFINITY))
+    throw new Error(`relativeRates: expected least to be at least 0, got ${least}`);
   const sizes = tf.tidy(() =>
     Object.entries(weights).map(([name, weight]) => [name, tf.sqrt(tf.mean(tf.square(weight)))] as const),
   );
