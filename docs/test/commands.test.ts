@@ -56,8 +56,10 @@ beforeAll(async () => {
   mkdirSync('examples/teacher', { recursive: true });
   for (const name of ['sam', 'slim', 'teacher', 'examples/teacher/teacher']) await saveSam(`${name}.safetensors`, sam);
   cpSync('sam.safetensors', 'sam_vit_b_01ec64.pth'); // the content decides
-  mkdirSync('models/sam-s', { recursive: true });
-  await saveSam('models/sam-s/model.safetensors', sam);
+  for (const name of ['sam-s', 'sam-s-slim50', 'sam-s-slim77']) {
+    mkdirSync(`models/${name}`, { recursive: true });
+    await saveSam(`models/${name}/model.safetensors`, sam);
+  }
   for (const folder of ['FOLDER', 'onnx']) await exportOnnx(folder, sam);
   const plain = parseVitConfig({ imageSize: [56, 56], heads: 2, headWidth: 16 });
   mkdirSync('dinov2-small');
