@@ -37,10 +37,9 @@ async function answer(request: Request): Promise<Answer> {
     return { status: 'click on an object' };
   }
   if (!image) return { status: 'choose a photograph first' };
-  const { masks, scores, dispose } = await predictor.predict(image, { points: [request.point] });
+  const { masks, scores, dispose } = await predictor.predict(image, { points: [request.point] }, { best: true });
   dispose();
-  const best = scores[0]!.indexOf(Math.max(...scores[0]!));
-  return { status: `score ${scores[0]![best]!.toFixed(3)}`, mask: masks[0]![best]! };
+  return { status: `score ${scores[0]![0]!.toFixed(3)}`, mask: masks[0]![0]! };
 }
 
 let last: Promise<unknown> = Promise.resolve(); // one request after another

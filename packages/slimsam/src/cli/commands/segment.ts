@@ -52,12 +52,11 @@ export function segmentCommand(signal: AbortSignal): Command {
         const labels = [...point.map(() => 1), ...background.map(() => 0)];
         const prompts = { ...(points.length > 0 && { points, labels }), ...(box && { boxes: box }) };
         const multimask = points.length === 1 && !box; // one point may mean a part or the whole: the best of three
-        const { masks, scores } = await predictor.predict(embedded, prompts, { multimask, signal });
-        const best = scores[0]!.indexOf(Math.max(...scores[0]!));
-        const mask = masks[0]![best]!;
+        const { masks, scores } = await predictor.predict(embedded, prompts, { multimask, best: true, signal });
+        const mask = masks[0]![0]!;
         await writePng(out, { width, height, pixels: mask.map((inside) => 255 * inside), channels: 1 });
         const area = mask.reduce((sum, inside) => sum + inside, 0);
-        const score = scores[0]![best]!;
+        const score = scores[0]![0]!;
         session.result(`${area} pixels, predicted IoU ${score.toFixed(2)}: ${out}`, {
           out,
           width,
