@@ -143,10 +143,11 @@ describe('wrong prompts are refused before any kernel runs', () => {
       [1, 32, 4, 8],
       [2, 32, 8, 8],
     ] as const) {
-      const embedding = { shape, dtype: 'float32' } as unknown as tf.Tensor4D;
+      const embedding = tf.zeros<tf.Rank.R4>([...shape]);
       await expect(predict({ embedding })).rejects.toThrow(
         `expected an embedding [1, 32, 8, 8], got [${shape.join(', ')}]`,
       );
+      embedding.dispose();
     }
     const swapped = 'expected inputSize [98, 128] for an image of [90, 117], got [128, 98]; sizes are [height, width]';
     await expect(predict({ inputSize: [128, 98] })).rejects.toThrow(swapped);
