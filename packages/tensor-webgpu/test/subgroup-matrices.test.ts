@@ -20,7 +20,7 @@ import {
 } from '../src/ops/subgroup-probe.ts';
 import type { Program } from '../src/program/program.ts';
 import { openedBackend, spread } from './both-backends.ts';
-import { asGpu } from './ops-testing.ts';
+import { asGpu, expectNear } from './ops-testing.ts';
 
 const opened = openedBackend();
 
@@ -188,10 +188,7 @@ test.each<Partial<MatmulSpec>>([
   const made = opened().run(program, [a, b, ...more], [output])[0]!;
   const [got, want] = [(await opened().read(made.dataId)) as Float32Array, await expected.data<'float32'>()];
   opened().disposeData(made.dataId);
-  const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  for (const [i, value] of want.entries())
-    if (!(Math.abs(value - got[i]!) <= 1e-5 * largest))
-      expect.fail(`${JSON.stringify(kind)} [${i}]: expected ${value}, got ${got[i]}`);
+  expectNear(JSON.stringify(kind), got, want, 1e-5, 0);
   tf.dispose([a, b, ...more, product, expected]);
 });
 
@@ -216,7 +213,7 @@ test('attention with positions, by emulated matrices', async () => {
   const output = tf.engine().makeTensorFromTensorInfo(made[0]!);
   const logSumExp = tf.engine().makeTensorFromTensorInfo(made[1]!);
   const expected = attention({ query, key, value, scale, bias: { height, width } });
-  await expectClose(output, expected);
+  expectNear('output', await output.data(), await expected.data(), 1e-5, 0);
   // exp(s - log-sum-exp) adds up to 1
   const sums = tf.tidy(() => {
     const scores = tf.mul(tf.matMul(query, key, false, true), scale);
@@ -224,16 +221,10 @@ test('attention with positions, by emulated matrices', async () => {
     const all = tf.add(scores, tf.reshape(positions, [G, Nq, Nk]));
     return tf.sum(tf.exp(tf.sub(all, tf.expandDims(logSumExp, 2))), 2);
   });
-  await expectClose(sums, tf.onesLike(sums));
+  const weights = await sums.data();
+  expectNear('sums of weights', weights, new Float32Array(weights.length).fill(1), 1e-5, 0);
   tf.dispose([query, key, value, height, width, output, logSumExp, expected, sums]);
 });
-
-async function expectClose(actual: tf.Tensor, expected: tf.Tensor): Promise<void> {
-  const [got, want] = [await actual.data<'float32'>(), await expected.data<'float32'>()];
-  const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  for (const [i, value] of want.entries())
-    if (!(Math.abs(value - got[i]!) <= 1e-5 * largest)) expect.fail(`[${i}]: expected ${value}, got ${got[i]}`);
-}
 
 const wide: SubgroupAttention = { M: 4, N: 16, K: 16, subgroupSize: 8 };
 
@@ -247,11 +238,7 @@ test.each<[string, () => Probe, SubgroupAttention]>([
     ...{ shape: [size], dtype: 'float32' as const },
   }));
   const made = opened().run(emulated(program, matrix), tensors, infos);
-  const got = await opened().read(made[0]!.dataId);
-  const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  for (const [i, value] of expected.entries())
-    if (!(Math.abs(value - Number(got[i])) <= tolerance * largest))
-      expect.fail(`[${i}]: expected ${value}, got ${got[i]}`);
+  expectNear('output', (await opened().read(made[0]!.dataId)) as Float32Array, expected, tolerance, 0);
   for (const { dataId } of made) opened().disposeData(dataId);
   tf.dispose(tensors);
 });

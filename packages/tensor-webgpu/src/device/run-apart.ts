@@ -73,9 +73,9 @@ const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }
 const device = await adapter.requestDevice({ requiredFeatures: features });
 device.addEventListener('uncapturederror', () => process.exit(1));
 const { STORAGE, UNIFORM, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
-const padded = (bytes, unit) => new Uint8Array(Math.ceil(bytes.length / unit) * unit).fill(0).map((_, i) => bytes[i] ?? 0);
 const bufferOf = (bytes, usage) => {
-  const data = padded(bytes, 16);
+  const data = new Uint8Array(Math.ceil(bytes.length / 16) * 16);
+  data.set(bytes);
   const buffer = device.createBuffer({ size: data.length, usage: usage | COPY_DST | COPY_SRC });
   device.queue.writeBuffer(buffer, 0, data);
   return buffer;
