@@ -96,7 +96,7 @@ typedef struct {
   uint64_t data;
 } QueryItem;
 
-/* One slice of 32 subslices (Xe: 6 of them, one slice) of 16 execution units each, engines and memory; how many there are changes no text. */
+/* One slice of 20 subslices (Xe: 6) of 16 execution units each, engines and memory; how many there are changes no text. */
 static void answerQuery(QueryItem *item) {
   uint8_t answer[512] = {0};
   size_t length = 0;

@@ -11,7 +11,7 @@ interface Target {
 }
 
 /** Keys are what RADV_FORCE_FAMILY takes. */
-export const targets: Readonly<Record<'navi31' | 'navi21', Target>> = {
+export const targets: Readonly<Record<string, Target>> = {
   navi31: { name: 'RDNA 3, Radeon RX 7900 XTX', gfx: 11, peak: 128, lds: 64, cache: 64 },
   navi21: { name: 'RDNA 2, Radeon RX 6900 XT', gfx: 10, peak: 64, lds: 64, cache: 64 },
 };

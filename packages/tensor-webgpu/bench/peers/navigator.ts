@@ -14,5 +14,5 @@ export function pretendBrowser(options: string[] = []): void {
 /** Slows Dawn's polling, which would take one of the cores that a CPU adapter needs: all backends here wait by a timer of 1 ms instead of `setImmediate`. */
 export function pollSlowly(): void {
   const later = (work: (...rest: unknown[]) => void, ...rest: unknown[]) => setTimeout(work, 1, ...rest);
-  globalThis.setImmediate = later as unknown as typeof setImmediate;
+  Object.assign(globalThis, { setImmediate: later });
 }
