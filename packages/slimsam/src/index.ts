@@ -38,6 +38,7 @@ export {
   oneShot,
   paperRounding,
   type RecipeOptions,
+  type RotatedOptions,
   rotated,
   type SlimSamOptions,
   scratch,

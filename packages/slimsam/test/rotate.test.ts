@@ -62,6 +62,9 @@ test('pruned to its principal directions an encoder is nearer to the original wh
   const errorOf = async (reconstruct?: number) => {
     const untrained = { ratio: 0.5, epochs: 1, stepsPerEpoch: 1, learningRate: 1e-9, sample: 4 };
     const { model, validation } = await run(sam, rotated({ ...untrained, ...(reconstruct && { reconstruct }) }));
+    for (const [name, weight] of Object.entries(model.weights))
+      if (!name.startsWith('image_encoder.'))
+        expect(await weight.data(), name).toEqual(await sam.weights[name]!.data());
     disposeWeights(model.weights);
     return validation!.error;
   };
@@ -78,5 +81,9 @@ test('other encoders are one clear error', async () => {
   disposeWeights(sam.weights);
   const stages = compress(tinyVit(), { photographs, recipe });
   await expect(stages.next()).rejects.toThrow(/expected a SAM for 'rotate', got a plain ViT/);
+  const unturned = { kind: 'prune', name: 'prune', structure: 'both', ratio: 0.5, criterion: 'leading' } as const;
+  await expect(run(samOnVit(), { name: 'mine', steps: [unturned] })).rejects.toThrow(
+    "recipe 'mine', 'prune': expected a step 'rotate' before the criterion 'leading', got none",
+  );
   expect(() => rotated({ ratio: 1 })).toThrow(/rotated: expected a ratio in \[0, 1\), got 1/);
 });

@@ -1,6 +1,6 @@
 import { checkFields, disposeWeights, type Weights } from '@slimsam/weights';
 import * as tf from '@tensorflow/tfjs-core';
-import { type Model, networkOf } from '../models/network.ts';
+import { type Model, type Network, networkOf } from '../models/network.ts';
 import { holdBack } from '../photographs/order.ts';
 import type { Photographs } from '../photographs/photographs.ts';
 import { checkRecipe, type Recipe, type RecipeStep } from '../recipe/recipe.ts';
@@ -154,13 +154,10 @@ function atSizeOf(step: RecipeStep, { context, model }: { context: Context; mode
   };
 }
 
-/** Whether an encoder's attention is that of a plain ViT. */
-function isGlobal({ weights, config }: Model): boolean {
-  const blocks = new Set(
-    Object.keys(weights).flatMap((name) => /^image_encoder\.blocks\.(\d+)\./.exec(name)?.[1] ?? []),
-  );
-  if (Object.keys(weights).some((name) => name.includes('.attn.rel_pos_'))) return false;
-  return 'globalBlocks' in config && blocks.size === config.globalBlocks.length;
+/** Whether a SAM's attention is that of a plain ViT. */
+function isGlobal({ sam, taps }: Network, { weights }: Model): boolean {
+  const depth = taps(weights).bottleneck.mlpHidden.length;
+  return sam!.globalBlocks.length === depth && !Object.keys(weights).some((name) => name.includes('.attn.rel_pos_'));
 }
 
 interface StepInputs<M extends Model> {
@@ -180,7 +177,7 @@ async function* runStep<M extends Model>(
   const { weights, plan } = current;
   if (step.kind === 'prune') return yield* pruneStep(context, { step, index, weights, plan });
   if (step.kind === 'rotate') {
-    const { rotateStep } = await import('./rotate-step.ts'); // its matrix library is 15 kB gzip, which most pages never need
+    const { rotateStep } = await import('./rotate-step.ts'); // with its matrix library 17 kB gzip, which most pages never need
     return yield* rotateStep(context, { step, index, weights, plan });
   }
   if (step.kind === 'reconstruct') {
@@ -222,7 +219,7 @@ function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Cont
   if (fitting && !network.sam)
     throw new Error(`compress: expected a SAM for '${fitting.name}', got a plain ViT; leave the step out`);
   const rotating = recipe.steps.find(({ kind }) => kind === 'rotate');
-  if (rotating && !isGlobal(model))
+  if (rotating && !isGlobal(network, model))
     throw new Error(
       `compress: expected a SAM on a plain ViT for '${rotating.name}', with global attention and no relative positions, got others; take the recipe 'slimsam'`,
     );

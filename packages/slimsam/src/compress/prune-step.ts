@@ -88,7 +88,7 @@ export async function* pruneStep(
     });
     own = own ? composePlans(own, made) : made;
   }
-  const pruned = leading ? rescaled(applyPlan(own!, weights), own!) : applyPlan(own!, weights);
+  const pruned = leading ? rescaled(applyPlan(own!, weights), { network, plan: own! }) : applyPlan(own!, weights);
   const whole = composePlans(before, own!);
   const encoder = Object.fromEntries(Object.entries(pruned).filter(([weight]) => network.isEncoder(weight)));
   const touched = Object.keys(own!.keep);
@@ -110,14 +110,15 @@ const noGradients = { needsGradients: false };
 const falling = (size: number): Float32Array => Float32Array.from({ length: size }, (_, channel) => size - channel);
 
 /**
- * Where the first channels hold nearly all of a stream, a layer norm over those alone gives sqrt(kept / all) of what it gave: its scale makes
- * up for that. The given weights are used up.
+ * Where the first channels hold nearly all of a stream, a layer norm over those alone gives sqrt(kept / all) of what it gave: the scales of
+ * the encoder's make up for that. The given weights are used up.
  */
-function rescaled(weights: Weights, { keep, shapes }: Plan): Weights {
-  if (!keep.embed) return weights;
-  const all = shapes['image_encoder.patch_embed.proj.weight']![0]!;
-  const norms = Object.entries(weights).filter(([name]) => /\.norm[12]\.weight$/.test(name));
-  const scaled = norms.map(([name, weight]) => [name, tf.mul(weight, Math.sqrt(all / keep.embed!.length))] as const);
+function rescaled(weights: Weights, { network, plan }: { network: Network; plan: Plan }): Weights {
+  const kept = plan.keep.embed?.length;
+  if (!kept) return weights;
+  const all = dims(plan.axes, shapesOf(plan)).get('embed')!.size;
+  const norms = Object.entries(weights).filter(([name]) => network.isEncoder(name) && /\.norm[12]\.weight$/.test(name));
+  const scaled = norms.map(([name, weight]) => [name, tf.mul(weight, Math.sqrt(all / kept))] as const);
   tf.dispose(norms.map(([, weight]) => weight));
   return { ...weights, ...Object.fromEntries(scaled) };
 }

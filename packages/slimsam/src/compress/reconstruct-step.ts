@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { sample } from '../photographs/order.ts';
 import type { ReconstructStep } from '../recipe/recipe.ts';
 import { type Context, pixelsOf, unreadable } from './context.ts';
+import { enteringStream } from './entering-stream.ts';
 import type { StageEvent } from './events.ts';
 import { addSums, fitLinear, type Sums } from './least-squares.ts';
 import type { StepResult } from './run-store.ts';
@@ -51,11 +52,9 @@ export async function* reconstructStep(
   const ownTables = Object.fromEntries(Object.keys(tables).map((key) => [key, student[key]!]));
   const streams: Streams[] = [];
   try {
-    const [own, before] = [withoutBlocks(student), withoutBlocks(previous.weights)];
     for await (const { pixels } of pixelsOf(context, chosen)) {
-      const enter = (from: Weights) =>
-        tf.tidy(() => tf.clone(network.forward(from, pixels, { taps: ['patch_embed'] }).taps.patch_embed!));
-      streams.push({ own: enter(own), before: enter(before) });
+      const enter = (from: Weights) => enteringStream(network, { weights: from, pixels });
+      streams.push({ own: enter(student), before: enter(previous.weights) });
     }
     if (streams.length === 0) throw unreadable(context.photographs);
     Object.assign(student, tables);
@@ -86,10 +85,6 @@ export async function* reconstructStep(
     for (const { own, before } of streams) tf.dispose([own, before]);
   }
 }
-
-/** A model whose stream leaves as it entered. */
-const withoutBlocks = (weights: Weights): Weights =>
-  Object.fromEntries(Object.entries(weights).filter(([name]) => !name.startsWith('image_encoder.blocks.')));
 
 /** The streams of a photograph that enter a block. */
 interface Streams {

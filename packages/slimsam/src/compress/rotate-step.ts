@@ -7,14 +7,16 @@ import type { RotateStep } from '../recipe/recipe.ts';
 import { addMoments, type MomentSums, momentsOf } from '../rotate/moments.ts';
 import { rotatedWeights } from '../rotate/rotated-weights.ts';
 import { type Context, pixelsOf, unreadable } from './context.ts';
+import { enteringStream } from './entering-stream.ts';
 import type { StageEvent } from './events.ts';
 import type { StepResult } from './run-store.ts';
 
 /**
  * Gives a SAM's image encoder other channels, of which the first tell the most on some photographs; the function stays the same. A pruning
  * with the criterion 'leading' follows. The tensors are new.
+ * `compress` refuses models that are no SAM on a plain ViT.
  *
- * @throws when the model is no SAM on a plain ViT (all blocks global, no relative positions), or no photograph can be read
+ * @throws when no photograph can be read
  */
 export async function* rotateStep(
   context: Context,
@@ -25,20 +27,14 @@ export async function* rotateStep(
   const config = network.sam!;
   const chosen = sample(seen, { size: Math.min(seen.length, step.sample ?? 32), seed: seed * 31 + index });
   yield { type: 'phase', kind: 'rotate', index, name, done: 0, total: chosen.length };
-  const axes = network.axes(weights);
   const kept = await widthOf(context, { step, weights });
-  const withoutBlocks = Object.fromEntries(
-    Object.entries(weights).filter(([name]) => !name.startsWith('image_encoder.blocks.')),
-  );
-  const depth = [...dims(axes, weights).keys()].filter((dimension) => dimension.endsWith('.mlp')).length;
+  const depth = network.taps(weights).bottleneck.mlpHidden.length;
   let sums: MomentSums | undefined;
   let done = 0;
   try {
     for await (const { pixels } of pixelsOf(context, chosen)) {
       signal?.throwIfAborted();
-      const entered = tf.tidy(() =>
-        tf.clone(network.forward(withoutBlocks, pixels, { taps: ['patch_embed'] }).taps.patch_embed!),
-      );
+      const entered = enteringStream(network, { weights, pixels });
       sums = addMoments(sums, { weights, config, depth, entered });
       entered.dispose();
       await sums.count!.data(); // the device keeps up

@@ -44,6 +44,12 @@ export interface SlimSamOptions extends RecipeOptions {
   readonly ownSizeRate?: number;
 }
 
+/** What `rotated` takes: it scores no channels, and has no intermediates in its loss. */
+export type RotatedOptions = Omit<
+  SlimSamOptions,
+  'target' | 'intermediateEpochs' | Exclude<keyof Scoring, 'sample' | 'multiples'>
+>;
+
 /** The multiples with which the paper's code gets its widths (168 and 696 for SAM-B at 0.77), where every block is cut alike. */
 export const paperRounding: { readonly ranking: 'local' } & Pick<Scoring, 'multiples'> = {
   ranking: 'local',
@@ -85,7 +91,7 @@ export function slimSam(options: SlimSamOptions & { readonly ratio: number }): R
  * @param options.ratio the share of channels to remove in each half of the structure
  * @throws when the ratio is not in [0, 1)
  */
-export function rotated(options: SlimSamOptions & { readonly ratio: number }): Recipe {
+export function rotated(options: RotatedOptions & { readonly ratio: number }): Recipe {
   checkFields('rotated', options, { ratio: 'number' });
   const { sample, multiples, small, reconstruct, promptEpochs } = options;
   const ratio = checkRatio(options.ratio, 'rotated');

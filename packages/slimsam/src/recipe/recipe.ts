@@ -135,14 +135,20 @@ export function checkRatio(ratio: number, caller: string): number {
   throw new Error(`${caller}: expected a ratio in [0, 1), got ${ratio}; 0.5 removes half of the channels`);
 }
 
-/** @throws when a recipe has no steps, names twice, ratios outside of [0, 1) or epochs that are not 1, 2, … */
+/** @throws when a recipe has no steps, names twice, 'leading' channels of no rotation, ratios outside of [0, 1) or epochs that are not 1, 2, … */
 export function checkRecipe({ name, steps }: Recipe): void {
   const caller = `recipe '${name}'`;
   if (steps.length === 0) throw new Error(`${caller}: expected steps, got none`);
   const names = new Set<string>();
+  let turned = false;
   for (const step of steps) {
     if (names.has(step.name)) throw new Error(`${caller}: expected a name for each step, got '${step.name}' twice`);
     names.add(step.name);
+    if (step.kind === 'rotate' || step.kind === 'custom') turned = true;
+    if (step.kind === 'prune' && step.criterion === 'leading' && !turned)
+      throw new Error(
+        `${caller}, '${step.name}': expected a step 'rotate' before the criterion 'leading', got none; without it the first channels are any`,
+      );
     if (step.kind === 'prune' || step.kind === 'rotate') checkRatio(step.ratio, `${caller}, '${step.name}'`);
     if (step.kind !== 'align') continue;
     if (!Number.isInteger(step.epochs) || step.epochs < 1)
