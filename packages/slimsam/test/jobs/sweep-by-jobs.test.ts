@@ -63,7 +63,7 @@ test('a sweep by jobs: the files of one process; what is finished is not compute
   expect(printed.err).toMatch(/for this process alone, got the lock run\.lock of process 1 on another since today/);
   expect(await slimsam('sweep @sam.safetensors --images @photos --recipes slimmer')).toBe(2);
   expect(printed.err).toMatch(/expected slimsam, one-shot, .+, got 'slimmer'/);
-}, 300_000);
+}, 300_000); // whole compressions, alone and by jobs: over a minute where other programs hold the cores
 
 test('an ablation by jobs: the cells of one process', async () => {
   const rows = 'disturbed-squared,taylor-labels';
