@@ -123,11 +123,39 @@ test('photographs vary where a step says so, and a learning rate falls to 0 alon
   const cache: TeacherCache = { get: async () => undefined, put: async () => {} };
   const recipe = slimSam({ ratio: 0.5, ...small, augment: { flip: 0.5 } });
   await expect(run(tinySam(), { recipe, teacherCache: cache })).rejects.toThrow(
-    /no teacherCache where 'align the bottleneck'/,
+    /no teacherCache where 'align the bottleneck'.*'views'/,
   );
   await expect(run(tinySam(), { recipe: slimSam({ ratio: 0.5, augment: { flip: 2 } }) })).rejects.toThrow(
     /flips in \[0, 1\]/,
   );
+});
+
+test('photographs with two views vary for two epochs, then begin anew with embeddings of the original that were kept', async () => {
+  const files = new Map<string, Uint8Array>();
+  const reused: string[] = [];
+  const teacherCache: TeacherCache = {
+    get: async (name) => {
+      if (files.has(name)) reused.push(name);
+      return files.get(name);
+    },
+    put: async (name, bytes) => void files.set(name, bytes),
+  };
+  const recipe: Recipe = {
+    name: 'one',
+    steps: [
+      { kind: 'prune', name: 'prune', structure: 'bottleneck', ratio: 0.5, sample: 1 },
+      {
+        ...{ kind: 'align', name: 'align', loss: 'output', epochs: 4, learningRate: 1e-3 },
+        augment: { flip: 0.5, scale: [0.5, 2], views: 2 },
+      },
+    ],
+  };
+  await run(tinySam(), { recipe, teacherCache, held: 2 });
+  const varied = (names: Iterable<string>) => [...names].filter((name) => name.includes('{'));
+  const kept = varied(files.keys());
+  expect(kept).toHaveLength(8 * 2); // two views of the photographs that train, each once
+  expect(varied(reused).sort()).toEqual(kept.sort());
+  expect(files.size - kept.length).toBe(2); // those held back do not vary
 });
 
 test('a SAM learns on small photographs first: positions are interpolated and learn, a last stage is at its own size', async () => {

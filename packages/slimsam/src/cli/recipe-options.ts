@@ -29,6 +29,7 @@ export interface RecipeParts {
   readonly cosine: boolean;
   readonly flip?: number;
   readonly jitter?: number[];
+  readonly views?: number;
   readonly batch: number;
   readonly accumulate: number;
   readonly recompute: boolean;
@@ -75,6 +76,11 @@ export function onRecipe(command: Command): Command {
     .option('--cosine', 'the learning rate falls to 0 within each stage, which serves few epochs', false)
     .option('--flip <probability>', 'photographs are mirrored so often in training', probability)
     .option('--jitter <least,largest>', 'photographs are scaled by chance in training, like 0.8,1.25', numbers(2))
+    .option(
+      '--views <n>',
+      'so many variations of each photograph by --flip and --jitter, one an epoch; then they begin anew, and --cache serves',
+      positiveInteger,
+    )
     .option('--batch <n>', 'photographs in a batch', positiveInteger, 4)
     .option('--accumulate <n>', 'batches in an optimizer step', positiveInteger, 1)
     .option('--recompute', 'less memory, more time: blocks run again in the backward pass', false)
@@ -108,7 +114,7 @@ export function onRecipe(command: Command): Command {
 
 /** The recipe of a command's options. @throws when the rounding is neither a number nor 'paper', or no ratio comes to the target */
 export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe> {
-  const { params, macs, epochs, steps, rate, flip, jitter, criterion, sample, size } = options;
+  const { params, macs, epochs, steps, rate, flip, jitter, views, criterion, sample, size } = options;
   const { promptEpochs, small, ownSizeEpochs, reconstruct } = options;
   for (const [name, value] of Object.entries({ 'prompt-epochs': promptEpochs, small, reconstruct }))
     if (value && options.recipe !== 'slimsam' && options.recipe !== 'rotated')
@@ -117,6 +123,9 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
     throw new Error(
       '--own-size-epochs, --own-size-rate: expected --small beside them, got none; every stage is at the own size then',
     );
+  const varying = flip !== undefined || jitter !== undefined;
+  if (views !== undefined && !varying)
+    throw new Error('--views: expected --flip or --jitter beside it, got neither; photographs do not vary then');
   const multiple = Number(options.rounding);
   const paper = options.rounding === 'paper';
   if (!paper && !(Number.isInteger(multiple) && multiple >= 1))
@@ -135,8 +144,12 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
     ...(options.relative && { relative: true }),
     ...(options.warmup !== undefined && { warmup: options.warmup }),
     ...(options.cosine && { decay: 'cosine' as const }),
-    ...((flip !== undefined || jitter) && {
-      augment: { ...(flip !== undefined && { flip }), ...(jitter && { scale: [jitter[0]!, jitter[1]!] as const }) },
+    ...(varying && {
+      augment: {
+        ...(flip !== undefined && { flip }),
+        ...(jitter && { scale: [jitter[0]!, jitter[1]!] as const }),
+        ...(views !== undefined && { views }),
+      },
     }),
     ...(criterion && criterion !== 'taylor' && { criterion }),
     ...(sample !== undefined && { sample }),

@@ -30,7 +30,7 @@ export interface CompressOptions<M extends Model = Model> {
   readonly recompute?: boolean;
   /** Runs the original in half precision while it teaches, on adapters that have it (shader-f16): half the memory of its taps. */
   readonly halfTeacher?: boolean;
-  /** Keeps the original's embeddings, so that steps without taps of it run it once a photograph. Not for augmented photographs. */
+  /** Keeps the original's embeddings, so that steps without taps of it run it once a photograph. Augmented photographs need `views`. */
   readonly teacherCache?: TeacherCache;
   /** Pixels of the square that a plain ViT reads; its config's unless given. */
   readonly size?: number;
@@ -224,10 +224,10 @@ function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Cont
       `compress: expected a SAM on a plain ViT for '${rotating.name}', with global attention and no relative positions, got others; take the recipe 'slimsam'`,
     );
   for (const step of recipe.steps) if ('small' in step) networkOf(model, { small: step.small });
-  const varying = recipe.steps.find((step) => step.kind === 'align' && step.augment);
+  const varying = recipe.steps.find((step) => step.kind === 'align' && step.augment && !step.augment.views);
   if (varying && options.teacherCache)
     throw new Error(
-      `compress: expected no teacherCache where '${varying.name}' augments its photographs, got one; they are others each time`,
+      `compress: expected no teacherCache where '${varying.name}' augments its photographs, got one; they are others each time: give them 'views', after which they begin anew`,
     );
   return {
     ...{ network, photographs, seed, batch, accumulate, recompute },

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Model, Network } from '../models/network.ts';
-import type { Augment } from '../photographs/augment.ts';
+import { type Augment, variationOf } from '../photographs/augment.ts';
 import type { Photograph, Photographs, ReadPhotographs } from '../photographs/photographs.ts';
 import type { NamedImages, TeacherCache } from '../teacher-cache/teacher-cache.ts';
 import type { PartScorer } from './part-scorer.ts';
@@ -81,7 +81,7 @@ export async function* batchesOf(
       const sizes: Size[] = [];
       const add = ({ name, image }: Photograph) => {
         images.push(network.pixels(image));
-        names.push(name);
+        names.push(augment ? `${name} ${JSON.stringify(variationOf(augment, name))}` : name);
         sizes.push([image.width, image.height]);
       };
       while (!next.done && wanted.has(next.value.index)) {

@@ -23,7 +23,7 @@ const prune = z.strictObject({
   target: z
     .union([z.strictObject({ parameters: z.number().positive() }), z.strictObject({ macs: z.number().positive() })])
     .optional(),
-  criterion: z.enum(['taylor', 'hessian', 'magnitude', 'magnitude-l1', 'random']).optional(),
+  criterion: z.enum(['taylor', 'hessian', 'magnitude', 'magnitude-l1', 'random', 'leading']).optional(),
   accumulate: z.enum(['squared', 'absolute', 'signed']).optional(),
   sigma: z.number().positive().optional(),
   sample: count.optional(),
@@ -46,17 +46,28 @@ const align = z.strictObject({
   epochs: count,
   stepsPerEpoch: count.optional(),
   learningRate: z.number().positive(),
+  relative: z.boolean().optional(),
   warmup: z.int().min(0).optional(),
   decay: z.literal('cosine').optional(),
   patience: z.int().min(0).optional(),
   augment: z
-    .strictObject({ flip: z.number().min(0).max(1).optional(), scale: z.tuple([z.number(), z.number()]).optional() })
+    .strictObject({
+      flip: z.number().min(0).max(1).optional(),
+      scale: z.tuple([z.number(), z.number()]).optional(),
+      views: count.optional(),
+    })
     .optional(),
   small: count.optional(),
 });
 
+const rotate = z.strictObject({
+  ...{ kind: z.literal('rotate'), name: z.string().max(200), ratio, multiples: multiples.optional() },
+  ...{ sample: count.optional(), small: count.optional() },
+});
+
 const reconstruct = z.strictObject({
-  ...{ kind: z.literal('reconstruct'), name: z.string().max(200), sample: count.optional(), small: count.optional() },
+  ...{ kind: z.literal('reconstruct'), name: z.string().max(200), layers: z.enum(['all', 'outputs']).optional() },
+  ...{ sample: count.optional(), small: count.optional() },
 });
 
 const initialise = z.strictObject({ kind: z.literal('initialise'), name: z.string().max(200) });
@@ -65,7 +76,7 @@ const initialise = z.strictObject({ kind: z.literal('initialise'), name: z.strin
 export const recipeSchema: z.ZodType<Recipe> = z.strictObject({
   name: z.string().max(200),
   steps: z
-    .array(z.discriminatedUnion('kind', [prune, reconstruct, align, initialise]))
+    .array(z.discriminatedUnion('kind', [prune, rotate, reconstruct, align, initialise]))
     .min(1)
     .max(200),
 });

@@ -11,6 +11,8 @@ export interface Augment {
    * of the photograph, 1 / scale of its sides, fills the size; below 1 the photograph is smaller, on the mean colour of ImageNet.
    */
   readonly scale?: readonly [number, number];
+  /** Variations of each photograph: after as many epochs they begin anew, so that a teacher's embeddings can be kept; never unless given. */
+  readonly views?: number;
   readonly seed: number;
   readonly epoch: number;
 }
@@ -25,20 +27,22 @@ export interface Variation {
 }
 
 /** Draws a photograph's variation, from seed, epoch and name alone. */
-export function variationOf({ flip = 0, scale = [1, 1], seed, epoch }: Augment, name: string): Variation {
-  const generator = randomGenerator(hashText(JSON.stringify([seed, epoch, name])));
+export function variationOf({ flip = 0, scale = [1, 1], views, seed, epoch }: Augment, name: string): Variation {
+  const view = views === undefined ? epoch : epoch % views;
+  const generator = randomGenerator(hashText(JSON.stringify([seed, view, name])));
   const [low, high] = scale;
   const draw = () => uniformFloat64(generator);
   return { flip: draw() < flip, scale: low * (high / low) ** draw(), x: draw(), y: draw() };
 }
 
 /** @throws when a probability, scale, seed or epoch is none */
-export function checkAugment({ flip = 0, scale = [1, 1], seed, epoch }: Augment): void {
+export function checkAugment({ flip = 0, scale = [1, 1], views = 1, seed, epoch }: Augment): void {
   if (!(flip >= 0 && flip <= 1)) throw new Error(`augment: expected a probability of flips in [0, 1], got ${flip}`);
   const [low, high] = scale;
   if (!(scale.length === 2 && low > 0 && low <= high && high < Number.POSITIVE_INFINITY)) {
     throw new Error(`augment: expected scale as [least, largest] above 0, got [${scale.join(', ')}]`);
   }
+  if (!(Number.isSafeInteger(views) && views >= 1)) throw new Error(`augment: expected 1, 2, … views, got ${views}`);
   for (const [name, value] of Object.entries({ seed, epoch })) {
     if (!Number.isSafeInteger(value)) throw new Error(`augment: expected ${name} as a whole number, got ${value}`);
   }

@@ -22,7 +22,7 @@ export interface RecipeOptions extends Scoring {
   /** 'cosine': the learning rate falls to 0 within each aligning step, rather than where the validation does not improve. */
   readonly decay?: 'cosine';
   /** Flips and scales by chance in the aligning steps; none unless given. */
-  readonly augment?: Pick<Augment, 'flip' | 'scale'>;
+  readonly augment?: Pick<Augment, 'flip' | 'scale' | 'views'>;
   /** Epochs of a stage with intermediates in the loss (N of the falling alpha of stage 2); half of them unless given. The paper's code: 11 of 20. */
   readonly intermediateEpochs?: { readonly bottleneck?: number; readonly embedding?: number };
 }

@@ -49,7 +49,7 @@ export interface AlignStep {
   /** The learning rate halves when this many epochs in a row, and one more, were not better; never unless given. */
   readonly patience?: number;
   /** How photographs vary from epoch to epoch; not at all unless given. */
-  readonly augment?: Pick<Augment, 'flip' | 'scale'>;
+  readonly augment?: Pick<Augment, 'flip' | 'scale' | 'views'>;
   /** Pixels of the square that a SAM reads in this step, fewer than its own; its own unless given. */
   readonly small?: number;
 }

@@ -16,7 +16,7 @@ export interface TeacherCacheOptions {
  * keys leave, the oldest first, when room is wanted; those of this key stay, for each epoch reads all of them, and further ones are not
  * kept.
  *
- * Not for photographs that are augmented: they are others each time.
+ * Photographs that are augmented have one for each of their views (see `Augment`).
  *
  * @throws when the limit is not a number of bytes, or the folder cannot be made
  */

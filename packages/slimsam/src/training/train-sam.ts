@@ -19,8 +19,11 @@ import type { StreamCache } from './stream-cache.ts';
 
 /** How to train a SAM on views. */
 export interface TrainSamOptions {
-  /** `decoder`: neck, prompt encoder and mask decoder, on the frozen blocks' streams, computed once a view. `whole`: everything. */
-  readonly stage: 'decoder' | 'whole';
+  /**
+   * `masks`: prompt encoder and mask decoder, on the embeddings, computed once a view; slim versions of the encoder stay valid.
+   * `decoder`: these and the neck, on the frozen blocks' streams, computed once a view. `whole`: everything.
+   */
+  readonly stage: 'masks' | 'decoder' | 'whole';
   readonly composer: ViewComposer;
   readonly steps: number;
   /** The highest learning rate, after `warmup` steps; then it falls along a cosine to 0. */
@@ -74,7 +77,7 @@ const crossEntropy: FocalOptions = { gamma: 0, alpha: 0.5, weight: 4 };
 
 /** Views that are ready to be trained on: a step's batch. */
 interface Part {
-  /** [B, h, w, C], the last block's stream, or the images [B, 3, S, S]. */
+  /** The embedding [B, C, h, w], the last block's stream [B, h, w, C], or the images [B, 3, S, S], by the stage. */
   readonly input: tf.Tensor4D;
   /** [objects, cells, cells] in [0, 1] */
   readonly targets: tf.Tensor3D;
@@ -96,12 +99,14 @@ export async function* trainSam(sam: Sam, options: TrainSamOptions): AsyncGenera
   const { config } = sam;
   const { stage, steps, rate, warmup, seed, chunk, batch, passes, resume, signal } = options;
   const { weightDecay = 0.01, clip = 1, decay = 0.98, focal = crossEntropy } = options;
-  const trained = stage === 'whole' ? sam.weights : withoutBlocks(sam.weights);
+  const trained = trainedOf(sam.weights, stage);
   const perChunk = (chunk / batch) * passes;
   const rateAt = warmupCosine({ peak: rate, warmup, steps });
   const parts = partsOf(sam, options);
-  const embeddingOf = (weights: Weights, input: tf.Tensor4D) =>
-    stage === 'whole' ? encodeImage(weights, config, input).embedding : imageNeck(weights, input);
+  const embeddingOf = (weights: Weights, input: tf.Tensor4D) => {
+    if (stage === 'masks') return tf.clone(input);
+    return stage === 'decoder' ? imageNeck(weights, input) : encodeImage(weights, config, input).embedding;
+  };
   let latest: Weights = resume?.weights ?? trained;
   const given = latest;
   let average: Weights | undefined = resume && cloned(resume.average);
@@ -148,10 +153,9 @@ export async function* trainSam(sam: Sam, options: TrainSamOptions): AsyncGenera
   }
 }
 
-/** Everything but the image encoder's blocks and what comes before them. */
-function withoutBlocks(weights: Weights): Weights {
-  const outside = Object.entries(weights).filter(([name]) => !/^image_encoder\.(?!neck\.)/.test(name));
-  return Object.fromEntries(outside);
+function trainedOf(weights: Weights, stage: TrainSamOptions['stage']): Weights {
+  const frozen = { masks: /^image_encoder\./, decoder: /^image_encoder\.(?!neck\.)/, whole: /^$/ }[stage];
+  return Object.fromEntries(Object.entries(weights).filter(([name]) => !frozen.test(name)));
 }
 
 function cloned(weights: Weights): Weights {
@@ -192,8 +196,9 @@ function partsOf(
     const known = await cache?.read(name);
     if (known) return known;
     const { embedding, taps } = encodeImage(weights, config, images, { taps: [tap] });
-    embedding.dispose();
-    const streams = taps[tap] as tf.Tensor4D;
+    const stream = taps[tap] as tf.Tensor4D;
+    const [streams, unused] = stage === 'masks' ? [embedding, stream] : [stream, embedding];
+    unused.dispose();
     if (!cache) return streams;
     await cache.write(name, streams);
     streams.dispose();

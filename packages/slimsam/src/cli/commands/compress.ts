@@ -59,13 +59,10 @@ export function compressCommand(signal: AbortSignal): Command {
     .addOption(new Option('--recipe <name>', 'of pruning and aligning').choices([...recipeNames]).default('slimsam'));
   onRecipe(command)
     .option('--memory <bytes>', 'of the adapter, like 16GiB: picks batch and recomputation for it', byteCount)
-    .addOption(
-      new Option(
-        '--cache <folder>',
-        "keeps the original's embeddings there, in half precision: later epochs need no teacher",
-      )
-        .argParser(userPath)
-        .conflicts(['flip', 'jitter']),
+    .option(
+      '--cache <folder>',
+      "keeps the original's embeddings there, in half precision: later epochs need no teacher; beside --flip or --jitter it needs --views",
+      userPath,
     )
     .option('--pause <minutes>', 'stops after so many minutes of this call, with its state written', positiveNumber)
     .option('--any-adapter', 'the run may go on on another adapter, no longer bit for bit', false);
@@ -118,7 +115,8 @@ async function runWith(
       const late = () => performance.now() > end;
       const teacherCache = cache === undefined ? undefined : await openTeacherCache(cache, { key: await key() });
       const sent = { photographs, seed, size, signal };
-      if (crew && teacherCache) await embedByJobs(crew, { ...sent, model, cache: teacherCache });
+      const varied = recipe.steps.some((step) => step.kind === 'align' && step.augment);
+      if (crew && teacherCache && !varied) await embedByJobs(crew, { ...sent, model, cache: teacherCache });
       const stages = compress<Model>(model, {
         ...{ photographs, recipe, seed, signal, ...how },
         ...{

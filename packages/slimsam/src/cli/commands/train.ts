@@ -54,7 +54,9 @@ export function trainCommand(signal: AbortSignal): Command {
       "photographs in SA-1B's format, and how often each is taken",
       sources,
     )
-    .addOption(new Option('--stage <name>', 'what is trained').choices(['decoder', 'whole']).default('decoder'))
+    .addOption(
+      new Option('--stage <name>', 'what is trained').choices(['masks', 'decoder', 'whole']).default('decoder'),
+    )
     .option('--size <pixels>', 'of the square that the ViT reads', positiveInteger, 448)
     .option('--width <n>', 'of the embedding and the decoder, a multiple of 32', positiveInteger, 128)
     .option('--steps <n>', 'optimizer steps', positiveInteger, 2000)
