@@ -163,6 +163,12 @@ describe('what is wrong is one line, and nothing is written', () => {
       /--own-size-epochs, --own-size-rate: expected --small beside them/,
     ],
     [
+      'views of photographs that do not vary',
+      1,
+      'compress @sam.safetensors --images @photos --views 4',
+      /--views: expected --flip or --jitter beside it, got neither/,
+    ],
+    [
       'layers fitted anew in another recipe',
       1,
       'compress @sam.safetensors --images @photos --reconstruct 8 --recipe scratch',

@@ -152,21 +152,30 @@ it('trains in a folder, stops, goes on as if it had not, and keeps the mean of t
   );
 });
 
-it('trains the whole: the blocks move too', async () => {
+it.each([
+  { stage: 'masks', moves: ['mask_decoder', 'prompt_encoder'] },
+  { stage: 'whole', moves: ['image_encoder.blocks', 'image_encoder.neck', 'mask_decoder', 'prompt_encoder'] },
+] as const)('stage $stage', async ({ stage, moves }) => {
   const sam = tinySam();
   const composer = viewComposer(
     { sources: [{ photographs: await labelled(), share: 1 }], options: viewOptions, seed: 3 },
     { threads: 0 },
   );
   const run = trainRun(sam, {
-    ...{ stage: 'whole', composer, steps: 2, rate: 1e-3, warmup: 0, batch: 2, prompts: 2, chunk: 2, passes: 1 },
-    ...{ seed: 4, folder: join(folder, 'all'), facts: {}, adapter: 'here', every: 8 },
+    ...{ stage, composer, steps: 2, rate: 1e-3, warmup: 0, batch: 2, prompts: 2, chunk: 2, passes: 1 },
+    ...{ seed: 4, folder: join(folder, `stage ${stage}`), facts: {}, adapter: 'here', every: 8 },
     validate: join(folder, 'photographs'),
   });
   const events = [];
   for await (const event of run) events.push(event);
   expect(events.at(-1)).toMatchObject({ type: 'checkpoint', step: 2, images: 3 });
-  const { weights } = await loadWeights(join(folder, 'all', 'training.safetensors'));
-  const name = 'image_encoder.blocks.0.mlp.lin1.weight';
-  expect(await weights[`weight:${name}`]!.data()).not.toEqual(await sam.weights[name]!.data());
+  const { weights } = await loadWeights(join(folder, `stage ${stage}`, 'training.safetensors'));
+  const moved = new Set<string>();
+  for (const [name, before] of Object.entries(sam.weights)) {
+    const after = weights[`weight:${name}`];
+    const [part] = /^(image_encoder\.(blocks|neck)|[^.]+)/.exec(name)!;
+    if (after && String(await after.data()) !== String(await before.data())) moved.add(part!);
+  }
+  moved.delete('image_encoder'); // patches and positions
+  expect([...moved].sort()).toEqual(moves);
 });
