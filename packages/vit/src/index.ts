@@ -36,6 +36,7 @@ export {
 } from './predictor/image-embedding.ts';
 export type { ImagePrompts } from './predictor/image-prompts.ts';
 export { encoderAxes, encoderCosts, encoderTapAxes } from './sam/axes.ts';
+export { withAxisFrequencies } from './sam/axis-frequencies.ts';
 export { keepBlocks, parseSamConfig, type SamConfig } from './sam/config.ts';
 export {
   type BlockFeatures,

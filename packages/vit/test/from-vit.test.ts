@@ -19,6 +19,7 @@ import {
   type Sam,
   samFromVit,
   saveSam,
+  withAxisFrequencies,
 } from '../src/index.ts';
 import { exportOnnx } from '../src/onnx/index.ts';
 import { floats, largestDifference, runModel } from './onnx-support.ts';
@@ -236,4 +237,39 @@ describe('refuses', () => {
     const told = await loadSam(bytes, { config: { heads, globalBlocks, decoderHeads } });
     expect(told.config).toEqual({ ...config, pixelMean: told.config.pixelMean, pixelStd: told.config.pixelStd });
   });
+});
+
+it('positions have frequencies along the axes; a trained decoder gets some in place of its highest', async () => {
+  const matrix = 'prompt_encoder.pe_layer.positional_encoding_gaussian_matrix';
+  const valuesOf = async (x: tf.Tensor | undefined) => [...(await x!.data())];
+  const sam = await samOf('Dinov2Model', 28);
+  const along = (await valuesOf(sam.weights[matrix])).map((x) => Number(x.toFixed(3)));
+  expect(along).toEqual([0.125, 0.397, 1.26, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0.125, 0.397, 1.26, 4]);
+
+  const random = tf.tensor2d([0.1, 3, -0.2, 0.5, 0.3, -1, 2, 0.4, 0.2, 0, 0.1, -0.6, 0, 5, 0.2, 0.1], [2, 8]);
+  const trained: Sam['weights'] = { ...sam.weights, [matrix]: random };
+  const changed = await withAxisFrequencies(trained, { count: 2, seed: 1 });
+  const expected = await valuesOf(random);
+  [expected[5], expected[13], expected[1], expected[9]] = [0.125, 0, 0, 0.125]; // the highest, along x, and the next, along y
+  expect(await valuesOf(changed[matrix])).toEqual(expected.map(Math.fround));
+  const columns = [1, 5, 9, 13]; // their sines and cosines
+  const name = 'mask_decoder.transformer.layers.0.cross_attn_image_to_token';
+  const [q, k, before] = await Promise.all(
+    [changed[`${name}.q_proj.weight`], changed[`${name}.k_proj.weight`], trained[`${name}.q_proj.weight`]].map(
+      valuesOf,
+    ),
+  );
+  for (const [i, value] of q!.entries()) {
+    const anew = columns.includes(i % 16);
+    expect(value === before![i]).toBe(!anew);
+    if (anew) expect(value).toBeCloseTo(k![i]!, 6); // both were as large
+  }
+  for (const [other, weight] of Object.entries(changed))
+    if (other !== matrix && !/(token_to_image|image_to_token)\.[qk]_proj\.weight$/.test(other))
+      expect(await valuesOf(weight)).toEqual(await valuesOf(trained[other]));
+  for (const count of [0, 3, 10])
+    await expect(withAxisFrequencies(trained, { count, seed: 1 })).rejects.toThrow(
+      `withAxisFrequencies: expected an even count from 2 to the 8 frequencies, got ${count}`,
+    );
+  disposeWeights(changed);
 });

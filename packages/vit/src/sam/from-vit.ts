@@ -5,6 +5,7 @@ import { samShapes } from '../checkpoint/sam-shapes.ts';
 import { vitDepth } from '../plain/features.ts';
 import type { Vit } from '../plain/load-vit.ts';
 import { resizePositions } from '../plain/positions.ts';
+import { axisFrequencies, positionMatrix } from './axis-frequencies.ts';
 import { gridSize, parseSamConfig, type SamConfig } from './config.ts';
 import { initWeights, type SamSizes } from './init.ts';
 
@@ -20,7 +21,8 @@ export interface SamFromVitOptions extends Partial<Omit<SamSizes, 'width' | 'dep
 
 /**
  * A SAM whose image encoder is a plain ViT, such as DINOv2: all blocks attend globally, positions are absolute and there are no relative
- * ones. Neck, prompt encoder and mask decoder are new, random as `initSam`'s, and want training.
+ * ones. Neck, prompt encoder and mask decoder are new and want training: random as `initSam`'s, but for the frequencies of the prompts'
+ * positions, which are along the axes (see `withAxisFrequencies`).
  *
  * Layer scales are folded into the projection and the second layer of the MLP, W <- diag(gamma) W, b <- gamma b. The class token, the
  * registers, the last norm and a head are left out: the blocks equal those of `vitFeatures` computed on the patches alone. Positions are
@@ -46,7 +48,10 @@ export function samFromVit(vit: Vit, options: SamFromVitOptions): Sam {
   const isNew = (name: string) => !/^image_encoder\.(patch_embed|pos_embed)/.test(name);
   const random = initWeights(Object.fromEntries(Object.entries(shapes).filter(([name]) => isNew(name))), options.seed);
   try {
-    return { weights: { ...tf.tidy(() => encoderWeights(vit, gridSize(config))), ...random }, config };
+    const encoder = tf.tidy(() => encoderWeights(vit, gridSize(config)));
+    random[positionMatrix]!.dispose();
+    const along = tf.tensor(axisFrequencies(promptWidth / 2), [2, promptWidth / 2]);
+    return { weights: { ...encoder, ...random, [positionMatrix]: along }, config };
   } catch (error) {
     disposeWeights(random);
     throw error;

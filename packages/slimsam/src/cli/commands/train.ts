@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { loadVit, type Sam, samFromVit } from '@slimsam/vit';
+import { loadVit, type Sam, samFromVit, withAxisFrequencies } from '@slimsam/vit';
 import { loadWeights } from '@slimsam/weights';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { loadOnlySam } from '../../models/load-model.ts';
@@ -39,6 +39,7 @@ interface Options extends CommonOptions, RunFolderOptions, Training {
   readonly minutes?: number;
   readonly pause?: number;
   readonly every: number;
+  readonly axes?: number;
   readonly cache: boolean;
 }
 
@@ -49,6 +50,11 @@ export function trainCommand(signal: AbortSignal): Command {
     .addOption(new Option('--vit <model>', 'a plain ViT, such as DINOv2, that becomes the encoder').conflicts('sam'))
     .option('--sam <model>', 'a SAM to go on with')
     .option('--start <file>', 'weights that replace those of the same names, such as a trained decoder', userPath)
+    .option(
+      '--axes <n>',
+      "so many of a trained decoder's position frequencies begin anew along the axes, by which boxes are told",
+      positiveInteger,
+    )
     .requiredOption(
       '--images <folder[:share]...>',
       "photographs in SA-1B's format, and how often each is taken",
@@ -87,6 +93,7 @@ async function run(session: Session, options: Options): Promise<void> {
   const {
     images,
     validate,
+    axes,
     minutes,
     pause,
     threads,
@@ -97,8 +104,12 @@ async function run(session: Session, options: Options): Promise<void> {
     backend: __,
     ...rest
   } = options;
-  const facts = { ...rest, images };
-  const sam = await startOf(options);
+  const facts = { ...rest, images, ...(axes !== undefined && { axes }) };
+  const given = await startOf(options);
+  const sam =
+    axes === undefined
+      ? given
+      : { ...given, weights: await withAxisFrequencies(given.weights, { count: axes, seed: options.seed }) };
   const { imageSize, patchSize, pixelMean, pixelStd } = sam.config;
   const read = images.map(async ({ folder, share }) => ({
     photographs: await readLabelled(folder, { side: imageSize, signal }),
