@@ -70,7 +70,10 @@ export async function createWebgpuBackend(options: WebgpuOptions = {}): Promise<
   const { attentionsOf, tilesOf, workingSubgroups } = await import('./ops/subgroup-probe.ts'); // which no page needs
   const tiles = tilesOf(matrices, facts.subgroupSize);
   const attentions = attentionsOf(matrices, facts.subgroupSize);
-  const working = await workingSubgroups({ tiles, attentions }, togglesFor(options));
+  const working = await workingSubgroups(
+    { tiles, attentions },
+    { toggles: togglesFor(options), adapter: options.adapter },
+  );
   if (working.subgroupTiles.length === 0) {
     const found = tiles.length > 0 ? `whose ${tiles.length} shapes failed when they were tried` : 'which lists none';
     console.warn(`useWebgpu: expected subgroup matrices of float16, got ${facts.name}, ${found}; matmuls go without`);

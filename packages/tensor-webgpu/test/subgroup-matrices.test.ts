@@ -263,6 +263,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   const bytes = await resultApart(work, { toggles: {}, features: [] });
   expect(Array.from(new Float32Array(bytes!.slice().buffer))).toEqual([1.5, 3, 6]);
   expect(await resultApart(work, { toggles: {}, features: ['no-such-feature'] })).toBeUndefined();
+  expect(await resultApart(work, { toggles: {}, adapter: 'no such adapter', features: [] })).toBeUndefined();
 });
 
 test('shapes that do not fit what every adapter has are not tried', () => {
@@ -279,7 +280,9 @@ test('shapes that do not fit what every adapter has are not tried', () => {
 test('a shape whose process fails is left out', async () => {
   const attentions = attentionsOf(matrices.slice(0, 1), 32);
   const none = { subgroupTiles: [], subgroupAttention: [] }; // this adapter has no subgroup matrices
-  expect(await workingSubgroups({ tiles: tiles.slice(0, 1), attentions }, { allow_unsafe_apis: true })).toEqual(none);
+  expect(
+    await workingSubgroups({ tiles: tiles.slice(0, 1), attentions }, { toggles: { allow_unsafe_apis: true } }),
+  ).toEqual(none);
 });
 
 test('asked for where the adapter has none: one line, and all works without', async () => {

@@ -22,8 +22,8 @@ export type DawnToggles = Readonly<Partial<Record<keyof typeof knownToggles, boo
 /** shader-f16 on NVIDIA takes a toggle, and kernels are timed in steps of 65 us with another. */
 const ownToggles: DawnToggles = { vulkan_enable_f16_on_nvidia: true, timestamp_quantization: false };
 
-/** The options of Dawn's `create`. @throws when Dawn has no such toggle, which it would not tell */
-export function dawnOptions(toggles: DawnToggles): string[] {
+/** The options of Dawn's `create`; `adapter` as in `openGpu`. @throws when Dawn has no such toggle, which it would not tell */
+export function dawnOptions(toggles: DawnToggles, adapter?: string): string[] {
   for (const name of Object.keys(toggles)) {
     if (Object.hasOwn(knownToggles, name)) continue;
     throw new Error(
@@ -36,7 +36,8 @@ export function dawnOptions(toggles: DawnToggles): string[] {
     const names = all.filter(([, wanted]) => wanted === on).map(([name]) => name);
     return names.length > 0 ? [`${how}-dawn-features=${names.join(',')}`] : [];
   };
-  return [...option('enable', true), ...option('disable', false)];
+  const only = adapter === undefined ? [] : [`adapter=${adapter}`];
+  return [...option('enable', true), ...option('disable', false), ...only];
 }
 
 /**
@@ -49,7 +50,7 @@ export function dawnOptions(toggles: DawnToggles): string[] {
  * @throws when neither is there, Dawn has no such toggle, or an adapter is named to a page's `navigator.gpu`, with the cure
  */
 export async function openGpu(toggles: DawnToggles = {}, adapter?: string): Promise<GpuEntry> {
-  const options = [...dawnOptions(toggles), ...(adapter === undefined ? [] : [`adapter=${adapter}`])];
+  const options = dawnOptions(toggles, adapter);
   const navigatorGpu = globalThis.navigator?.gpu as GPU | undefined;
   if (navigatorGpu && adapter !== undefined)
     throw new Error(

@@ -10,18 +10,20 @@ export interface ApartWork {
 
 interface ApartOptions {
   readonly toggles: DawnToggles;
+  /** A part of the name of the only adapter that Dawn may give. */
+  readonly adapter?: string | undefined;
   readonly features: readonly string[];
 }
 
 const patience = 30_000; // milliseconds for a process that opens a device and runs one dispatch
 
 /**
- * The first output of a program that is run in a process of its own on the machine's adapter: texts may end the process. Nothing where it crashes,
+ * The first output of a program that is run in a process of its own: texts may end the process. Nothing where it crashes,
  * fails or takes too long, and outside of Node.
  */
 export async function resultApart(
   { program, inputs, outputs }: ApartWork,
-  { toggles, features }: ApartOptions,
+  { toggles, adapter, features }: ApartOptions,
 ): Promise<Uint8Array | undefined> {
   const builtin = globalThis.process?.getBuiltinModule;
   if (!builtin) return undefined;
@@ -36,7 +38,7 @@ export async function resultApart(
     .createRequire(import.meta.url)
     .resolve('webgpu');
   const task = {
-    ...{ dawn: builtin('node:url').pathToFileURL(dawn).href, options: dawnOptions(toggles), features },
+    ...{ dawn: builtin('node:url').pathToFileURL(dawn).href, options: dawnOptions(toggles, adapter), features },
     ...{ wgsl: shader.wgsl, workgroups, outputs },
     ...{ inputs: inputs.map(base64), uniforms: base64(new Uint8Array(words.buffer)) },
   };

@@ -34,17 +34,17 @@ export const attentionsOf = (matrices: readonly SubgroupMatrix[], subgroupSize: 
 
 const most = 4; // of each that are tried
 
-/** Those whose results are right on the machine's adapter, each tried in a process of its own: with one shape Dawn ended the process. */
+/** Those whose results are right on the adapter, each tried in a process of its own: with one shape Dawn ended the process. */
 export async function workingSubgroups(
   { tiles, attentions }: { tiles: readonly SubgroupTile[]; attentions: readonly SubgroupAttention[] },
-  toggles: DawnToggles,
+  device: { readonly toggles: DawnToggles; readonly adapter?: string | undefined },
 ): Promise<Pick<AdapterFacts, 'subgroupTiles' | 'subgroupAttention'>> {
   const features = ['shader-f16', 'subgroups', matrixFeature];
   const right = async <T>(tried: readonly T[], probe: (one: T) => Probe): Promise<T[]> => {
     const good = await Promise.all(
       tried.map(async (one) => {
         const { expected, tolerance, ...work } = probe(one);
-        const bytes = await resultApart(work, { toggles, features });
+        const bytes = await resultApart(work, { ...device, features });
         return bytes !== undefined && isRight(bytes, { expected, tolerance });
       }),
     );
