@@ -114,9 +114,9 @@ export function createPredictor(weights: Weights, config: SamConfig): Predictor 
         }
       });
       if (listed.length === 0) return [];
-      const all = await decodePrompts(sam, listed, { multimask, memoryLimit, signal });
-      const decoded = best ? all.map(bestOf) : all;
+      const decoded = await decodePrompts(sam, listed, { multimask, memoryLimit, signal });
       try {
+        if (best) for (const [i, one] of decoded.entries()) decoded[i] = bestOf(one);
         const predictions: Prediction[] = [];
         for (const [i, { lowRes, scores }] of decoded.entries()) {
           const sizes = { ...listed[i]!.image, config };
