@@ -19,7 +19,7 @@ import {
   runJobs,
   type Store,
 } from '../../src/jobs/index.ts';
-import { slimSam } from '../../src/recipe/makers.ts';
+import { rotated, slimSam } from '../../src/recipe/makers.ts';
 import type { Recipe } from '../../src/recipe/recipe.ts';
 
 let work = '';
@@ -71,6 +71,13 @@ describe('a job', () => {
     });
     const job = compression(slimSam({ ratio: 0.5, promptEpochs: 2 }));
     expect(parseJob(job)).toEqual(job);
+    const turned = compression(
+      rotated({
+        ...{ ratio: 0.77, small: 224, reconstruct: 8, relative: true, warmup: 5, decay: 'cosine' },
+        augment: { flip: 0.5, scale: [0.7, 1.6], views: 8 },
+      }),
+    );
+    expect(parseJob(JSON.parse(JSON.stringify(turned)))).toEqual(turned);
     expect(() => parseJob(compression(slimSam({ ratio: 0.5, loss: () => undefined as never })))).toThrow(
       /^job: expected one of slimsam's, got .*"loss".*refused$/,
     );
