@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readLabelled, streamFolder, type TrainRunOptions, trainRun, viewComposer } from '../src/node.ts';
 import { composeView } from '../src/training/compose-view.ts';
-import { promptStep } from '../src/training/prompt-step.ts';
+import { promptLoss, promptStep } from '../src/training/prompt-step.ts';
 import { randomOf } from '../src/training/random.ts';
 
 /** The whole way in small: photographs with masks, a plain ViT, views, a run that stops and goes on. */
@@ -113,6 +113,37 @@ function tinySam(): Sam {
     { imageSize: side, promptWidth: 16, decoderHeads: 2, decoderMlpWidth: 32, seed: 1 },
   );
 }
+
+it('at first a box asks for all that is within it, a point for its object', async () => {
+  const { weights, config } = tinySam();
+  const object = { inside: [[40, 40]], outside: [[1, 1]], box: [8, 16, 23, 47] } as const;
+  const asked = { step: 0, seed: 1, prompts: 3, side, boxes: 0.67 };
+  const cell = side / cells;
+  const embedding = tf.randomNormal<tf.Rank.R4>([1, 16, side / 14, side / 14], 0, 1, 'float32', 1);
+  const lossOf = async (step: ReturnType<typeof promptStep>, targets: tf.Tensor3D): Promise<number> => {
+    const { total } = promptLoss(weights, config, { embedding, step, targets, focal: {} });
+    return (await total.data())[0]!;
+  };
+  const filling = promptStep([[object]], { ...asked, fill: 1 });
+  expect(promptStep([[object]], { ...asked, fill: 0 })).toMatchObject({ filled: false });
+  const [point, box] = filling.groups;
+  const edges = [...(await box!.boxes!.data())];
+  const within = (i: number, k: number) => {
+    const at = (k: number) => (k + 0.5) * cell;
+    const [x, y] = [at(k % cells), at(Math.floor(k / cells))];
+    const [x0, y0, x1, y1] = edges.slice(4 * i, 4 * i + 4) as [number, number, number, number];
+    return x > x0 && x < x1 && y > y0 && y < y1 ? 1 : 0;
+  };
+  const area = cells ** 2;
+  const own = Array.from({ length: area }, (_, k) => (k < area / 2 ? 1 : 0));
+  const wanted = [own, ...[0, 1].map((i) => own.map((_, k) => within(i, k)))];
+  const expected = await lossOf(
+    { ...filling, objects: tf.tensor1d([0, 1, 2], 'int32'), filled: false },
+    tf.tensor3d(wanted.flat(), [3, cells, cells]),
+  );
+  expect([point!.count, box!.count]).toEqual([1, 2]);
+  expect(await lossOf(filling, tf.tensor3d(own, [1, cells, cells]))).toBeCloseTo(expected, 5);
+});
 
 it('trains in a folder, stops, goes on as if it had not, and keeps the mean of the weights', async () => {
   const sam = tinySam();

@@ -20,6 +20,7 @@ export type PromptStep = {
   /** [prompts], int32 */ objects: tf.Tensor1D;
   /** Three masks, of which the best counts. */ multimask: boolean;
   /** Whether a second point follows, where the answer to the first is wrong. */ refined: boolean;
+  /** Whether a box alone asks for all that is within it. */ filled: boolean;
 };
 
 /** What eight steps ask in turn: of all prompts 60 % are one point. */
@@ -50,9 +51,11 @@ export function promptStep(
     readonly side: number;
     /** Boxes among the prompts of every other step; 0.55 unless given, so that 60 % of all are one point. */
     readonly boxes?: number | undefined;
+    /** First steps in which a box alone asks for all that is within it; none unless given. */
+    readonly fill?: number | undefined;
   },
 ): PromptStep {
-  const { step, seed, prompts, side, boxes = boxShare } = options;
+  const { step, seed, prompts, side, boxes = boxShare, fill = 0 } = options;
   const random = randomOf(seed, step, 1);
   const kind = cycle[step % cycle.length]!;
   const some = Math.max(1, Math.round(prompts * (kind === 'single' ? 1 - boxes : 0.5)));
@@ -76,6 +79,7 @@ export function promptStep(
     objects: tf.tensor1d(objects, 'int32'),
     multimask: kind === 'three',
     refined: kind === 'refined',
+    filled: step < fill,
   };
 }
 
@@ -187,5 +191,24 @@ export function promptLoss(
 ): LossParts {
   const { embedding, step, targets, focal } = inputs;
   const { masks, scores } = decodeGroups(weights, config, { embedding, ...step });
-  return maskLoss({ logits: masks, scores, targets: tf.gather(targets, step.objects) as tf.Tensor3D }, focal);
+  const wanted = step.filled ? filled(step, targets, config) : tf.gather(targets, step.objects);
+  return maskLoss({ logits: masks, scores, targets: wanted as tf.Tensor3D }, focal);
+}
+
+/** The targets of a step's prompts, those of boxes alone all that is within the box: [prompts, cells, cells]. */
+function filled({ groups, objects }: PromptStep, targets: tf.Tensor, { imageSize }: SamConfig): tf.Tensor {
+  const cells = targets.shape[1]!;
+  const middles = tf.mul(tf.add(tf.range(0, cells), 0.5), imageSize / cells); // [cells]
+  const between = (low: tf.Tensor, high: tf.Tensor) =>
+    tf.cast(tf.logicalAnd(tf.greater(middles, low), tf.less(middles, high)), 'float32'); // [N, cells]
+  let first = 0;
+  const parts = groups.map(({ boxes, points }) => {
+    const N = (boxes ?? points)!.shape[0];
+    const own = tf.gather(targets, tf.slice(objects, first, N));
+    first += N;
+    if (!boxes || points) return own;
+    const [x0, y0, x1, y1] = tf.split(boxes, 4, 1); // [N, 1]
+    return tf.mul(tf.expandDims(between(y0!, y1!), 2), tf.expandDims(between(x0!, x1!), 1));
+  });
+  return tf.concat(parts, 0);
 }

@@ -35,6 +35,8 @@ export interface TrainSamOptions {
   readonly prompts: number;
   /** The share of boxes among the prompts of every other step; 0.55 unless given: then 60 % of all prompts are one point. */
   readonly boxes?: number;
+  /** First steps in which a box alone asks for all that is within it, so that boxes are learned before objects; none unless given. */
+  readonly fill?: number;
   /** Views that are made at once, a multiple of `batch`. */
   readonly chunk: number;
   /** How often each view is used, with other prompts, before the next chunk. */
@@ -128,7 +130,7 @@ export async function* trainSam(sam: Sam, options: TrainSamOptions): AsyncGenera
         for (let i = startBatch; i < perChunk && epoch * perChunk + i < steps; i++) {
           const number = epoch * perChunk + i;
           const { input, targets, prompts } = ready[order[i]!]!;
-          const how = { prompts: options.prompts, boxes: options.boxes, side: config.imageSize };
+          const how = { prompts: options.prompts, boxes: options.boxes, fill: options.fill, side: config.imageSize };
           let step = promptStep(prompts, { step: number, seed, ...how });
           if (isRefined(number)) {
             const embedding = tf.tidy(() => embeddingOf(latest, input));

@@ -23,7 +23,7 @@ import { type Session, withBackend } from '../with-backend.ts';
 
 type Training = Pick<
   TrainSamOptions,
-  'stage' | 'steps' | 'rate' | 'warmup' | 'batch' | 'prompts' | 'boxes' | 'chunk' | 'passes' | 'chunks'
+  'stage' | 'steps' | 'rate' | 'warmup' | 'batch' | 'prompts' | 'boxes' | 'fill' | 'chunk' | 'passes' | 'chunks'
 >;
 
 interface Options extends CommonOptions, RunFolderOptions, Training {
@@ -71,6 +71,7 @@ export function trainCommand(signal: AbortSignal): Command {
     .option('--batch <n>', 'views a step', positiveInteger, 4)
     .option('--prompts <n>', 'prompts a view', positiveInteger, 12)
     .option('--boxes <share>', 'of the prompts of every other step', probability, 0.55)
+    .option('--fill <n>', 'first steps in which a box asks for all that is within it (default: 0)', naturalNumber)
     .option('--chunk <n>', 'views that are made at once', positiveInteger, 128)
     .option('--passes <n>', 'how often each view is used in its chunk', positiveInteger, 4)
     .option('--chunks <n>', 'chunks until the views begin anew (default: all are new)', positiveInteger)
