@@ -25,7 +25,8 @@ export function axisFrequencies(n: number): Float32Array<ArrayBuffer> {
 /**
  * A trained SAM's decoder with `count` of its positions' frequencies along the axes, in place of its highest ones. The columns of the cross
  * attentions' queries and keys that read them begin anew, equal for both and as large as the others were, so that a place attends to itself;
- * it wants training. In training to fill boxes 300 steps brought sam-s's decoder to an IoU of 0.63 so, 150 steps without to 0.45.
+ * it wants training. The gain is small beside that from random weights: in 300 steps of filling boxes a decoder of sam-s came to an IoU of 0.63 so, to
+ * 0.62 with its columns left, to 0.60 with its own frequencies.
  *
  * All tensors are new.
  *

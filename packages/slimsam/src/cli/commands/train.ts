@@ -94,7 +94,6 @@ async function run(session: Session, options: Options): Promise<void> {
   const {
     images,
     validate,
-    axes,
     minutes,
     pause,
     threads,
@@ -105,19 +104,18 @@ async function run(session: Session, options: Options): Promise<void> {
     backend: __,
     ...rest
   } = options;
-  const facts = { ...rest, images, ...(axes !== undefined && { axes }) };
+  const facts = { ...rest, images };
   const given = await startOf(options);
+  const { axes, seed } = options;
   const sam =
-    axes === undefined
-      ? given
-      : { ...given, weights: await withAxisFrequencies(given.weights, { count: axes, seed: options.seed }) };
+    axes === undefined ? given : { ...given, weights: await withAxisFrequencies(given.weights, { count: axes, seed }) };
   const { imageSize, patchSize, pixelMean, pixelStd } = sam.config;
   const read = images.map(async ({ folder, share }) => ({
     photographs: await readLabelled(folder, { side: imageSize, signal }),
     share,
   }));
   const view = { side: imageSize, cells: (4 * imageSize) / patchSize, objects: 8, pixelMean, pixelStd };
-  const { pasted, scenes, seed } = options;
+  const { pasted, scenes } = options;
   const composer = viewComposer(
     { sources: await Promise.all(read), options: { ...view, pasted, scenes }, seed },
     { threads },
