@@ -53,3 +53,4 @@ export { decodeMasks, type MaskInputs, type Masks } from './sam/mask-decoder.ts'
 export { type SamPreset, samPresets } from './sam/presets.ts';
 export { encodePrompts, type PromptFeatures, type Prompts } from './sam/prompt-encoder.ts';
 export { resizeSam } from './sam/resize-sam.ts';
+export { withSideHeads } from './sam/side-heads.ts';

@@ -8,6 +8,7 @@ import { resizePositions } from '../plain/positions.ts';
 import { axisFrequencies, positionMatrix } from './axis-frequencies.ts';
 import { gridSize, parseSamConfig, type SamConfig } from './config.ts';
 import { initWeights, type SamSizes } from './init.ts';
+import { sideHeads } from './side-heads.ts';
 
 /** The new parts of a SAM on a plain ViT, as segment-anything's arguments call them. */
 export interface SamFromVitOptions extends Partial<Omit<SamSizes, 'width' | 'depth' | 'mlpWidth'>> {
@@ -22,7 +23,7 @@ export interface SamFromVitOptions extends Partial<Omit<SamSizes, 'width' | 'dep
 /**
  * A SAM whose image encoder is a plain ViT, such as DINOv2: all blocks attend globally, positions are absolute and there are no relative
  * ones. Neck, prompt encoder and mask decoder are new and want training: random as `initSam`'s, but for the frequencies of the prompts'
- * positions, which are along the axes (see `withAxisFrequencies`).
+ * positions, which are along the axes (see `withAxisFrequencies`), and the heads that tell sides (see `withSideHeads`).
  *
  * Layer scales are folded into the projection and the second layer of the MLP, W <- diag(gamma) W, b <- gamma b. The class token, the
  * registers, the last norm and a head are left out: the blocks equal those of `vitFeatures` computed on the patches alone. Positions are
@@ -50,8 +51,11 @@ export function samFromVit(vit: Vit, options: SamFromVitOptions): Sam {
   try {
     const encoder = tf.tidy(() => encoderWeights(vit, gridSize(config)));
     random[positionMatrix]!.dispose();
-    const along = tf.tensor(axisFrequencies(promptWidth / 2), [2, promptWidth / 2]);
-    return { weights: { ...encoder, ...random, [positionMatrix]: along }, config };
+    const frequencies = axisFrequencies(promptWidth / 2);
+    const along = tf.tensor(frequencies, [2, promptWidth / 2]);
+    const sides = sideHeads(random, { frequencies, heads: config.decoderHeads }) ?? {};
+    for (const name of Object.keys(sides)) random[name]!.dispose();
+    return { weights: { ...encoder, ...random, [positionMatrix]: along, ...sides }, config };
   } catch (error) {
     disposeWeights(random);
     throw error;

@@ -1,6 +1,6 @@
 import path from 'node:path';
-import { loadVit, type Sam, samFromVit, withAxisFrequencies } from '@slimsam/vit';
-import { loadWeights } from '@slimsam/weights';
+import { loadVit, type SamConfig, samFromVit, withAxisFrequencies, withSideHeads } from '@slimsam/vit';
+import { loadWeights, type Weights } from '@slimsam/weights';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { loadOnlySam } from '../../models/load-model.ts';
 import { viewComposer } from '../../training/compose-views.ts';
@@ -40,6 +40,7 @@ interface Options extends CommonOptions, RunFolderOptions, Training {
   readonly pause?: number;
   readonly every: number;
   readonly axes?: number;
+  readonly sides?: boolean;
   readonly cache: boolean;
 }
 
@@ -55,6 +56,7 @@ export function trainCommand(signal: AbortSignal): Command {
       "so many of a trained decoder's position frequencies begin anew along the axes, by which boxes are told",
       positiveInteger,
     )
+    .option('--sides', 'heads of a trained decoder begin anew by which a place knows on which side of an edge it is')
     .requiredOption(
       '--images <folder[:share]...>',
       "photographs in SA-1B's format, and how often each is taken",
@@ -105,10 +107,10 @@ async function run(session: Session, options: Options): Promise<void> {
     ...rest
   } = options;
   const facts = { ...rest, images };
-  const given = await startOf(options);
-  const { axes, seed } = options;
-  const sam =
-    axes === undefined ? given : { ...given, weights: await withAxisFrequencies(given.weights, { count: axes, seed }) };
+  const { axes, sides, seed } = options;
+  const sam = await startOf(options);
+  if (axes !== undefined) sam.weights = await withAxisFrequencies(sam.weights, { count: axes, seed });
+  if (sides) sam.weights = await withSideHeads(sam.weights, { heads: sam.config.decoderHeads });
   const { imageSize, patchSize, pixelMean, pixelStd } = sam.config;
   const read = images.map(async ({ folder, share }) => ({
     photographs: await readLabelled(folder, { side: imageSize, signal }),
@@ -147,14 +149,22 @@ async function run(session: Session, options: Options): Promise<void> {
   session.result(`${path.join(folder, 'model.safetensors')}`, { ...last, adapter, folder });
 }
 
-async function startOf({ sam, vit, start, size, width, seed, ...options }: Options): Promise<Sam> {
+async function startOf({
+  sam,
+  vit,
+  start,
+  size,
+  width,
+  seed,
+  ...options
+}: Options): Promise<{ weights: Weights; config: SamConfig }> {
   if ((sam === undefined) === (vit === undefined))
     throw new Error(`train: expected --vit or --sam, got ${sam ? 'both' : 'neither'}`);
   const given =
     sam !== undefined
       ? await loadOnlySam(sam, options)
       : samFromVit(await loadVit(vit!), { imageSize: size, promptWidth: width, decoderHeads: width / 32, seed });
-  if (start === undefined) return given;
+  if (start === undefined) return { ...given };
   const { weights } = await loadWeights(start);
   for (const [name, weight] of Object.entries(weights)) {
     const expected = given.weights[name]?.shape;
