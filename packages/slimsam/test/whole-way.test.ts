@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generateScenes } from '@slimsam/scenes';
 import { initVit, loadSam, parseVitConfig, saveVit } from '@slimsam/vit';
-import { disposeWeights } from '@slimsam/weights';
+import { disposeWeights, saveWeights } from '@slimsam/weights';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import sharp from 'sharp';
@@ -55,4 +55,15 @@ it('from a plain ViT to a slim SAM by commands, as the model cards have it: trai
     return summary.miou;
   };
   expect(await miou('@onnx', '@by-onnx')).toBeCloseTo(await miou('@slim/slim.safetensors', '@by-us'), 2);
+
+  // two runs that began alike, together; a decoder's heads anew
+  const token = 'mask_decoder.iou_token.weight';
+  for (const [name, value] of Object.entries({ one: 1, three: 3 }))
+    await saveWeights(join(folder, `${name}.safetensors`), { [token]: tf.fill([1, 32], value) });
+  const again = `train --sam @sam/model.safetensors --stage masks --images @photos --steps 1 --rate 1e-9 ${views}`;
+  expect(await run(`${again} --start @one.safetensors @three.safetensors --sides --run @mean`)).toBe(0);
+  const mean = await loadSam(join(folder, 'mean'));
+  expect(await mean.weights[token]!.data()).toEqual(new Float32Array(32).fill(2));
+  await saveWeights(join(folder, 'three.safetensors'), { [token]: tf.fill([1, 16], 3) });
+  expect(await run(`${again} --start @one.safetensors @three.safetensors --run @differ`)).toBe(1);
 }, 120_000);

@@ -1,6 +1,7 @@
 import path from 'node:path';
+import { averageWeights } from '@slimsam/distill';
 import { loadVit, type SamConfig, samFromVit, withAxisFrequencies, withSideHeads } from '@slimsam/vit';
-import { loadWeights, type Weights } from '@slimsam/weights';
+import { disposeWeights, loadWeights, type Weights } from '@slimsam/weights';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { loadOnlySam } from '../../models/load-model.ts';
 import { viewComposer } from '../../training/compose-views.ts';
@@ -29,7 +30,7 @@ type Training = Pick<
 interface Options extends CommonOptions, RunFolderOptions, Training {
   readonly sam?: string;
   readonly vit?: string;
-  readonly start?: string;
+  readonly start?: readonly string[];
   readonly images: readonly { readonly folder: string; readonly share: number }[];
   readonly size: number;
   readonly width: number;
@@ -50,7 +51,11 @@ export function trainCommand(signal: AbortSignal): Command {
     .description('trains a SAM on a plain ViT, with photographs and masks: its decoder, then the whole')
     .addOption(new Option('--vit <model>', 'a plain ViT, such as DINOv2, that becomes the encoder').conflicts('sam'))
     .option('--sam <model>', 'a SAM to go on with')
-    .option('--start <file>', 'weights that replace those of the same names, such as a trained decoder', userPath)
+    .option(
+      '--start <file...>',
+      'weights that replace those of the same names, such as a trained decoder; of several their mean',
+      (file: string, before: string[] = []) => [...before, userPath(file)],
+    )
     .option(
       '--axes <n>',
       "so many of a trained decoder's position frequencies begin anew along the axes, by which boxes are told",
@@ -165,7 +170,7 @@ async function startOf({
       ? await loadOnlySam(sam, options)
       : samFromVit(await loadVit(vit!), { imageSize: size, promptWidth: width, decoderHeads: width / 32, seed });
   if (start === undefined) return { ...given };
-  const { weights } = await loadWeights(start);
+  const weights = await meanOf(start);
   for (const [name, weight] of Object.entries(weights)) {
     const expected = given.weights[name]?.shape;
     if (expected?.join() !== weight.shape.join())
@@ -174,6 +179,24 @@ async function startOf({
       );
   }
   return { weights: { ...given.weights, ...weights }, config: given.config };
+}
+
+/** The mean of files of the same weights: runs that began alike, with other views, are better together. */
+async function meanOf(files: readonly string[]): Promise<Weights> {
+  const [first, ...others] = await Promise.all(files.map(async (file) => (await loadWeights(file)).weights));
+  let mean = first!;
+  for (const [i, other] of others.entries()) {
+    const names = [mean, other].map((weights) => Object.keys(weights).sort().join());
+    const differs =
+      names[0] !== names[1] || Object.keys(mean).some((n) => `${mean[n]!.shape}` !== `${other[n]!.shape}`);
+    if (differs)
+      throw new Error(
+        `--start: expected the same weights in every file, got others in '${files[i + 1]}' than in '${files[0]}'; give runs of one model`,
+      );
+    mean = averageWeights(mean, other, { decay: (i + 1) / (i + 2) });
+    disposeWeights(other);
+  }
+  return mean;
 }
 
 function share(text: string): number {
