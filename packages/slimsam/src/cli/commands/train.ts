@@ -161,6 +161,7 @@ async function startOf({
   size,
   width,
   seed,
+  stage,
   ...options
 }: Options): Promise<{ weights: Weights; config: SamConfig }> {
   if ((sam === undefined) === (vit === undefined))
@@ -169,8 +170,12 @@ async function startOf({
     sam !== undefined
       ? await loadOnlySam(sam, options)
       : samFromVit(await loadVit(vit!), { imageSize: size, promptWidth: width, decoderHeads: width / 32, seed });
-  if (start === undefined) return { ...given };
-  const weights = await meanOf(start);
+  const weights = start ? await meanOf(start) : {};
+  const untrained = Object.keys(given.weights).find((name) => name.startsWith('image_encoder.neck.') && !weights[name]);
+  if (stage === 'masks' && vit !== undefined && untrained)
+    throw new Error(
+      `--stage masks: expected a --start with the neck that stays as it is, got no '${untrained}'; train it with --stage decoder first`,
+    );
   for (const [name, weight] of Object.entries(weights)) {
     const expected = given.weights[name]?.shape;
     if (expected?.join() !== weight.shape.join())
