@@ -1,6 +1,7 @@
 /** Keeps a SAM as models/ has it, and draws its masks on labelled photographs: a trained one as frozen encoder and decoder, a slim one as one file. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { meanWeights } from '@slimsam/distill';
 import { decodeRle, maskIou, readSa1b } from '@slimsam/eval';
 import { type ReportOverlay, writeReport } from '@slimsam/eval/report';
 import { createPredictor, decodeImage, loadSam, type Sam, saveSam } from '@slimsam/vit';
@@ -9,15 +10,25 @@ import { Command } from 'commander';
 import sharp from 'sharp';
 import { openBackend, parse } from 'slimsam/node';
 
-const { model, out, photographs, slim, backend } = new Command('model-card')
+const {
+  model: models,
+  out,
+  photographs,
+  slim,
+  backend,
+} = new Command('model-card')
   .description('keeps a SAM in two files, or in one, F16, and draws masks of a point and a box on six photographs')
-  .requiredOption('--model <path>', 'the SAM, such as RUN/model.safetensors', parse.path)
+  .requiredOption(
+    '--model <path...>',
+    'the SAM, such as RUN/model.safetensors; of several runs their mean',
+    (path: string, before: string[] = []) => [...before, parse.path(path)],
+  )
   .requiredOption('--out <folder>', 'where it goes', parse.path)
   .option('--photographs <folder>', "in SA-1B's format", parse.path)
   .option('--slim', 'one file: its encoder was trained, too', false)
   .option('--backend <name>', 'what computes', 'webgpu')
   .parse()
-  .opts<{ model: string; out: string; photographs?: string; slim: boolean; backend: string }>();
+  .opts<{ model: string[]; out: string; photographs?: string; slim: boolean; backend: string }>();
 
 /** Writes encoder.safetensors (what training the decoder leaves as it is), decoder.safetensors, their index and the config. */
 async function save(folder: string, { weights, config }: Sam): Promise<void> {
@@ -78,7 +89,10 @@ async function draw(folder: string, { weights, config }: Sam): Promise<void> {
 
 const opened = await openBackend(backend);
 try {
-  const sam = await loadSam(model);
+  const runs: Sam[] = [];
+  for (const model of models) runs.push(await loadSam(model));
+  const sam: Sam = { config: runs[0]!.config, weights: meanWeights(runs.map(({ weights }) => weights)) };
+  for (const { weights } of runs) disposeWeights(weights);
   if (slim) {
     await mkdir(out, { recursive: true });
     await saveSam(join(out, 'model.safetensors'), sam, { dtype: 'F16' });

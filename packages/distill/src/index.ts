@@ -14,6 +14,7 @@ export {
 export { type Plateau, type PlateauState, plateau, warmupCosine } from './learning-rate.ts';
 export type { LossParts, Position } from './loss.ts';
 export { type FocalOptions, type MaskPrediction, maskLoss } from './mask-loss.ts';
+export { meanWeights } from './mean-weights.ts';
 export { shuffledBatches } from './shuffled-batches.ts';
 export {
   type BottleneckTaps,

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { beforeAll, expect, it } from 'vitest';
-import { adam, averageWeights, clipped, type Optimizer } from '../src/index.ts';
+import { adam, averageWeights, clipped, meanWeights, type Optimizer } from '../src/index.ts';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -51,4 +51,17 @@ it('averages weights exponentially and frees the mean before', () => {
   expect(mean.a!.arraySync()).toEqual([expect.closeTo(2, 6), 2]);
   expect(tf.memory().numTensors).toBe(count + 1); // the new weights
   expect(() => averageWeights(mean, weights, { decay: 1 })).toThrow('averageWeights: expected decay in [0, 1), got 1');
+});
+
+it('the mean of runs is by name; other names, other shapes and no runs are refused', async () => {
+  const run = (...values: number[]) => ({ a: tf.tensor1d(values), b: tf.scalar(values[0]!) });
+  const runs = [run(1, 2), run(2, 4), run(6, 0)];
+  const mean = meanWeights(runs);
+  expect([[...(await mean.a!.data())], [...(await mean.b!.data())]]).toEqual([[3, 2], [3]]);
+  expect([...(await runs[0]!.a.data())]).toEqual([1, 2]); // they stay
+  expect(() => meanWeights([run(1, 2), run(1, 2, 3)])).toThrow(
+    "meanWeights: expected the same names and shapes in each run, got 'a' [2] in the first and [3] in number 2",
+  );
+  expect(() => meanWeights([{ a: tf.scalar(1) }, run(1)])).toThrow("got 'a' [] in the first and [1] in number 2");
+  expect(() => meanWeights([])).toThrow('meanWeights: expected weights of one run or more, got none');
 });

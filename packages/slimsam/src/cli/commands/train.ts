@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { averageWeights } from '@slimsam/distill';
+import { meanWeights } from '@slimsam/distill';
 import { loadVit, type SamConfig, samFromVit, withAxisFrequencies, withSideHeads } from '@slimsam/vit';
 import { disposeWeights, loadWeights, type Weights } from '@slimsam/weights';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -170,7 +170,9 @@ async function startOf({
     sam !== undefined
       ? await loadOnlySam(sam, options)
       : samFromVit(await loadVit(vit!), { imageSize: size, promptWidth: width, decoderHeads: width / 32, seed });
-  const weights = start ? await meanOf(start) : {};
+  const files = await Promise.all((start ?? []).map((file) => loadWeights(file)));
+  const weights = files.length > 0 ? meanWeights(files.map(({ weights }) => weights)) : {};
+  for (const file of files) disposeWeights(file.weights);
   const untrained = Object.keys(given.weights).find((name) => name.startsWith('image_encoder.neck.') && !weights[name]);
   if (stage === 'masks' && vit !== undefined && untrained)
     throw new Error(
@@ -184,24 +186,6 @@ async function startOf({
       );
   }
   return { weights: { ...given.weights, ...weights }, config: given.config };
-}
-
-/** The mean of files of the same weights: runs that began alike, with other views, are better together. */
-async function meanOf(files: readonly string[]): Promise<Weights> {
-  const [first, ...others] = await Promise.all(files.map(async (file) => (await loadWeights(file)).weights));
-  let mean = first!;
-  for (const [i, other] of others.entries()) {
-    const names = [mean, other].map((weights) => Object.keys(weights).sort().join());
-    const differs =
-      names[0] !== names[1] || Object.keys(mean).some((n) => `${mean[n]!.shape}` !== `${other[n]!.shape}`);
-    if (differs)
-      throw new Error(
-        `--start: expected the same weights in every file, got others in '${files[i + 1]}' than in '${files[0]}'; give runs of one model`,
-      );
-    mean = averageWeights(mean, other, { decay: (i + 1) / (i + 2) });
-    disposeWeights(other);
-  }
-  return mean;
 }
 
 function share(text: string): number {
