@@ -34,6 +34,7 @@ export type {
 export { type KMeansSubset, kMeansSubset, subsetOf } from './photographs/subset.ts';
 export type { Alpha } from './recipe/alpha.ts';
 export {
+  aligning,
   iterative,
   oneShot,
   paperRounding,

@@ -56,6 +56,29 @@ it('from a plain ViT to a slim SAM by commands, as the model cards have it: trai
   };
   expect(await miou('@onnx', '@by-onnx')).toBeCloseTo(await miou('@slim/slim.safetensors', '@by-us'), 2);
 
+  // a slim model goes on to be aligned: the mean of runs of one plan
+  const more = 'compress @sam/model.safetensors --images @photos --epochs 1 --steps 1 --batch 2 --held 1 --rate 1e-12';
+  expect(await run(`${more} --recipe align --start @slim @slim --run @more`)).toBe(0);
+  const further = await loadSam(join(folder, 'more', 'slim.safetensors'));
+  expect(Object.keys(further.weights).sort()).toEqual(Object.keys(slim.weights).sort());
+  for (const name of ['image_encoder.blocks.1.mlp.lin1.weight', 'mask_decoder.iou_token.weight']) {
+    const wanted = await slim.weights[name]!.data();
+    (await further.weights[name]!.data()).forEach((value, i) => {
+      expect(value, name).toBeCloseTo(wanted[i]!, 6);
+    });
+  }
+  const planOf = (name: string) => readFile(join(folder, name, 'slim.plan.json'), 'utf8');
+  expect(await planOf('more')).toBe(await planOf('slim'));
+  for (const wrong of [
+    '--recipe align',
+    '--start @slim',
+    '--recipe align --start @sam',
+    '--recipe align --start @slim --ratio 0.3',
+  ])
+    expect(await run(`${more} ${wrong} --run @wrong`), wrong).toBe(1);
+  const ofSlim = more.replace('@sam/model', '@slim/slim'); // it was not made of itself
+  expect(await run(`${ofSlim} --recipe align --start @slim --run @wrong`)).toBe(1);
+
   // two runs that began alike, together; a decoder's heads anew
   const token = 'mask_decoder.iou_token.weight';
   for (const [name, value] of Object.entries({ one: 1, three: 3 }))

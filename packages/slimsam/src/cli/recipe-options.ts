@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import type { Model } from '../models/network.ts';
 import { ratioFor } from '../models/ratio-for.ts';
 import {
+  aligning,
   iterative,
   oneShot,
   paperRounding,
@@ -14,7 +15,7 @@ import {
 import type { Recipe } from '../recipe/recipe.ts';
 import { naturalNumber, numbers, positiveInteger, positiveNumber, probability } from './options.ts';
 
-/** Recipes by name. */
+/** Recipes that prune, by name. */
 export const recipeNames = ['slimsam', 'one-shot', 'iterative', 'scratch', 'rotated'] as const;
 export type RecipeName = (typeof recipeNames)[number];
 
@@ -49,7 +50,7 @@ export interface RecipeParts {
 
 /** And which recipe, how far. */
 export interface OneRecipe extends RecipeParts {
-  readonly recipe: RecipeName;
+  readonly recipe: RecipeName | 'align';
   readonly ratio?: number;
   readonly params?: number;
   readonly macs?: number;
@@ -117,7 +118,10 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
   const { params, macs, epochs, steps, rate, flip, jitter, views, criterion, sample, size } = options;
   const { promptEpochs, small, ownSizeEpochs, reconstruct } = options;
   for (const [name, value] of Object.entries({ 'prompt-epochs': promptEpochs, small, reconstruct }))
-    if (value && options.recipe !== 'slimsam' && options.recipe !== 'rotated')
+    if (
+      value &&
+      !(['slimsam', 'rotated', ...(name === 'reconstruct' ? [] : ['align'])] as string[]).includes(options.recipe)
+    )
       throw new Error(`--${name}: expected the recipe 'slimsam' or 'rotated', got '${options.recipe}'; leave it out`);
   if ((ownSizeEpochs ?? options.ownSizeRate) !== undefined && small === undefined)
     throw new Error(
@@ -165,12 +169,14 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
     ...(reconstruct !== undefined && { reconstruct }),
   };
   if (options.recipe === 'slimsam') return slimSam(whole);
-  if (options.recipe === 'rotated') {
-    if (target || criterion)
+  if (options.recipe === 'rotated' || options.recipe === 'align') {
+    const { ratio } = options.recipe === 'align' ? options : {};
+    const [given] = Object.entries({ criterion, params, macs, ratio }).find(([, value]) => value !== undefined) ?? [];
+    if (given)
       throw new Error(
-        `--${criterion ? 'criterion' : params ? 'params' : 'macs'}: expected none with the recipe 'rotated', got one; --ratio says how far it goes`,
+        `--${given}: expected none with the recipe '${options.recipe}', got one; ${options.recipe === 'align' ? '--start says what was pruned' : '--ratio says how far it goes'}`,
       );
-    return rotated(whole);
+    return options.recipe === 'align' ? aligning(whole) : rotated(whole);
   }
   const rounds = Math.max(1, Math.min(epochs, Math.ceil(ratio / 0.1 - 1e-9)));
   const ratios = Array.from({ length: rounds }, (_, i) => Number(((ratio * (i + 1)) / rounds).toFixed(4)));

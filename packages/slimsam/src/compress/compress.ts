@@ -32,6 +32,8 @@ export interface CompressOptions<M extends Model = Model> {
   readonly halfTeacher?: boolean;
   /** Keeps the original's embeddings, so that steps without taps of it run it once a photograph. Augmented photographs need `views`. */
   readonly teacherCache?: TeacherCache;
+  /** A slim model of this one to go on with, and what was pruned for it; the recipe only aligns then, outputs or prompts. Stays the caller's. */
+  readonly start?: Pick<StepResult, 'weights' | 'plan'>;
   /** Pixels of the square that a plain ViT reads; its config's unless given. */
   readonly size?: number;
   /** Photographs that are held back for validation; an eighth, 64 at most, unless given. With 0 those that train validate. */
@@ -74,8 +76,8 @@ export async function* compress<M extends Model>(
   const modelOf = (weights: Weights): M => ({ ...model, weights });
   const original = model.weights;
   const narrows = recipe.steps.some((step) => step.kind === 'prune' && step.structure !== 'bottleneck');
-  const whole = network.prepare(original, { narrows });
-  let current: StepResult = { weights: whole, plan: await wholePlan(network, whole) };
+  const whole = options.start ? startOf(context, original, options.start) : network.prepare(original, { narrows });
+  let current: StepResult = { weights: whole, plan: options.start?.plan ?? (await wholePlan(network, whole)) };
   let previous: StepResult | undefined;
   let told = 0;
   const skips = function* (): Generator<CompressEvent<M>> {
@@ -129,6 +131,26 @@ export async function* compress<M extends Model>(
     disposeWeights(current.weights);
     if (previous) disposeWeights(previous.weights);
   }
+}
+
+/** A slim model's encoder with all else of the original: new tensors. @throws when it was not made of the original */
+function startOf(
+  { network }: Context,
+  original: Weights,
+  { weights, plan }: Pick<StepResult, 'weights' | 'plan'>,
+): Weights {
+  for (const [name, shape] of Object.entries(plan.shapes)) {
+    const own = original[name]?.shape;
+    if (`${own}` !== `${shape}`)
+      throw new Error(
+        `compress: expected a start that was made of this model, with '${name}' [${own ?? 'none'}], got one of a model with [${shape}]`,
+      );
+  }
+  const kept = Object.entries(weights).map(([name, weight]) => [
+    name,
+    tf.clone(network.isEncoder(name) ? weight : (original[name] ?? weight)),
+  ]);
+  return Object.fromEntries(kept);
 }
 
 /** The step that gave the model before the last pruning, which a later step aligns with; undefined where that is the original. */
@@ -222,6 +244,13 @@ function contextOf<M extends Model>(model: M, options: CompressOptions<M>): Cont
   if (rotating && !isGlobal(network, model))
     throw new Error(
       `compress: expected a SAM on a plain ViT for '${rotating.name}', with global attention and no relative positions, got others; take the recipe 'slimsam'`,
+    );
+  const unfit = recipe.steps.find(
+    (step) => options.start && (step.kind !== 'align' || !['output', 'prompts'].includes(`${step.loss}`)),
+  );
+  if (unfit)
+    throw new Error(
+      `compress: expected steps that align outputs or prompts after a start, got '${unfit.name}'; leave the start out`,
     );
   for (const step of recipe.steps) if ('small' in step) networkOf(model, { small: step.small });
   const varying = recipe.steps.find((step) => step.kind === 'align' && step.augment && !step.augment.views);

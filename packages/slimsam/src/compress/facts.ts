@@ -12,6 +12,7 @@ export async function factsOf(
   options: {
     readonly recipe: Recipe;
     readonly measure?: unknown;
+    readonly start?: { readonly weights: Weights };
     readonly facts?: Readonly<Record<string, unknown>>;
   },
 ): Promise<RunFacts> {
@@ -20,6 +21,7 @@ export async function factsOf(
     model: { kind: network.kind, weights: await hashWeights(model.weights), config: model.config, size: network.size },
     photographs: { count: photographs.names.length, identity: photographs.identity },
     recipe: options.recipe,
+    ...(options.start && { start: await hashWeights(options.start.weights) }),
     ...{ seed, batch, accumulate, recompute },
     ...(halfTeacher && { halfTeacher }),
     ...(teacherCache && { teacher: 'half precision, from a cache' }),

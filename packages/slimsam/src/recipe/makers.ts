@@ -111,6 +111,20 @@ export function rotated(options: RotatedOptions & { readonly ratio: number }): R
 }
 
 /**
+ * Nothing but aligning of outputs, for a slim model that runs before have left: `epochs`, with `small` at that size, then at the own one; and
+ * `promptEpochs`. Not part of SlimSAM.
+ */
+export function aligning(options: Omit<RotatedOptions, 'reconstruct' | 'sample' | 'multiples'> = {}): Recipe {
+  checkFields('aligning', { options }, { options: 'object?' });
+  const { small, promptEpochs } = options;
+  const steps: RecipeStep[] = [{ ...alignStep('align', 'output', options, undefined), ...(small && { small }) }];
+  if (small) steps.push(ownSizeStep(options));
+  if (promptEpochs)
+    steps.push(alignStep('align by prompts', 'prompts', { ...options, epochs: promptEpochs }, undefined));
+  return { name: 'align', steps };
+}
+
+/**
  * Both halves pruned at once, then only the image embedding aligned, in as many epochs as `slimSam` takes.
  *
  * @throws when the ratio is not in [0, 1)

@@ -1,4 +1,9 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { meanWeights } from '@slimsam/distill';
 import { readSa1b } from '@slimsam/eval';
+import { type Plan, parsePlan, planPathOf } from '@slimsam/prune';
+import { disposeWeights, type Weights } from '@slimsam/weights';
 import { Command, Option } from 'commander';
 import { compress } from '../../compress/compress.ts';
 import type { CompressEvent, Compressed } from '../../compress/events.ts';
@@ -35,6 +40,7 @@ interface Options extends CommonOptions, RunFolderOptions, ManyMachinesOptions, 
   readonly images: string;
   readonly memory?: number;
   readonly cache?: string;
+  readonly start?: readonly string[];
   readonly pause?: number;
   readonly anyAdapter: boolean;
 }
@@ -56,7 +62,14 @@ export function compressCommand(signal: AbortSignal): Command {
         .argParser(largeCount)
         .conflicts(['ratio', 'params']),
     )
-    .addOption(new Option('--recipe <name>', 'of pruning and aligning').choices([...recipeNames]).default('slimsam'));
+    .addOption(
+      new Option('--recipe <name>', 'of pruning and aligning').choices([...recipeNames, 'align']).default('slimsam'),
+    )
+    .option(
+      '--start <run...>',
+      "folders of runs whose slim model, or the mean of several of one plan, goes on to be aligned, by the recipe 'align'",
+      (folder: string, before: string[] = []) => [...before, userPath(folder)],
+    );
   onRecipe(command)
     .option('--memory <bytes>', 'of the adapter, like 16GiB: picks batch and recomputation for it', byteCount)
     .option(
@@ -101,6 +114,11 @@ async function runWith(
   if (validate !== undefined && !isSam(model))
     throw new Error('--validate: expected a SAM, got a plain ViT, which has no masks; leave it out');
   const recipe = await recipeOf(model, options);
+  if ((options.start === undefined) === (options.recipe === 'align'))
+    throw new Error(
+      `--start: expected it with the recipe 'align', and only there, got ${options.start ? `the recipe '${options.recipe}'` : 'none'}`,
+    );
+  const start = options.start && (await startOf(options.start, options));
   const { estimate, ...how } = await howOf(session, model, recipe, options);
   const photographs = await openPhotographs(options.images, { strict, seed, signal, ...(subset && { subset }) });
   try {
@@ -125,6 +143,7 @@ async function runWith(
           saveMinutes: () => (late() ? 0 : options.save),
         },
         ...(teacherCache && { teacherCache }),
+        ...(start && { start }),
         ...(crew && { score: scoreByJobs(crew, sent) }),
         ...(size !== undefined && { size }),
         ...(held !== undefined && { held }),
@@ -162,6 +181,21 @@ async function runWith(
   } finally {
     await photographs.close();
   }
+}
+
+/** The mean of the slim models of runs, and the plan that they have in common. @throws when they have not */
+async function startOf(runs: readonly string[], options: Options): Promise<{ weights: Weights; plan: Plan }> {
+  const files = runs.map((run) => path.join(run, 'slim.safetensors'));
+  const plans = await Promise.all(files.map((file) => readFile(planPathOf(file), 'utf8')));
+  const other = plans.findIndex((plan) => plan !== plans[0]);
+  if (other > 0)
+    throw new Error(
+      `--start: expected runs that kept the same channels, got others in '${runs[other]}' than in '${runs[0]}'`,
+    );
+  const models = await Promise.all(files.map((file) => loadModel(file, options)));
+  const weights = meanWeights(models.map((model) => model.weights));
+  for (const model of models) disposeWeights(model.weights);
+  return { weights, plan: parsePlan(plans[0]!, planPathOf(files[0]!)) };
 }
 
 /** The end of `--pause`. */
