@@ -12,9 +12,10 @@ const logit = 4;
  * Query and key projections, [inner, 2 n] as flat values, by which a place of the image attends to the tokens that it lies right of (every
  * other head) or below (the others): q . k / sqrt(D) = c sum_f sin(2 pi f (x - x0)), D channels a head, two for each frequency f. Where frequencies
  * grow by a factor r that sum is nearly a step, since the integral of sin(2 pi f d) / f over f is pi / 2 sign(d): c = 2 logit / pi ln r.
+ * A last channel without a pair stays 0.
  *
  * @param matrix frequencies of positions, [2, n]
- * @returns undefined when there are not two frequencies along each axis alone, or fewer than two channels a head
+ * @returns undefined when there are not two frequencies along each axis alone, or not two channels a head or more
  */
 function sideProjections(
   matrix: Float32Array,
@@ -30,7 +31,7 @@ function sideProjections(
       .filter((i) => matrix[own + i]! > 0 && matrix[other + i] === 0)
       .sort((a, b) => matrix[own + a]! - matrix[own + b]!);
     const count = Math.min(Math.floor(D / 2), along.length);
-    if (count < 1 || along.length < 2) return undefined;
+    if (!Number.isInteger(D) || count < 1 || along.length < 2) return undefined;
     const chosen = Array.from(
       { length: count },
       (_, j) => along[Math.round((j * (along.length - 1)) / Math.max(1, count - 1))]!,
