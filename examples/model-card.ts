@@ -21,7 +21,7 @@ const {
   .requiredOption(
     '--model <path...>',
     'the SAM, such as RUN/model.safetensors; of several runs their mean',
-    (path: string, before: string[] = []) => [...before, parse.path(path)],
+    parse.paths,
   )
   .requiredOption('--out <folder>', 'where it goes', parse.path)
   .option('--photographs <folder>', "in SA-1B's format", parse.path)

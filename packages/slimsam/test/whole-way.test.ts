@@ -87,6 +87,10 @@ it('from a plain ViT to a slim SAM by commands, as the model cards have it: trai
   expect(await run(`${again} --start @one.safetensors @three.safetensors --sides --run @mean`)).toBe(0);
   const mean = await loadSam(join(folder, 'mean'));
   expect(await mean.weights[token]!.data()).toEqual(new Float32Array(32).fill(2));
+  const heads = 'mask_decoder.transformer.layers.1.cross_attn_image_to_token.q_proj.weight';
+  const used = async ({ weights }: typeof mean) => (await weights[heads]!.data()).filter((value) => value !== 0).length;
+  expect(await used(mean)).toBe(16); // each channel reads one frequency, as before training
+  expect(await used(whole)).toBeGreaterThan(16);
   const frozen = again.replace('--sam @sam/model.safetensors', '--vit @vit.safetensors --size 56 --width 32');
   expect(await run(`${frozen} --start @one.safetensors --run @neckless`)).toBe(1); // its random neck would stay random
   await saveWeights(join(folder, 'three.safetensors'), { [token]: tf.fill([1, 16], 3) });

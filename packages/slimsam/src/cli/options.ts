@@ -7,6 +7,11 @@ export function userPath(text: string): string {
   return path.resolve(text);
 }
 
+/** The paths of an option that takes several. */
+export function userPaths(text: string, before: readonly string[] = []): string[] {
+  return [...before, userPath(text)];
+}
+
 /** Parses an option that counts something. */
 export function positiveInteger(text: string): number {
   const value = Number(text);
@@ -89,10 +94,11 @@ export function repeated<T>(parse: (text: string) => T): (text: string, before: 
 /** Parsers of options for commander. */
 export const parse: {
   readonly path: typeof userPath;
+  readonly paths: typeof userPaths;
   readonly positiveInteger: typeof positiveInteger;
   readonly ratio: typeof pruningRatio;
   readonly seed: typeof seedNumber;
-} = { path: userPath, positiveInteger, ratio: pruningRatio, seed: seedNumber };
+} = { path: userPath, paths: userPaths, positiveInteger, ratio: pruningRatio, seed: seedNumber };
 
 /** What every command takes. */
 export interface CommonOptions {

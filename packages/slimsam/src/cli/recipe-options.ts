@@ -117,12 +117,11 @@ export function onRecipe(command: Command): Command {
 export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe> {
   const { params, macs, epochs, steps, rate, flip, jitter, views, criterion, sample, size } = options;
   const { promptEpochs, small, ownSizeEpochs, reconstruct } = options;
+  const { recipe } = options;
+  const pruning = recipe === 'slimsam' || recipe === 'rotated';
   for (const [name, value] of Object.entries({ 'prompt-epochs': promptEpochs, small, reconstruct }))
-    if (
-      value &&
-      !(['slimsam', 'rotated', ...(name === 'reconstruct' ? [] : ['align'])] as string[]).includes(options.recipe)
-    )
-      throw new Error(`--${name}: expected the recipe 'slimsam' or 'rotated', got '${options.recipe}'; leave it out`);
+    if (value && !pruning && !(recipe === 'align' && name !== 'reconstruct'))
+      throw new Error(`--${name}: expected the recipe 'slimsam' or 'rotated', got '${recipe}'; leave it out`);
   if ((ownSizeEpochs ?? options.ownSizeRate) !== undefined && small === undefined)
     throw new Error(
       '--own-size-epochs, --own-size-rate: expected --small beside them, got none; every stage is at the own size then',
@@ -158,8 +157,8 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
     ...(criterion && criterion !== 'taylor' && { criterion }),
     ...(sample !== undefined && { sample }),
   };
-  if (options.recipe === 'one-shot') return oneShot(how);
-  if (options.recipe === 'scratch') return scratch(how);
+  if (recipe === 'one-shot') return oneShot(how);
+  if (recipe === 'scratch') return scratch(how);
   const whole: SlimSamOptions & { ratio: number } = {
     ...how,
     ...(promptEpochs > 0 && { promptEpochs }),
@@ -169,16 +168,21 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
     ...(reconstruct !== undefined && { reconstruct }),
   };
   if (options.recipe === 'slimsam') return slimSam(whole);
-  if (options.recipe === 'rotated' || options.recipe === 'align') {
-    const { ratio } = options.recipe === 'align' ? options : {};
-    const [given] = Object.entries({ criterion, params, macs, ratio }).find(([, value]) => value !== undefined) ?? [];
-    if (given)
-      throw new Error(
-        `--${given}: expected none with the recipe '${options.recipe}', got one; ${options.recipe === 'align' ? '--start says what was pruned' : '--ratio says how far it goes'}`,
-      );
-    return options.recipe === 'align' ? aligning(whole) : rotated(whole);
+  if (recipe === 'align') {
+    refuse(recipe, { criterion, params, macs, ratio: options.ratio }, '--start says what was pruned');
+    return aligning(whole);
+  }
+  if (recipe === 'rotated') {
+    refuse(recipe, { criterion, params, macs }, '--ratio says how far it goes');
+    return rotated(whole);
   }
   const rounds = Math.max(1, Math.min(epochs, Math.ceil(ratio / 0.1 - 1e-9)));
   const ratios = Array.from({ length: rounds }, (_, i) => Number(((ratio * (i + 1)) / rounds).toFixed(4)));
   return iterative(ratios, how);
+}
+
+/** @throws when one of these options was given */
+function refuse(recipe: string, options: Readonly<Record<string, unknown>>, cure: string): void {
+  for (const [name, value] of Object.entries(options))
+    if (value !== undefined) throw new Error(`--${name}: expected none with the recipe '${recipe}', got one; ${cure}`);
 }

@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { meanWeights } from '@slimsam/distill';
 import { readSa1b } from '@slimsam/eval';
-import { type Plan, parsePlan, planPathOf } from '@slimsam/prune';
+import { formatPlan, loadPlan, type Plan, planPathOf } from '@slimsam/prune';
 import { disposeWeights, type Weights } from '@slimsam/weights';
 import { Command, Option } from 'commander';
 import { compress } from '../../compress/compress.ts';
@@ -29,6 +29,7 @@ import {
   pruningRatio,
   type RunFolderOptions,
   userPath,
+  userPaths,
 } from '../options.ts';
 import { bytes } from '../output.ts';
 import { present } from '../present.ts';
@@ -68,7 +69,7 @@ export function compressCommand(signal: AbortSignal): Command {
     .option(
       '--start <run...>',
       "folders of runs whose slim model, or the mean of several of one plan, goes on to be aligned, by the recipe 'align'",
-      (folder: string, before: string[] = []) => [...before, userPath(folder)],
+      userPaths,
     );
   onRecipe(command)
     .option('--memory <bytes>', 'of the adapter, like 16GiB: picks batch and recomputation for it', byteCount)
@@ -110,14 +111,14 @@ async function runWith(
 ): Promise<void> {
   const { signal } = session;
   const { subset, seed, strict, size, validate } = options;
-  const model = await loadModel(source, options);
-  if (validate !== undefined && !isSam(model))
-    throw new Error('--validate: expected a SAM, got a plain ViT, which has no masks; leave it out');
-  const recipe = await recipeOf(model, options);
   if ((options.start === undefined) === (options.recipe === 'align'))
     throw new Error(
       `--start: expected it with the recipe 'align', and only there, got ${options.start ? `the recipe '${options.recipe}'` : 'none'}`,
     );
+  const model = await loadModel(source, options);
+  if (validate !== undefined && !isSam(model))
+    throw new Error('--validate: expected a SAM, got a plain ViT, which has no masks; leave it out');
+  const recipe = await recipeOf(model, options);
   const start = options.start && (await startOf(options.start, options));
   const { estimate, ...how } = await howOf(session, model, recipe, options);
   const photographs = await openPhotographs(options.images, { strict, seed, signal, ...(subset && { subset }) });
@@ -186,8 +187,11 @@ async function runWith(
 /** The mean of the slim models of runs, and the plan that they have in common. @throws when they have not */
 async function startOf(runs: readonly string[], options: Options): Promise<{ weights: Weights; plan: Plan }> {
   const files = runs.map((run) => path.join(run, 'slim.safetensors'));
-  const plans = await Promise.all(files.map((file) => readFile(planPathOf(file), 'utf8')));
-  const other = plans.findIndex((plan) => plan !== plans[0]);
+  const open = files.findIndex((file) => !existsSync(planPathOf(file)));
+  if (open >= 0)
+    throw new Error(`--start: expected a run that has finished, with its slim model and plan, got '${runs[open]}'`);
+  const plans = await Promise.all(files.map((file) => loadPlan(planPathOf(file))));
+  const other = plans.findIndex((plan) => formatPlan(plan) !== formatPlan(plans[0]!));
   if (other > 0)
     throw new Error(
       `--start: expected runs that kept the same channels, got others in '${runs[other]}' than in '${runs[0]}'`,
@@ -195,7 +199,7 @@ async function startOf(runs: readonly string[], options: Options): Promise<{ wei
   const models = await Promise.all(files.map((file) => loadModel(file, options)));
   const weights = meanWeights(models.map((model) => model.weights));
   for (const model of models) disposeWeights(model.weights);
-  return { weights, plan: parsePlan(plans[0]!, planPathOf(files[0]!)) };
+  return { weights, plan: plans[0]! };
 }
 
 /** The end of `--pause`. */

@@ -19,6 +19,7 @@ import {
   probability,
   type RunFolderOptions,
   userPath,
+  userPaths,
 } from '../options.ts';
 import { type Session, withBackend } from '../with-backend.ts';
 
@@ -54,7 +55,7 @@ export function trainCommand(signal: AbortSignal): Command {
     .option(
       '--start <file...>',
       'weights that replace those of the same names, such as a trained decoder; of several their mean',
-      (file: string, before: string[] = []) => [...before, userPath(file)],
+      userPaths,
     )
     .option(
       '--axes <n>',
