@@ -69,6 +69,25 @@ test('broken off at any moment the same run goes on, bit for bit', async () => {
   expect((await loadSam(finished.model)).config).toEqual(sam().config);
 });
 
+test('an aborted run ends its step and keeps it', async () => {
+  const stop = new AbortController();
+  const run = await openRun(at('aborted'));
+  const stages = compress(sam(), { photographs, recipe, batch: 4, run, signal: stop.signal });
+  const events: string[] = [];
+  const followed = async () => {
+    for await (const event of stages) {
+      events.push(event.type === 'step' || event.type === 'checkpoint' ? `${event.type} ${event.step}` : event.type);
+      if (event.type === 'step') stop.abort(new Error('enough'));
+    }
+  };
+  await expect(followed()).rejects.toThrow('enough');
+  await run.close();
+  expect(events.slice(-2)).toEqual(['step 1', 'checkpoint 1']);
+  const result = (await runIn(at('aborted'), Number.POSITIVE_INFINITY))!;
+  const whole = await loadSam(at('whole', 'slim.safetensors'));
+  expect(await valuesOf(result.model.weights)).toEqual(await valuesOf(whole.weights));
+});
+
 test('a finished run gives its result again, and another one is refused with the difference', async () => {
   const again = await runIn(at('whole'), Number.POSITIVE_INFINITY);
   expect(again!.plan.keep.embed).toHaveLength(8);

@@ -166,14 +166,29 @@ it('trains in a folder, stops, goes on as if it had not, and keeps the mean of t
       if (event.type === 'step') steps.push(event.loss);
   expect(tf.memory().numTensors).toBe(before);
   expect(steps).toEqual(losses);
+  const stopped: number[] = [];
+  for (const at of [9, undefined]) {
+    const stop = new AbortController();
+    const run = async () => {
+      for await (const event of trainRun(sam, { ...options('stopped'), signal: stop.signal })) {
+        if (event.type !== 'step') continue;
+        if (stopped.push(event.loss) === at) stop.abort(new Error('enough'));
+      }
+    };
+    if (at) await expect(run()).rejects.toThrow('enough');
+    else await run();
+  }
+  expect(tf.memory().numTensors).toBe(before);
+  expect(stopped).toEqual(losses); // each step once: the one that was at work is not lost
   const at = async (name: string) => {
     const { weights } = await loadWeights(join(folder, name, 'training.safetensors'));
     return Object.fromEntries(
       await Promise.all(Object.entries(weights).map(async ([key, x]) => [key, await x.data()])),
     );
   };
-  const [one, two] = [await at('whole'), await at('parts')];
-  expect(two).toEqual(one);
+  const one = await at('whole');
+  expect(await at('parts')).toEqual(one);
+  expect(await at('stopped')).toEqual(one);
   expect(Object.keys(one).some((name) => name.includes('.blocks.'))).toBe(false); // small: the frozen blocks are not in it
   expect(one['best:mask_decoder.iou_token.weight']).not.toEqual(one['weight:mask_decoder.iou_token.weight']);
   const { weights } = await loadSam(join(folder, 'whole', 'model.safetensors'));

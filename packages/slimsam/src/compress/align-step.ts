@@ -51,13 +51,19 @@ interface Notes {
   readonly validation: ValidationResult;
 }
 
-/** Distils; its result is the weights of the best validation, those it began with among them. The tensors are new. */
+/**
+ * Distils; its result is the weights of the best validation, those it began with among them. The tensors are new. Aborted in a run, it ends
+ * the optimizer step it is in, and writes the state, before it throws.
+ */
 export async function* alignStep(
-  context: Context,
+  given: Context,
   inputs: AlignInputs,
 ): AsyncGenerator<StageEvent, StepResult, undefined> {
-  const { network, seen, seed, batch, accumulate, recompute, signal } = context;
   const { step, index, weights, original, previous, run, measure } = inputs;
+  const { signal } = given;
+  signal?.throwIfAborted();
+  const context: Context = run ? { ...given, signal: undefined } : given; // reading must not fail before the state is written
+  const { network, seen, seed, batch, accumulate, recompute } = context;
   const { name, epochs } = step;
   const used = Math.min(seen.length, (step.stepsPerEpoch ?? Number.POSITIVE_INFINITY) * batch * accumulate);
   const perEpoch = Math.ceil(Math.ceil(used / batch) / accumulate);
@@ -114,7 +120,7 @@ export async function* alignStep(
         epochs,
         accumulate,
         resume: saved?.state,
-        signal,
+        signal: context.signal,
       },
       learningRate: ({ step: done }: Position) => rateAt(done),
     };
@@ -156,11 +162,13 @@ export async function* alignStep(
         yield { type: 'validation', index, name, epoch: position.epoch, step: position.step, best: isBest, ...found };
         if (isBest) await inputs.saveBest(now);
       }
-      if (run && (epochDone || performance.now() - lastSave > inputs.saveMinutes() * 60_000)) {
+      const due = epochDone || signal?.aborted || performance.now() - lastSave > inputs.saveMinutes() * 60_000;
+      if (run && due) {
         const notes: Notes = { validation: best };
         await run.saveTraining(index, state, { best: keeper.best, plateau: rate.state(), notes });
         lastSave = performance.now();
         yield { type: 'checkpoint', index, name, step: position.step };
+        signal?.throwIfAborted();
       }
       since = performance.now();
     }

@@ -4,7 +4,7 @@ import { loadTraining, saveTraining } from '@slimsam/distill';
 import { type Sam, saveSam } from '@slimsam/vit';
 import { checkFields, disposeWeights, makeFolder, writeFileAtomic } from '@slimsam/weights';
 import { measurePrompts, type PromptIous } from './measure-prompts.ts';
-import { type TrainSamOptions, trainSam } from './train-sam.ts';
+import { isResumable, type TrainSamOptions, trainSam } from './train-sam.ts';
 
 /** One checkpoint of a run. */
 export interface TrainingRow extends Partial<PromptIous> {
@@ -48,7 +48,8 @@ interface Notes {
 }
 
 /**
- * `trainSam` in a folder: stopped or killed, the same call goes on after the last checkpoint, also on another machine.
+ * `trainSam` in a folder: killed, the same call goes on after the last checkpoint, also on another machine; aborted, after the step it was in
+ * (or the next), whose state is written first.
  *
  * @throws when the folder is another run's, and as `trainSam` does
  */
@@ -57,6 +58,7 @@ export async function* trainRun(sam: Sam, options: TrainRunOptions): AsyncGenera
   checkFields('trainRun', options, { folder: 'string' });
   const { folder, facts, adapter, every, validate, signal, ...rest } = options;
   const { minutes = Number.POSITIVE_INFINITY, pause = Number.POSITIVE_INFINITY } = options;
+  signal?.throwIfAborted();
   if (every % 8 !== 0) throw new Error(`trainRun: expected every to be a multiple of 8 steps, got ${every}`);
   await makeFolder(folder);
   const checkpoint = path.join(folder, 'training.safetensors');
@@ -74,7 +76,6 @@ export async function* trainRun(sam: Sam, options: TrainRunOptions): AsyncGenera
   try {
     for await (const { position, loss, parts, state } of trainSam(sam, {
       ...rest,
-      signal,
       progress: () => seconds() / (minutes * 60),
       resume: saved && { ...saved.state, average: saved.best!.weights },
     })) {
@@ -82,10 +83,11 @@ export async function* trainRun(sam: Sam, options: TrainRunOptions): AsyncGenera
       const { step } = position;
       yield { type: 'step', step, loss, parts };
       const late = seconds() > minutes * 60 || seconds() - before > pause * 60;
-      const whole = step % 8 === 0;
-      if (step !== options.steps && !(whole && (late || step % every === 0))) continue;
+      const due = step % every === 0 || late || signal?.aborted;
+      if (step < 8) signal?.throwIfAborted(); // nothing yet that could be written
+      if (step !== options.steps && !(due && isResumable(step))) continue;
       const mean = { weights: { ...sam.weights, ...state.average }, config: sam.config };
-      const found: Partial<PromptIous> = validate === undefined ? {} : await measurePrompts(mean, validate, { signal });
+      const found = await measured(mean, { validate, signal });
       const row = { step, loss: losses.reduce((sum, x) => sum + x, 0) / losses.length, seconds: seconds(), ...found };
       losses = [];
       notes.curve.push(row);
@@ -94,6 +96,7 @@ export async function* trainRun(sam: Sam, options: TrainRunOptions): AsyncGenera
       await saveSam(path.join(folder, 'model.safetensors'), mean, { dtype: 'F16' });
       await writeFileAtomic(path.join(folder, 'training.json'), `${JSON.stringify(notes, null, 2)}\n`);
       yield { type: 'checkpoint', ...row };
+      signal?.throwIfAborted();
       if (late) return;
     }
   } finally {
@@ -102,4 +105,16 @@ export async function* trainRun(sam: Sam, options: TrainRunOptions): AsyncGenera
       for (const table of [weights, optimizer.m, optimizer.v, saved.best!.weights]) disposeWeights(table);
     }
   }
+}
+
+/** Nothing without a folder to validate on, or when the signal aborts: the state is to be written then. */
+async function measured(
+  sam: Sam,
+  { validate, signal }: Pick<TrainRunOptions, 'validate' | 'signal'>,
+): Promise<Partial<PromptIous>> {
+  if (validate === undefined) return {};
+  return measurePrompts(sam, validate, { signal }).catch((error: unknown) => {
+    if (signal?.aborted) return {};
+    throw error;
+  });
 }

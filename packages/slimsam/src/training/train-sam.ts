@@ -73,6 +73,12 @@ export interface SamTrainingStep extends Pick<TrainingStep, 'position' | 'loss' 
 const averageEvery = 8;
 
 /**
+ * Whether training goes on from the state of this step as if it had never stopped: not before there is a mean, nor where the next step's
+ * second points were made with the weights before.
+ */
+export const isResumable = (step: number): boolean => step >= averageEvery && !isRefined(step);
+
+/**
  * A cross entropy instead of SAM's 20 focal (alpha 0.25, gamma 2): from random weights the latter holds every pixel at 'outside'.
  */
 const crossEntropy: FocalOptions = { gamma: 0, alpha: 0.5, weight: 4 };
@@ -90,7 +96,7 @@ type Batch = { input: tf.Tensor4D; targets: tf.Tensor3D; step: PromptStep };
 
 /**
  * Trains a SAM by prompts, one optimizer step at a time: AdamW with clipped gradients, a warm-up and one cosine, and an exponential mean of
- * the weights. Goes on from `resume` as if it had never stopped when the state is of a step that is a multiple of eight.
+ * the weights. Goes on from `resume` as if it had never stopped when its step is 8 or more, but none of 15, 23, 31, ….
  *
  * @throws as `train` does, when an option is wrong, or a view cannot be made
  */
