@@ -1,18 +1,18 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { optionalPeer } from '../optional-peer.ts';
 import { fontFamily, titleFamily } from './raster.ts';
-import { colours, type ReportPlot } from './report.ts';
+import { colours, type ReportIntervals, type ReportPlot } from './report.ts';
 
 /** Colours of a plot's parts; the page takes its own, which follow the reader's light or dark theme. */
 const paper = { ink: '#1b212c', muted: '#5d6675', grid: '#e6e8ec', background: '#ffffff' };
 
 /** The plot as SVG, its title in it, on white. */
-export async function plotPicture(plot: ReportPlot): Promise<string> {
+export async function plotPicture(plot: ReportPlot | ReportIntervals): Promise<string> {
   return draw({ ...specOf(plot), title: plot.title, padding: 20, background: paper.background });
 }
 
 /** The plot as SVG for the page: no title, no background, colours of the page's theme. */
-export async function plotForPage(plot: ReportPlot): Promise<string> {
+export async function plotForPage(plot: ReportPlot | ReportIntervals): Promise<string> {
   const svg = await draw({ ...specOf(plot), background: 'transparent' });
   return svg
     .replaceAll(paper.ink, 'var(--ink)')
@@ -59,7 +59,11 @@ function legendColumns(names: readonly string[]): number {
 /** An axis of one value has no step that its label's digits follow: 0.77, not 0.770000. */
 const shortLabel = (values: readonly (number | null)[]) => new Set(values).size === 1 && ({ format: '~r' } as const);
 
-function specOf(plot: ReportPlot): TopLevelSpec {
+function specOf(plot: ReportPlot | ReportIntervals): TopLevelSpec {
+  return 'rows' in plot ? intervalsOf(plot) : curvesOf(plot);
+}
+
+function curvesOf(plot: ReportPlot): TopLevelSpec {
   const values = plot.curves.flatMap(({ name, points }) => averaged(points).map(([x, y]) => ({ name, x, y })));
   const names = plot.curves.map(({ name }) => name);
   const few = Math.max(0, ...plot.curves.map(({ points }) => points.length)) <= 40;
@@ -106,35 +110,67 @@ function specOf(plot: ReportPlot): TopLevelSpec {
             : null,
       },
     },
-    config: {
-      font: fontFamily,
-      view: { stroke: null },
-      title: { anchor: 'start', font: titleFamily, color: paper.ink, fontSize: 16, fontWeight: 400, offset: 14 },
-      axis: {
-        labelColor: paper.muted,
-        labelFontSize: 12,
-        titleColor: paper.ink,
-        titleFontSize: 12.5,
-        titleFontWeight: 400,
-        titlePadding: 10,
-        gridColor: paper.grid,
-        domainColor: paper.muted,
-        tickColor: paper.muted,
-        tickCount: 6,
-        labelPadding: 6,
-      },
-      axisY: { domain: false, ticks: false },
-      legend: {
-        labelColor: paper.ink,
-        labelFontSize: 12.5,
-        labelLimit: 600,
-        symbolSize: 220,
-        offset: 12,
-        columnPadding: 18,
-      },
-    },
+    config,
   };
 }
+
+function intervalsOf({ x, line, rows }: ReportIntervals): TopLevelSpec {
+  const own = rows.filter(({ mean, low, high }) => [mean, low, high].every(Number.isFinite));
+  const y = { field: 'name', type: 'nominal', sort: rows.map(({ name }) => name), title: null } as const;
+  const color = { value: colours[0]! };
+  const dashed = { type: 'rule' as const, strokeDash: [4, 4], color: paper.muted };
+  const across = line === undefined ? [] : [{ mark: dashed, encoding: { x: { datum: line } } }];
+  return {
+    width,
+    height: { step: 26 },
+    data: { values: own },
+    layer: [
+      ...across,
+      {
+        mark: { type: 'rule', strokeWidth: 3, opacity: 0.45 },
+        encoding: { y, color, x: { field: 'low', type: 'quantitative' }, x2: { field: 'high' } },
+      },
+      {
+        mark: { type: 'point', filled: true, size: 90, opacity: 1 },
+        encoding: {
+          y,
+          color,
+          x: { field: 'mean', type: 'quantitative', title: x, scale: { zero: false, padding: 12 } },
+        },
+      },
+    ],
+    config: { ...config, axisY: { ...config.axisY, labelLimit: 400, labelColor: paper.ink } },
+  };
+}
+
+/** What all plots look like. */
+const config = {
+  font: fontFamily,
+  view: { stroke: null },
+  title: { anchor: 'start', font: titleFamily, color: paper.ink, fontSize: 16, fontWeight: 400, offset: 14 },
+  axis: {
+    labelColor: paper.muted,
+    labelFontSize: 12,
+    titleColor: paper.ink,
+    titleFontSize: 12.5,
+    titleFontWeight: 400,
+    titlePadding: 10,
+    gridColor: paper.grid,
+    domainColor: paper.muted,
+    tickColor: paper.muted,
+    tickCount: 6,
+    labelPadding: 6,
+  },
+  axisY: { domain: false, ticks: false },
+  legend: {
+    labelColor: paper.ink,
+    labelFontSize: 12.5,
+    labelLimit: 600,
+    symbolSize: 220,
+    offset: 12,
+    columnPadding: 18,
+  },
+} as const;
 
 const most = 400;
 

@@ -147,6 +147,23 @@ test('an axis of one value is labelled by it, without zeros behind', async () =>
   expect(svg).not.toMatch(/>0\.770+</);
 });
 
+test('intervals stand one below another, in their order, across the line they are compared with', async () => {
+  const rows = [
+    { name: 'second', mean: 0.02, low: 0.01, high: 0.04 },
+    { name: 'first', mean: -0.01, low: -0.02, high: 0.01 },
+    { name: 'unknown', mean: Number.NaN, low: 0, high: 0 },
+  ];
+  const svg = await plotPicture({ title: 'Ways', x: 'IoU less', line: 0, rows });
+  const said = [...svg.matchAll(/aria-label="([^"]*)"/g)].map(([, text]) => text);
+  expect(said).toEqual([
+    ...["X-axis titled 'IoU less' for a linear scale with values from −0.03 to 0.04"],
+    ...['Y-axis for a discrete scale with 2 values: second, first'], // what is not finite is left out
+    ...['low: 0.01; name: second; high: 0.04', 'low: −0.02; name: first; high: 0.01'],
+    ...['IoU less: 0.02; name: second', 'IoU less: −0.01; name: first', "Title text 'Ways'"],
+  ]);
+  expect(svg).toContain('stroke-dasharray="4,4"');
+});
+
 test('rows and masks of a wrong size are refused before anything is written; a signal stops', async () => {
   const folder = path.join(work, 'refused');
   const base = { folder, title: 'x', summary: '' };

@@ -23,6 +23,21 @@ export interface ReportPlot {
   readonly curves: readonly { readonly name: string; readonly points: readonly (readonly [number, number])[] }[];
 }
 
+/** Means with their intervals, one below another. */
+export interface ReportIntervals {
+  readonly title: string;
+  /** Name of the axis. */
+  readonly x: string;
+  /** What they are compared with: a line across, such as 0 for differences. */
+  readonly line?: number;
+  readonly rows: readonly {
+    readonly name: string;
+    readonly mean: number;
+    readonly low: number;
+    readonly high: number;
+  }[];
+}
+
 /** Masks of one image, side by side. */
 export interface ReportOverlay {
   readonly title: string;
@@ -41,7 +56,7 @@ export interface Report {
   /** Paragraphs, parted by empty lines. */
   readonly summary: string;
   readonly tables?: readonly ReportTable[];
-  readonly plots?: readonly ReportPlot[];
+  readonly plots?: readonly (ReportPlot | ReportIntervals)[];
   readonly overlays?: readonly ReportOverlay[];
 }
 

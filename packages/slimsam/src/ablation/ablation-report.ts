@@ -1,4 +1,4 @@
-import { type ReportPlot, type ReportTable, writeReport } from '@slimsam/eval/report';
+import { type ReportIntervals, type ReportTable, writeReport } from '@slimsam/eval/report';
 import { measures } from './measure-student.ts';
 import { ablationRows, defaultRow } from './rows.ts';
 import type { CellResult } from './run-cell.ts';
@@ -22,7 +22,7 @@ export async function writeAblationReport(
   const { page } = await writeReport({
     ...{ folder, title: 'Ways to compress, compared', summary },
     tables: ratios.map((ratio) => tableOf(cells, { ratio, sets })),
-    plots: sets.flatMap((set) => plotsOf(cells, { ratios, set })),
+    plots: sets.flatMap((set) => ratios.map((ratio) => plotOf(cells, { ratio, set }))),
   });
   return { page };
 }
@@ -76,25 +76,19 @@ const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(
 
 const text = ({ mean, low, high }: Interval): string => `${signed(mean)} (${signed(low)} to ${signed(high)})`;
 
-/** Curves of a plot: as many as there are colours. */
-const most = 6;
-
-function plotsOf(
-  cells: readonly CellResult[],
-  { ratios, set }: { ratios: readonly number[]; set: string },
-): ReportPlot[] {
-  const names = rowNames(cells);
-  const count = Math.ceil(names.length / most);
-  return Array.from({ length: count }, (_, part) => ({
-    title: `Agreement with the teacher on ${set}${count > 1 ? `, ${part + 1} of ${count}` : ''}`,
-    ...{ x: 'share of the channels removed', y: 'IoU', marks: 'points' as const },
-    curves: names.slice(part * most, (part + 1) * most).map((name) => ({
-      name,
-      points: ratios.flatMap((ratio) => {
-        const own = of(cells, name, ratio);
-        if (own.length === 0) return [];
-        return [[ratio, summarise(own, { set, measure: 'teacher' }, { resamplings: 1 }).mean] as const];
-      }),
-    })),
-  }));
+/** Each way's agreement with the teacher less the default's, or as it is where the default is not among them. */
+function plotOf(cells: readonly CellResult[], { ratio, set }: { ratio: number; set: string }): ReportIntervals {
+  const defaults = of(cells, defaultRow, ratio);
+  const less = defaults.length > 0 ? { less: defaults } : {};
+  const seeds = new Set(defaults.map(({ seed }) => seed));
+  return {
+    title: `Agreement with the teacher on ${set}, ${Math.round(ratio * 100)} %`,
+    ...(less.less ? { x: `IoU less that of ${defaultRow}`, line: 0 } : { x: 'IoU' }),
+    rows: rowNames(cells).flatMap((name) => {
+      const own = of(cells, name, ratio).filter(({ seed }) => !less.less || seeds.has(seed));
+      return own.length === 0 || (less.less && name === defaultRow)
+        ? []
+        : [{ name, ...summarise(own, { set, measure: 'teacher' }, less) }];
+    }),
+  };
 }
