@@ -41,7 +41,7 @@ export interface RecipeParts {
   readonly reconstruct?: number;
   readonly criterion?: 'taylor' | 'magnitude' | 'random';
   readonly sample?: number;
-  readonly rounding?: string;
+  readonly rounding: string;
   readonly held?: number;
   readonly subset?: number;
   readonly strict: boolean;
@@ -106,10 +106,7 @@ export function onRecipe(command: Command): Command {
       ]),
     )
     .option('--sample <n>', 'photographs that score (default: 1000)', positiveInteger)
-    .option(
-      '--rounding <multiple>',
-      "of kept widths: a number, or 'paper' for the paper's uniform widths (default: 8, less where widths are small)",
-    )
+    .option('--rounding <multiple>', "of kept widths: a number, or 'paper' for the paper's uniform widths", '8')
     .option('--held <n>', 'photographs held back for validation (default: an eighth, 64 at most)', naturalNumber)
     .option('--subset <n>', 'so many of the photographs, by chance', positiveInteger)
     .option('--strict', 'a photograph that cannot be read is an error', false)
@@ -132,14 +129,13 @@ export async function recipeOf(model: Model, options: OneRecipe): Promise<Recipe
   const varying = flip !== undefined || jitter !== undefined;
   if (views !== undefined && !varying)
     throw new Error('--views: expected --flip or --jitter beside it, got neither; photographs do not vary then');
-  const { rounding } = options;
-  const multiple = Number(rounding);
-  const paper = rounding === 'paper';
-  if (rounding !== undefined && !paper && !(Number.isInteger(multiple) && multiple >= 1))
-    throw new Error(`--rounding: expected 1, 2, … or 'paper', got '${rounding}'`);
+  const multiple = Number(options.rounding);
+  const paper = options.rounding === 'paper';
+  if (!paper && !(Number.isInteger(multiple) && multiple >= 1))
+    throw new Error(`--rounding: expected 1, 2, … or 'paper', got '${options.rounding}'`);
   const target = params !== undefined ? { parameters: params } : macs !== undefined ? { macs } : undefined;
   const uniform = { embedding: multiple, head: multiple, mlp: multiple };
-  const multiples = paper ? paperRounding.multiples : rounding === undefined ? undefined : uniform;
+  const multiples = paper ? paperRounding.multiples : multiple === 8 ? undefined : uniform;
   const solved = target && (await ratioFor(model, target, { ...(multiples && { multiples }), ...(size && { size }) }));
   const ratio = solved?.ratio ?? options.ratio ?? 0.5;
   const how: RecipeOptions & { ratio: number } = {

@@ -66,7 +66,7 @@ export async function* pruneStep(
     }
   }
   const original = dims(before.axes, shapesOf(before));
-  const roundTo = roundingOf(original, { multiples: step.multiples, share: leading ? 1 - step.ratio : 1 });
+  const roundTo = roundingOf(original, step.multiples);
   const parts = partsOf([...original.keys()], leading ? { ...step, ranking: 'local', normalise: 'none' } : step);
   let own: Plan | undefined;
   for (const [i, { dimensions, ranking, normalise }] of parts.entries()) {

@@ -57,7 +57,7 @@ async function widthOf(
   const all = dims(axes, weights);
   const { size } = all.get('embed')!;
   const importance = { embed: new Float32Array(size).fill(1) };
-  const roundTo = roundingOf(all, { multiples: step.multiples, share: 1 - step.ratio });
+  const roundTo = roundingOf(all, step.multiples);
   const how = { ratio: step.ratio, ranking: 'local', normalise: 'none', roundTo } as const;
   const { keep } = await planOf({ weights, axes, importance, ...how });
   return keep.embed?.length ?? size;

@@ -34,7 +34,7 @@ export async function ratioFor(
     const alike = [...table].map(([name, { size }]) => [name, new Float32Array(size).fill(1)] as const);
     const { given, after } = await plan({
       ...{ weights, axes, importance: Object.fromEntries(alike), ranking: 'local', normalise: 'mean' },
-      ...{ target: planTarget(target), costs: network.costs(weights), roundTo: roundingOf(table, options) },
+      ...{ target: planTarget(target), costs: network.costs(weights), roundTo: roundingOf(table, options.multiples) },
     });
     return { ratio: given, parameters: after.parameters, macs: after.macs! };
   } finally {

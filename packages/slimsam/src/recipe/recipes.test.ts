@@ -2,7 +2,6 @@ import { countParameters, prunedShapes, select } from '@slimsam/prune';
 import { encoderAxes, samPresets } from '@slimsam/vit';
 import { dims } from '@slimsam/weights';
 import { describe, expect, test } from 'vitest';
-import { roundingOf } from '../models/rounding.ts';
 import { alphaAt } from './alpha.ts';
 import { iterative, oneShot, paperRounding, scratch, slimSam } from './makers.ts';
 import { type AlignStep, checkRecipe, type PruneStep, type RecipeStep } from './recipe.ts';
@@ -86,17 +85,6 @@ test.each([
   const scores = Object.fromEntries(importance);
   const { keep } = select({ importance: scores, ratio, ranking: ranking!, normalise: 'none', roundTo });
   expect(countParameters(prunedShapes(shapes, axes, keep))).toBe(parameters);
-});
-
-test('widths become multiples of 8, of less where 8 is more than a quarter of what stays', () => {
-  const table = (head: number) => {
-    const sizes = { embed: 384, 'blocks.0.head': head, 'blocks.0.mlp': 1536 };
-    return new Map(Object.entries(sizes).map(([name, size]) => [name, { size, members: [] }]));
-  };
-  expect(roundingOf(table(64), {})).toEqual({ embed: 8, 'blocks.*.head': 8, 'blocks.*.mlp': 8 });
-  expect(roundingOf(table(16), {})).toEqual({ embed: 8, 'blocks.*.head': 4, 'blocks.*.mlp': 8 });
-  expect(roundingOf(table(64), { share: 0.23 })).toEqual({ embed: 8, 'blocks.*.head': 2, 'blocks.*.mlp': 8 });
-  expect(roundingOf(table(64), { share: 0.23, multiples: { head: 8 } })).toMatchObject({ 'blocks.*.head': 8 });
 });
 
 describe('a wrong recipe is one clear error', () => {
