@@ -84,8 +84,10 @@ export async function* trainRun(sam: Sam, options: TrainRunOptions): AsyncGenera
       yield { type: 'step', step, loss, parts };
       const late = seconds() > minutes * 60 || seconds() - before > pause * 60;
       const due = step % every === 0 || late || signal?.aborted;
-      if (step < 8) signal?.throwIfAborted(); // nothing yet that could be written
-      if (step !== options.steps && !(due && isResumable(step))) continue;
+      if (step !== options.steps && !(due && isResumable(step))) {
+        if (step < 8) signal?.throwIfAborted(); // nothing yet that could be written
+        continue;
+      }
       const mean = { weights: { ...sam.weights, ...state.average }, config: sam.config };
       const found = await measured(mean, { validate, signal });
       const row = { step, loss: losses.reduce((sum, x) => sum + x, 0) / losses.length, seconds: seconds(), ...found };
