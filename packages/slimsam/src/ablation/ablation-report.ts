@@ -31,6 +31,9 @@ export async function writeAblationReport(
 const of = (cells: readonly CellResult[], row: string, ratio: number): CellResult[] =>
   cells.filter((cell) => cell.row === row && cell.ratio === ratio);
 
+const sharesSeed = (some: readonly CellResult[], others: readonly CellResult[]): boolean =>
+  some.some(({ seed }) => others.some((cell) => cell.seed === seed));
+
 const rowNames = (cells: readonly CellResult[]): string[] =>
   [...ablationRows.keys()].filter((row) => cells.some((cell) => cell.row === row));
 
@@ -45,7 +48,6 @@ function tableOf(
     const own = of(cells, row, ratio);
     if (own.length === 0) return [];
     const mean = (value: (cell: CellResult) => number) => own.reduce((sum, cell) => sum + value(cell), 0) / own.length;
-    const paired = own.some(({ seed }) => defaults.some((cell) => cell.seed === seed));
     return [
       [
         row,
@@ -54,7 +56,7 @@ function tableOf(
         Number((mean(({ seconds }) => seconds) / 60).toFixed(1)),
         Number((mean(({ parameters }) => parameters) / 1e6).toFixed(3)),
         ...columns.map((column) => Number(summarise(own, column, { resamplings: 1 }).mean.toFixed(4))),
-        row === defaultRow || !paired
+        row === defaultRow || !sharesSeed(own, defaults)
           ? ''
           : text(summarise(own, { set: first, measure: 'teacher' }, { less: defaults })),
       ],
@@ -79,16 +81,15 @@ const text = ({ mean, low, high }: Interval): string => `${signed(mean)} (${sign
 /** Each way's agreement with the teacher less the default's, or as it is where the default is not among them. */
 function plotOf(cells: readonly CellResult[], { ratio, set }: { ratio: number; set: string }): ReportIntervals {
   const defaults = of(cells, defaultRow, ratio);
-  const less = defaults.length > 0 ? { less: defaults } : {};
-  const seeds = new Set(defaults.map(({ seed }) => seed));
+  const compared = defaults.length > 0;
+  const names = rowNames(cells).filter((name) => !compared || name !== defaultRow);
   return {
     title: `Agreement with the teacher on ${set}, ${Math.round(ratio * 100)} %`,
-    ...(less.less ? { x: `IoU less that of ${defaultRow}`, line: 0 } : { x: 'IoU' }),
-    rows: rowNames(cells).flatMap((name) => {
-      const own = of(cells, name, ratio).filter(({ seed }) => !less.less || seeds.has(seed));
-      return own.length === 0 || (less.less && name === defaultRow)
-        ? []
-        : [{ name, ...summarise(own, { set, measure: 'teacher' }, less) }];
+    ...(compared ? { x: `IoU less that of ${defaultRow}`, line: 0 } : { x: 'IoU' }),
+    rows: names.flatMap((name) => {
+      const own = of(cells, name, ratio);
+      if (compared ? !sharesSeed(own, defaults) : own.length === 0) return [];
+      return [{ name, ...summarise(own, { set, measure: 'teacher' }, compared ? { less: defaults } : {}) }];
     }),
   };
 }
